@@ -1,0 +1,268 @@
+"""The command line: what can be asked for. How it is done is in `commands`, imported when a command runs, because
+the libraries behind it take seconds to import and `--help` should not."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from .models import Loading
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="See what pruning took from every attention head of a language model, and put it back as a constant per head "
+    "that folds into a bias: no weight changes, sparsity and speed stay. Start with [bold]demo[/bold].",
+    epilog="Text sources (SRC): demo | FILE.txt | FILE.jsonl[:FIELD] | self (sampled from the dense model) | wikitext2 "
+    "| c4 | alpaca | hf:DATASET[/CONFIG][:SPLIT[:COLUMN]].",
+)
+
+
+class Method(StrEnum):
+    """How to choose weights to prune."""
+
+    wanda = "wanda"
+    magnitude = "magnitude"
+
+
+class LossName(StrEnum):
+    """What restoration minimises."""
+
+    kl = "kl"
+    ce = "ce"
+    response = "response"
+
+
+class StartName(StrEnum):
+    """Where training starts."""
+
+    zero = "zero"
+    noise = "noise"
+    alpha = "alpha"
+
+
+class Format(StrEnum):
+    """What is written."""
+
+    adapter = "adapter"
+    checkpoint = "checkpoint"
+
+
+class PositionsName(StrEnum):
+    """Which tokens count."""
+
+    all = "all"
+    last = "last"
+
+
+class Score(StrEnum):
+    """What ranks heads."""
+
+    output_weighted = "output_weighted"
+    relative_error = "relative_error"
+    mean_squared_error = "mean_squared_error"
+    cosine_distance = "cosine_distance"
+    random = "random"
+
+
+Source = Annotated[str, typer.Option("--calibration", metavar="SRC", help="Text to calibrate on; see SRC below.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Dtype = Annotated[str, typer.Option(help="auto (as stored), float32, bfloat16, float16.")]
+Pickle = Annotated[bool, typer.Option("--allow-pickle", help="Also read .bin weights. They can run any code.")]
+Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run model code that comes with the weights.")]
+Windows = Annotated[int, typer.Option(min=2, help="Windows (or prompts) of text at most.")]
+Length = Annotated[
+    int | None, typer.Option(min=2, help="Tokens a window. Default: the model's context, 2 048 at most.")
+]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Dense = Annotated[str, typer.Option(metavar="MODEL", help="The model before pruning: hub id, folder, or demo.")]
+Pruned = Annotated[str, typer.Option(metavar="MODEL", help="The same model pruned: hub id, folder, or demo.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write; must not hold anything yet.")]
+
+
+def _loading(device: str, dtype: str, pickle: bool, trust: bool) -> "Loading":
+    from .models import Loading
+
+    return Loading(device=device, dtype=dtype, allow_pickle=pickle, trust_remote_code=trust)
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where to export the restored checkpoint.")
+    ] = None,
+    calibration: Source = "demo",
+    sparsity: Annotated[float | None, typer.Option(help="Share of weights to prune. Default 0.6.")] = None,
+    pattern: Annotated[str | None, typer.Option(metavar="N:M", help="Keep n of every m weights, such as 2:4.")] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    json: Json = False,
+) -> None:
+    """The whole way on the embedded model, offline: prune, measure, restore, export, and read the export back.
+
+    With [bold]--calibration self[/bold] no text is needed at all: the dense model writes its own.
+    """
+    from . import commands
+
+    commands.run(
+        lambda: commands.demo(out, calibration, sparsity, pattern, seed, _loading(device, dtype, False, False), json)
+    )
+
+
+@app.command()
+def prune(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Hub id, folder, or demo.")],
+    out: Out,
+    method: Annotated[
+        Method, typer.Option(help="Wanda weighs each weight by its input; magnitude needs no text.")
+    ] = Method.wanda,
+    sparsity: Annotated[
+        float | None, typer.Option(help="Share of every matrix that becomes zero. Default 0.5.")
+    ] = None,
+    pattern: Annotated[str | None, typer.Option(metavar="N:M", help="Keep n of every m weights, such as 2:4.")] = None,
+    calibration: Source = "demo",
+    windows: Windows = 128,
+    length: Length = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    allow_pickle: Pickle = False,
+    trust_remote_code: Trust = False,
+    json: Json = False,
+) -> None:
+    """Prune a model layer by layer into an ordinary checkpoint whose config says how it came about."""
+    from . import commands
+
+    def command() -> None:
+        text = commands.Text(calibration, windows, length, seed)
+        loading = _loading(device, dtype, allow_pickle, trust_remote_code)
+        commands.prune(model, out, method.value, sparsity, pattern, text, loading, json)
+
+    commands.run(command)
+
+
+@app.command()
+def inspect(
+    dense: Dense,
+    pruned: Pruned,
+    calibration: Source = "demo",
+    positions: Annotated[
+        PositionsName, typer.Option(help="All tokens, or the last of each text as in the paper.")
+    ] = PositionsName.all,
+    top: Annotated[int, typer.Option(min=1, help="Heads and components to list.")] = 10,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole table of heads.")] = None,
+    windows: Windows = 128,
+    length: Length = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    allow_pickle: Pickle = False,
+    trust_remote_code: Trust = False,
+    json: Json = False,
+) -> None:
+    """What every head lost, by four measures, and the strongest components of it."""
+    from . import commands
+
+    def command() -> None:
+        text = commands.Text(calibration, windows, length, seed)
+        loading = _loading(device, dtype, allow_pickle, trust_remote_code)
+        commands.inspect(dense, pruned, text, positions.value, top, csv, loading, json)
+
+    commands.run(command)
+
+
+@app.command()
+def restore(
+    dense: Dense,
+    pruned: Pruned,
+    out: Out,
+    calibration: Source = "demo",
+    heads: Annotated[float, typer.Option(help="Share of the heads to restore, above 0 up to 1.")] = 1.0,
+    score: Annotated[
+        Score, typer.Option(help="Which heads, where not all: those with most of this loss.")
+    ] = Score.output_weighted,
+    components: Annotated[int | None, typer.Option(min=1, help="Strongest components a head. Default: all.")] = None,
+    learned: Annotated[bool, typer.Option(help="Train a free component b per head beside the magnitudes.")] = True,
+    loss: Annotated[
+        LossName, typer.Option(help="kl: distil the dense model; ce: cross-entropy; response: of answers only.")
+    ] = LossName.kl,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the text, instead of --steps.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Windows a step.")] = 8,
+    start: Annotated[
+        StartName, typer.Option(help="β from zero, noise N(0, 1e-3), or the mean lost activation α.")
+    ] = StartName.zero,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many evaluations without a better one.")
+    ] = None,
+    windows: Windows = 128,
+    length: Length = None,
+    seed: Seed = 0,
+    format: Annotated[
+        Format, typer.Option(help="A small adapter, or a plain checkpoint with the bias merged in.")
+    ] = Format.adapter,
+    name: Annotated[str | None, typer.Option(help="Name of the run that is kept beside the export.")] = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    allow_pickle: Pickle = False,
+    trust_remote_code: Trust = False,
+    json: Json = False,
+) -> None:
+    """Train what is put back into a pruned model, and export it. Ctrl-C ends the training and keeps the best so far."""
+    from . import commands
+
+    def command() -> None:
+        text = commands.Text(calibration, windows, length, seed)
+        loading = _loading(device, dtype, allow_pickle, trust_remote_code)
+        picks = commands.Picks(heads, score.value, components)
+        fixed = {"loss": loss.value, "batch": batch, "start": start.value, "patience": patience}
+        chosen = {"learned": learned, "seed": seed, "lr": lr, "steps": steps}
+        settings = fixed | {key: value for key, value in chosen.items() if value is not None}
+        commands.restore(dense, pruned, out, format.value, name, text, picks, settings, epochs, loading, json)
+
+    commands.run(command)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Hub id, folder, or demo.")],
+    adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="A restoration to put on top.")] = None,
+    text: Annotated[str, typer.Option("--text", metavar="SRC", help="Text to predict; see SRC below.")] = "demo",
+    stride: Annotated[
+        int | None, typer.Option(min=1, help="Tokens between windows; less than --length gives context.")
+    ] = None,
+    windows: Annotated[int | None, typer.Option(min=1, help="Windows at most. Default: the whole text.")] = None,
+    length: Length = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    allow_pickle: Pickle = False,
+    trust_remote_code: Trust = False,
+    json: Json = False,
+) -> None:
+    """Perplexity with its standard error."""
+    from . import commands
+
+    def command() -> None:
+        loading = _loading(device, dtype, allow_pickle, trust_remote_code)
+        commands.evaluate(model, adapter, text, stride, windows, length, loading, json)
+
+    commands.run(command)
+
+
+@app.command()
+def runs(json: Json = False) -> None:
+    """Restorations kept so far, newest first."""
+    from . import commands
+
+    commands.run(lambda: commands.runs(json))
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m restorelcc")

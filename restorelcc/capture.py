@@ -1,0 +1,206 @@
+"""One pass over text through the dense and the pruned model: what every head lost, as streamed statistics.
+
+A head's activation z is its slice of the input of the attention output projection; its loss at one token is
+δz = z_dense − z_pruned (RestoreLCC, Eq. 2). The mean and the second moment of δz are all that the components of
+Eq. 3 and the magnitudes of Eq. 4 need, so memory does not grow with the text.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from .errors import SettingError
+from .layout import HeadGeometry, Stop, hooked, output_projections, run_until_stop
+from .models import ModelPair
+from .progress import Progress
+from .text import Tokens
+
+Positions = Literal["all", "last"]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A bounded random choice of positions, the same for all heads, kept for plots."""
+
+    text: Tensor
+    """[sample] row of the tokens."""
+    pos: Tensor
+    """[sample] position in the row."""
+    lost: Tensor
+    """[layer, head, sample, d_head] float32: δz."""
+    dense: Tensor
+    """[layer, head, sample, d_head] float32: z of the dense model."""
+    priority: Tensor
+    """[sample] int64; the positions with the lowest are kept, whatever order they come in."""
+
+    def lowest(self, most: int) -> "Samples":
+        """The `most` samples of lowest priority, in order of it."""
+        keep = self.priority.argsort()[:most]
+        return Samples(
+            self.text[keep], self.pos[keep], self.lost[:, :, keep], self.dense[:, :, keep], self.priority[keep]
+        )
+
+    def joined(self, other: "Samples") -> "Samples":
+        """Both, in order; not bounded."""
+        return Samples(
+            torch.cat([self.text, other.text]),
+            torch.cat([self.pos, other.pos]),
+            torch.cat([self.lost, other.lost], dim=2),
+            torch.cat([self.dense, other.dense], dim=2),
+            torch.cat([self.priority, other.priority]),
+        )
+
+
+@dataclass(frozen=True)
+class HeadStatistics:
+    """Means over tokens of what each head computes in the dense model (d) and the pruned one (p). float64."""
+
+    geometry: HeadGeometry
+    positions: Positions
+    count: int
+    """Tokens averaged over."""
+    mean: Tensor
+    """[layer, head, d_head] mean of δz."""
+    second_moment: Tensor
+    """[layer, head, d_head, d_head] mean of δz δzᵀ, not centred: a shift of the mean is loss too."""
+    dense_energy: Tensor
+    """[layer, head] mean of ‖z_d‖²."""
+    pruned_energy: Tensor
+    """[layer, head] mean of ‖z_p‖²."""
+    inner: Tensor
+    """[layer, head] mean of z_d · z_p."""
+    written_loss: Tensor
+    """[layer, head] mean of ‖W_O,h δz‖²: what the loss changes in the residual stream, W_O of the pruned model."""
+    attention_energy: Tensor
+    """[layer] mean of ‖attention output of the dense model‖², all heads and the bias together."""
+    samples: Samples
+
+    @property
+    def lost_energy(self) -> Tensor:
+        """[layer, head] mean of ‖δz‖²."""
+        return self.second_moment.diagonal(dim1=-2, dim2=-1).sum(-1)
+
+    def merged(self, other: "HeadStatistics", samples: int) -> "HeadStatistics":
+        """The statistics of both texts together, exactly. Raises SettingError if they are of different things."""
+        if (self.geometry, self.positions) != (other.geometry, other.positions):
+            raise SettingError("Statistics of different shapes or positions cannot be merged.")
+        total = self.count + other.count
+        ours, theirs = self.count / total, other.count / total
+        means = {name: getattr(self, name) * ours + getattr(other, name) * theirs for name in MEANS}
+        kept = self.samples.joined(other.samples).lowest(samples)
+        return HeadStatistics(self.geometry, self.positions, total, samples=kept, **means)
+
+
+MEANS = (
+    "mean",
+    "second_moment",
+    "dense_energy",
+    "pruned_energy",
+    "inner",
+    "written_loss",
+    "attention_energy",
+)
+
+
+def capture(
+    pair: ModelPair,
+    tokens: Tokens,
+    positions: Positions = "all",
+    samples: int = 256,
+    seed: int = 0,
+    batch: int = 8,
+) -> Generator[Progress, None, HeadStatistics]:
+    """Statistics of every head over `tokens`; yields after every batch of texts.
+
+    positions: `all` real tokens, or the `last` of every text, which is what the paper uses.
+    samples: how many positions to keep for plots. batch: texts a forward pass.
+    """
+    if positions not in ("all", "last"):
+        raise SettingError(f"positions '{positions}' is not known: give all or last.")
+    result: HeadStatistics | None = None
+    for start in range(0, len(tokens), batch):
+        yield Progress("reading head activations", start, len(tokens))
+        part = _batch_statistics(pair, tokens[start : start + batch], start, positions, samples, seed)
+        result = part if result is None else result.merged(part, samples)
+    yield Progress("reading head activations", len(tokens), len(tokens))
+    if result is None:  # Tokens refuses to be empty, so this is for the type checker and for subclasses.
+        raise SettingError("There are no tokens to read head activations from.")
+    return result
+
+
+@torch.no_grad()
+def head_activations(model: PreTrainedModel, ids: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """(z, attention output) of every layer for `ids` [batch, pos]: [batch, pos, head * d_head], [batch, pos, d_model].
+
+    The forward pass ends after the last attention: no last MLP, no unembedding.
+    """
+    projections = output_projections(model)
+    z: list[Tensor] = []
+    out: list[Tensor] = []
+
+    def keep(index: int, inputs: Tensor, output: Tensor) -> None:
+        z.append(inputs)
+        out.append(output)
+        if index == len(projections) - 1:
+            raise Stop
+
+    with hooked(projections, keep):
+        run_until_stop(model, ids)
+    return z, out
+
+
+def _batch_statistics(
+    pair: ModelPair, tokens: Tokens, first_text: int, positions: Positions, samples: int, seed: int
+) -> HeadStatistics:
+    shape = pair.geometry
+    chosen = tokens.real
+    if positions == "last":
+        last = tokens.real.sum(1) - 1
+        chosen = torch.zeros_like(tokens.real)
+        chosen[torch.arange(len(tokens)), last] = True
+    texts, pos = chosen.nonzero(as_tuple=True)
+    texts = texts + first_text
+    priority = _priority(texts, pos, seed)
+    kept = priority.argsort()[:samples]
+
+    dense_z, dense_out = head_activations(pair.dense, tokens.ids)
+    pruned_z, _ = head_activations(pair.pruned, tokens.ids)
+    rows: dict[str, list[Tensor]] = {name: [] for name in (*MEANS, "lost", "dense")}
+    for layer, projection in enumerate(output_projections(pair.pruned)):
+        # [head, token, d_head], float64 but on mps, which has none.
+        wide = torch.float32 if dense_z[layer].device.type == "mps" else torch.float64
+        d, p = (shape.split(z[layer][chosen].to(wide)).transpose(0, 1) for z in (dense_z, pruned_z))
+        p = p.to(d.device)
+        lost = d - p
+        moment = lost.transpose(1, 2) @ lost / len(texts)
+        # ‖W δz‖² averaged is tr(W M Wᵀ): one product a head instead of one a token.
+        w = shape.split(projection.weight.to(d.device, wide)).transpose(0, 1)  # [head, d_model, d_head]
+        rows["mean"].append(lost.mean(1))
+        rows["second_moment"].append(moment)
+        rows["dense_energy"].append(d.square().sum(-1).mean(1))
+        rows["pruned_energy"].append(p.square().sum(-1).mean(1))
+        rows["inner"].append((d * p).sum(-1).mean(1))
+        rows["written_loss"].append(((w @ moment) * w).sum((1, 2)))
+        rows["attention_energy"].append(dense_out[layer][chosen].to(wide).square().sum(-1).mean())
+        rows["lost"].append(lost[:, kept].float())
+        rows["dense"].append(d[:, kept].float())
+    stacked = {name: torch.stack([row.cpu() for row in layers]) for name, layers in rows.items()}
+    lost_samples, dense_samples = stacked.pop("lost"), stacked.pop("dense")
+    reservoir = Samples(texts[kept], pos[kept], lost_samples, dense_samples, priority[kept])
+    means = {name: value.double() for name, value in stacked.items()}
+    return HeadStatistics(shape, positions, len(texts), samples=reservoir, **means)
+
+
+def _priority(texts: Tensor, pos: Tensor, seed: int) -> Tensor:
+    """[sample] int64 that looks random and depends on (text, position, seed) alone, so that the choice of samples is
+    the same however the texts are split into batches. The mixing steps are those of splitmix64 (Steele et al. 2014).
+    """
+    x = texts * 1_000_003 + pos + seed * 7_919
+    for shift, factor in ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15), (31, 1)):
+        # int64 wraps as it should; masking the shift makes it a logical one.
+        x = (x ^ ((x >> shift) & ((1 << (64 - shift)) - 1))) * factor
+    return x

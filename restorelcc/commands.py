@@ -1,0 +1,346 @@
+"""What the commands do: compose the engine, show progress, print figures."""
+
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from platformdirs import user_data_path
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from . import export, text
+from .calibration import calibration_tokens, split_held_out, window_length
+from .capture import Positions, capture
+from .compensation import Compensation, compensated
+from .components import LostComponents, components
+from .console import out, run, show_json, show_table, watched
+from .demo import DEFAULT, demo_dense, demo_pair
+from .errors import PairMismatch, SettingError, WriteError
+from .evaluate import Perplexity, measure, paired_difference, perplexity, recovered_share
+from .folders import check_free
+from .head_loss import METRICS, head_loss
+from .models import DEMO, Loading, ModelPair, load_model, load_pair, load_tokenizer
+from .pruning import Pruning, measure_sparsity
+from .pruning import prune as prune_model
+from .restore import Settings, Step, Training
+from .runs import list_runs, save_run
+from .selection import Selection, everything, random_heads, top_heads
+from .text import Tokens
+from .walk import STATES, walk
+
+__all__ = ["Picks", "Text", "demo", "evaluate", "inspect", "prune", "restore", "run", "runs"]
+
+
+@dataclass(frozen=True)
+class Text:
+    """Where calibration text comes from and how much of it is used."""
+
+    source: str
+    windows: int
+    length: int | None
+    seed: int
+
+    def tokens(self, dense: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Tokens:
+        """Read, or sampled from `dense`."""
+        return watched(calibration_tokens(self.source, dense, tokenizer, self.length, self.windows, self.seed))
+
+
+@dataclass(frozen=True)
+class Picks:
+    """Which heads and components to restore."""
+
+    heads: float
+    """Share of all heads."""
+    score: str
+    components: int | None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.heads <= 1:
+            raise SettingError(f"A share of {self.heads} heads makes no sense: give more than 0 and at most 1.")
+
+    def selection(self, lost: LostComponents, score: Tensor, seed: int) -> Selection:
+        """score: [layer, head], which heads come first; not looked at where heads are drawn or all taken."""
+        layers, heads, _ = lost.shape
+        count = max(1, round(self.heads * layers * heads))
+        if count == layers * heads and self.components is None:
+            return everything(lost.shape)
+        if self.score == "random":
+            return random_heads(lost.shape, count, seed, self.components)
+        return top_heads(lost.shape, score, count, self.components)
+
+
+def _pruning(method: str, sparsity: float | None, pattern: str | None, default: float) -> Pruning:
+    """Raises SettingError where sparsity and pattern are both given and disagree."""
+    pruning = Pruning(method, default if sparsity is None else sparsity, pattern)
+    if pattern is not None and sparsity is not None and not math.isclose(pruning.sparsity, sparsity):
+        raise SettingError(
+            f"Pattern {pattern} means a sparsity of {pruning.sparsity:g}, not {sparsity:g}. Give one of them."
+        )
+    return pruning
+
+
+def _pair(dense: str, pruned: str, words: Text, loading: Loading) -> tuple[ModelPair, Tokens]:
+    """Both models and the tokens to calibrate on. `demo` as the pruned model is the embedded pair's default partner."""
+    if pruned != DEMO:
+        pair = load_pair(dense, pruned, loading)
+        return pair, words.tokens(pair.dense, pair.tokenizer)
+    if dense != DEMO:
+        raise PairMismatch(f"'{DEMO}' as the pruned model is the partner of the embedded dense model, not of {dense}.")
+    model, tokenizer = demo_dense(loading)
+    standard = watched(calibration_tokens(text.DEMO, model, tokenizer))
+    pair = watched(demo_pair(model, tokenizer, standard, DEFAULT, text.DEMO, loading))
+    return pair, words.tokens(model, tokenizer)
+
+
+def _shown(found: Perplexity) -> str:
+    return f"{found.value:.3f} ± {found.stderr:.3f}"
+
+
+def demo(
+    folder: Path | None,
+    source: str,
+    sparsity: float | None,
+    pattern: str | None,
+    seed: int,
+    loading: Loading,
+    as_json: bool,
+) -> None:
+    """The whole way on the embedded model."""
+    pruning = _pruning(DEFAULT.method, sparsity, pattern, DEFAULT.sparsity)
+    place = folder or user_data_path("restorelcc") / "demo-restored"
+    if folder is not None:
+        check_free(folder)
+    # The default place is ours alone, so a second demo may take it over; a place the user named may not.
+    walked = watched(walk(place, pruning, source, Settings(seed=seed), loading, replace=folder is None))
+    if as_json:
+        show_json(walked.to_json())
+        return
+    dense, pruned = (perplexity(walked.losses[name]) for name in ("dense", "pruned"))
+    rows = []
+    for name in STATES:
+        found = perplexity(walked.losses[name])
+        change = paired_difference(walked.losses[name], walked.losses["pruned"])
+        share = recovered_share(dense, pruned, found)
+        rows.append([name, _shown(found), f"{change.nats:+.4f} ± {change.stderr:.4f}", f"{share:.1%}"])
+    amount = pruning.pattern or f"{pruning.sparsity:.0%}"
+    title = f"Embedded model, {pruning.method} {amount}, {dense.tokens} evaluation tokens"
+    show_table(title, ["", "perplexity", "nats against pruned", "recovered"], rows)
+    seconds = walked.seconds
+    zeros = {name: report.zeros for name, report in walked.sparsity.items()}
+    out.print(
+        f"{walked.restoration.trained_parameters} values trained; zeros in weight matrices: {zeros['pruned']} pruned, "
+        f"{zeros['restored']} restored.\nPruned in {seconds['prune']:.0f} s, captured in {seconds['capture']:.0f} s, "
+        f"restored in {seconds['restore']:.0f} s; {seconds['total']:.0f} s in all."
+    )
+    out.print(f"The restored checkpoint is in {walked.export}", soft_wrap=True)
+
+
+def prune(
+    name: str,
+    folder: Path,
+    method: str,
+    sparsity: float | None,
+    pattern: str | None,
+    words: Text,
+    loading: Loading,
+    as_json: bool,
+) -> None:
+    """Prune into a checkpoint."""
+    pruning = _pruning(method, sparsity, pattern, 0.5)
+    check_free(folder)
+    model, tokenizer = load_model(name, loading), load_tokenizer(name, loading)
+    tokens = words.tokens(model, tokenizer)
+    pruned = watched(prune_model(model, tokens, pruning, words.source))
+    export.save_checkpoint(folder, pruned, tokenizer)
+    report = measure_sparsity(pruned)
+    if as_json:
+        show_json({"sparsity": report.sparsity, "weights": report.weights, "zeros": report.zeros, "out": str(folder)})
+    else:
+        out.print(
+            f"{report.zeros} of {report.weights} weights are zero ({report.sparsity:.2%}), in {folder}", soft_wrap=True
+        )
+
+
+def inspect(
+    dense: str,
+    pruned: str,
+    words: Text,
+    positions: Positions,
+    top: int,
+    csv: Path | None,
+    loading: Loading,
+    as_json: bool,
+) -> None:
+    """Tables of what was lost."""
+    if csv is not None and not csv.absolute().parent.is_dir():
+        raise WriteError(f"There is no folder {csv.absolute().parent} to write {csv.name} in. Make it first.")
+    pair, tokens = _pair(dense, pruned, words, loading)
+    statistics = watched(capture(pair, tokens, positions))
+    heads = head_loss(statistics).to_pandas().sort_values("output_weighted", ascending=False)
+    parts = components(statistics).to_pandas().sort_values("variance", ascending=False).head(top)
+    if csv is not None:
+        draft = csv.with_name(f".{csv.name}.part")
+        heads.sort_values(["layer", "head"]).to_csv(draft, index=False)
+        draft.rename(csv)
+    if as_json:
+        show_json({"tokens": statistics.count, "heads": _records(heads), "components": _records(parts)})
+        return
+    rows = [
+        [f"{row.layer}.{row.head}", *(f"{getattr(row, name):.4f}" for name in METRICS)]
+        for row in heads.head(top).itertuples()
+    ]
+    title = f"Heads that lost most, by what it changes in the residual stream ({statistics.count} tokens)"
+    show_table(title, ["layer.head", *(name.replace("_", " ") for name in METRICS)], rows)
+    rows = [
+        [f"{row.layer}.{row.head}.{row.component}", f"{row.energy:.1%}", f"{row.variance:.4f}", f"{row.magnitude:+.4f}"]
+        for row in parts.itertuples()
+    ]
+    show_table("Strongest lost components", ["layer.head.component", "of its head", "mean square", "mean (α)"], rows)
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict(orient="records")]
+
+
+def restore(
+    dense: str,
+    pruned: str,
+    folder: Path,
+    format: str,
+    name: str | None,
+    words: Text,
+    picks: Picks,
+    given: dict[str, Any],
+    epochs: float | None,
+    loading: Loading,
+    as_json: bool,
+) -> None:
+    """Train, export, and keep the run."""
+    if epochs is not None and "steps" in given:
+        raise SettingError("Give --steps or --epochs, not both: each says how long to train.")
+    if epochs is not None and epochs <= 0:
+        raise SettingError(f"{epochs} epochs would train nothing. Give more than 0.")
+    settings = Settings(**given)
+    check_free(folder)
+    pair, tokens = _pair(dense, pruned, words, loading)
+    training, held_out = split_held_out(tokens)
+    if epochs is not None:
+        settings = replace(settings, steps=max(1, round(epochs * len(training) / settings.batch)))
+    statistics = watched(capture(pair, tokens))
+    lost = components(statistics)
+    losses = head_loss(statistics)
+    score = losses.relative_error if picks.score == "random" else losses.table(picks.score)
+    trainer = Training(pair, lost, picks.selection(lost, score, settings.seed), training, held_out, settings)
+    stopped = _trained(trainer, quiet=as_json)
+    restoration = trainer.result()
+
+    found = _held_out_figures(pair, held_out, restoration.compensation)
+    share = recovered_share(found["dense"], found["pruned"], found["restored"])
+    figures = {**{state: one.figures() for state, one in found.items()}, "recovered_share": share}
+    about = {
+        "dense": pair.dense_name,
+        "pruned": pair.pruned_name,
+        "calibration": {"source": words.source, "windows": len(training), "length": tokens.ids.shape[1]},
+        "figures": figures,
+    }
+    if format == "checkpoint":
+        export.save_checkpoint(folder, pair.pruned, pair.tokenizer, restoration.compensation)
+    else:
+        facts = about | {"settings": asdict(settings), "trained_parameters": restoration.trained_parameters}
+        export.save_adapter(folder, restoration.compensation, pair.geometry, facts)
+    kept = save_run(restoration, pair.geometry, name or folder.name, about)
+    result = {**figures, "trained_parameters": restoration.trained_parameters, "best_step": restoration.best_step}
+    if as_json:
+        show_json(result | {"stopped": stopped, "out": str(folder), "run": str(kept.folder)})
+        return
+    rows = [[state, _shown(one)] for state, one in found.items()]
+    show_table(f"{len(held_out)} held-out windows", ["", "perplexity"], rows)
+    out.print(
+        f"{share:.1%} of the lost log-likelihood recovered with {restoration.trained_parameters} "
+        f"values, best at step {restoration.best_step}.\nIn {folder}; the run is kept in {kept.folder}",
+        soft_wrap=True,
+    )
+
+
+def _trained(trainer: Training, quiet: bool) -> bool:
+    """Train to the end, or until Ctrl-C, which keeps the best so far. True if it was stopped."""
+    try:
+        for step in trainer.steps():
+            if step.held_out is not None and not quiet:
+                out.print(_line(step, step.held_out, trainer.settings))
+    except KeyboardInterrupt:
+        if not trainer.history:
+            raise
+        return True
+    return False
+
+
+def _line(step: Step, held_out: Perplexity, settings: Settings) -> str:
+    loss = "" if step.step == 0 else f"loss {step.loss:.4f}  {step.tokens_per_second:.0f} tokens/s  "
+    best = "  best" if step.best else ""
+    return f"step {step.step:>4} of {settings.steps}  {loss}held-out {_shown(held_out)}{best}"
+
+
+def _held_out_figures(pair: ModelPair, held_out: Tokens, compensation: Compensation) -> dict[str, Perplexity]:
+    """Perplexities of dense, pruned and restored on the held-out windows."""
+    return {
+        "dense": perplexity(watched(measure(pair.dense, held_out))),
+        "pruned": perplexity(watched(measure(pair.pruned, held_out))),
+        "restored": perplexity(
+            watched(measure(pair.pruned, held_out, within=lambda: compensated(pair.pruned, compensation)))
+        ),
+    }
+
+
+def evaluate(
+    name: str,
+    adapter: Path | None,
+    source: str,
+    stride: int | None,
+    windows: int | None,
+    length: int | None,
+    loading: Loading,
+    as_json: bool,
+) -> None:
+    """Perplexity of a model, with an adapter or without."""
+    model, tokenizer = load_model(name, loading), load_tokenizer(name, loading)
+    documents = text.read(source, "evaluation")
+    tokens = text.tokenized(documents, tokenizer, window_length(model, length), stride, windows)
+    if adapter is None:
+        loss = watched(measure(model, tokens))
+    else:
+        loaded = export.load_adapter(adapter)
+        export.adapter_fits(loaded, model)
+        loss = watched(measure(model, tokens, within=lambda: compensated(model, loaded.compensation)))
+    found = perplexity(loss)
+    if as_json:
+        show_json(found.figures())
+        return
+    out.print(f"perplexity {_shown(found)} over {found.tokens} tokens in {len(tokens)} windows")
+
+
+def runs(as_json: bool) -> None:
+    """List what was kept."""
+    kept = list_runs()
+    if as_json:
+        show_json({"runs": [run.config | {"folder": str(run.folder)} for run in kept]})
+        return
+    if not kept:
+        out.print("No restorations are kept yet. Make one with: python -m restorelcc restore --help")
+        return
+    rows = []
+    for one in kept:
+        figures = one.config.get("figures", {})
+        share = figures.get("recovered_share")
+        rows.append(
+            [
+                one.name,
+                str(one.config["created"])[:16].replace("T", " "),
+                str(one.config["trained_parameters"]),
+                "" if share is None else f"{share:.1%}",
+                str(one.folder),
+            ]
+        )
+    show_table("Restorations", ["name", "made (UTC)", "trained values", "recovered", "folder"], rows)

@@ -1,0 +1,79 @@
+"""What is put back: today one constant per head, added to its activation at every position (RestoreLCC, Eq. 5 and 8).
+
+The only file that knows what a compensation is made of; others apply, save, merge and measure it.
+A constant c_h added to head h reaches the residual stream as W_O[:, h] c_h, so it is applied and merged as a bias of
+the attention output projection: no weight changes, and sparsity stays what it was.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from .components import LostComponents
+from .errors import SettingError
+from .layout import HeadGeometry, geometry, hooked, output_projections
+
+
+@dataclass(frozen=True)
+class Compensation:
+    """One constant per head; zero for heads that are left alone."""
+
+    vectors: Tensor
+    """[layer, head, d_head] float32, activation units."""
+
+    @classmethod
+    def none(cls, shape: HeadGeometry) -> "Compensation":
+        """Nothing put back."""
+        return cls(torch.zeros(shape.n_layers, shape.n_heads, shape.d_head))
+
+    @property
+    def norms(self) -> Tensor:
+        """[layer, head] ‖c‖."""
+        norms: Tensor = torch.linalg.vector_norm(self.vectors, dim=-1)
+        return norms
+
+
+def injected(components: LostComponents, picks: Tensor) -> Compensation:
+    """Eq. 4 without training: c = Σ α_i v_i over the picked components. picks: [layer, head, component] bool."""
+    if picks.shape != components.energy.shape:
+        raise SettingError(
+            f"Picks of shape {tuple(picks.shape)} do not fit components {tuple(components.energy.shape)}."
+        )
+    return Compensation(components.constants(components.magnitude * picks).float())
+
+
+def merged(model: PreTrainedModel, compensation: Compensation) -> list[Tensor]:
+    """What to add to the bias of every layer's output projection: [d_model] float32, Σ_h W_O[:, h] c_h.
+
+    Differentiable in the compensation. Raises SettingError if it was made for another shape of model.
+    """
+    shape = geometry(model)
+    if compensation.vectors.shape != (shape.n_layers, shape.n_heads, shape.d_head):
+        raise SettingError(
+            f"The compensation is for [layers, heads, d_head] = {list(compensation.vectors.shape)}, the model has "
+            f"[{shape.n_layers}, {shape.n_heads}, {shape.d_head}]. Use it with the model it was made for."
+        )
+    return [
+        projection.weight.float() @ c.to(projection.weight.device)
+        for projection, c in zip(output_projections(model), compensation.vectors.flatten(1), strict=True)
+    ]
+
+
+@contextmanager
+def compensated(model: PreTrainedModel, compensation: Compensation) -> Iterator[None]:
+    """Within the `with`, and in this thread only, `model` computes with the compensation added.
+
+    Other threads see the model as it is, or with compensations of their own. Gradients flow to the vectors; after a
+    backward pass enter anew. Raises SettingError.
+    """
+    biases = merged(model, compensation)
+
+    def add(layer: int, inputs: Tensor, output: Tensor) -> Tensor:
+        return output + biases[layer].to(output)
+
+    with hooked(output_projections(model), add):
+        yield

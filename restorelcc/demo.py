@@ -1,0 +1,53 @@
+"""The embedded pair: a small trained model that comes with the package, and its pruned partner, made on first use."""
+
+import hashlib
+from collections.abc import Generator
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from platformdirs import user_cache_path
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from . import __version__
+from .errors import LoadError
+from .export import save_checkpoint
+from .models import DEMO, Loading, ModelPair, load_model, load_tokenizer, paired, source_of
+from .progress import Progress
+from .pruning import Pruning, prune
+from .text import Tokens
+
+DEFAULT = Pruning("wanda", 0.6)
+
+
+def demo_dense(loading: Loading | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The dense model and its tokenizer."""
+    return load_model(DEMO, loading), load_tokenizer(DEMO)
+
+
+def demo_pair(
+    dense: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    tokens: Tokens,
+    pruning: Pruning = DEFAULT,
+    calibration: str = DEMO,
+    loading: Loading | None = None,
+) -> Generator[Progress, None, ModelPair]:
+    """The dense model with its pruned partner: from the user's cache, or made now and put there."""
+    folder = cached_pruned(dense, tokens, pruning)
+    try:
+        pruned = load_model(str(folder), loading)
+    except LoadError:  # Not there yet, or damaged: either way it can be made.
+        made = yield from prune(dense, tokens, pruning, calibration)
+        save_checkpoint(folder, made, tokenizer, replace=True)
+        pruned = load_model(str(folder), loading)
+    return paired(dense, pruned, tokenizer, DEMO, str(folder))
+
+
+def cached_pruned(dense: PreTrainedModel, tokens: Tokens, pruning: Pruning) -> Path:
+    """The folder named by everything that the pruned model depends on: weights, precision, rule, text, versions."""
+    weights = hashlib.sha256((Path(source_of(DEMO)) / "model.safetensors").read_bytes()).hexdigest()
+    facts = (weights, str(dense.dtype), dense.device.type, sorted(asdict(pruning).items(), key=str), tokens.digest())
+    key = hashlib.sha256(repr((*facts, __version__, torch.__version__)).encode()).hexdigest()[:16]
+    amount = pruning.pattern or f"{pruning.sparsity:g}"
+    return user_cache_path("restorelcc") / "pruned" / f"demo-{pruning.method}-{amount.replace(':', 'of')}-{key}"

@@ -1,0 +1,40 @@
+"""What can go wrong for a reason that the user can do something about.
+
+RestoreLCCError
+├── LoadError            a model, tokenizer, dataset or adapter cannot be had
+│   └── UnsupportedModel   it loads, but its attention heads cannot be found
+├── PairMismatch         the dense and the pruned model are not two states of one model
+├── TextError            there is no usable text in what was given
+├── SettingError         a number or name outside what makes sense
+└── WriteError           a result cannot be written where it was asked for
+
+Every message says what was found, why it matters and what to do.
+"""
+
+
+class RestoreLCCError(Exception):
+    """Parent of everything that this package raises on purpose."""
+
+
+class LoadError(RestoreLCCError):
+    """A model, tokenizer, dataset or adapter cannot be had."""
+
+
+class UnsupportedModel(LoadError):
+    """The model loads, but its attention heads cannot be found."""
+
+
+class PairMismatch(RestoreLCCError):
+    """The dense and the pruned model are not two states of one model."""
+
+
+class TextError(RestoreLCCError):
+    """There is no usable text in what was given."""
+
+
+class SettingError(RestoreLCCError, ValueError):
+    """A number or name outside what makes sense."""
+
+
+class WriteError(RestoreLCCError):
+    """A result cannot be written where it was asked for."""

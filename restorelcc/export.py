@@ -1,0 +1,115 @@
+"""A restoration on disk: a small adapter of ours, or a plain Hugging Face checkpoint with no code of ours in it."""
+
+import json
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from . import __version__
+from .compensation import Compensation, merged
+from .errors import LoadError
+from .folders import whole
+from .layout import HeadGeometry, geometry, with_output_biases
+
+FORMAT = 1
+ABOUT = "restorelcc.json"
+VECTORS = "compensation.safetensors"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A compensation and what it was made for."""
+
+    compensation: Compensation
+    geometry: HeadGeometry
+    about: dict[str, Any]
+    """Free facts in JSON: models, calibration, settings, figures, versions."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of what results depend on."""
+    libraries = {name: version(name) for name in ("torch", "transformers", "safetensors")}
+    return {"restorelcc": __version__, "python": platform.python_version(), **libraries}
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Indented, for people to read too."""
+    path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """A file that this package wrote. Raises LoadError for one that is absent, damaged or of a later format."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise LoadError(
+            f"There is no {path}, so {path.parent} is no {what}. Give the folder that was written."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{path} cannot be read ({error}). The {what} is damaged; make it again.") from error
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, dict) else type(data).__name__
+        raise LoadError(f"{path} has format {found}; this version reads format {FORMAT}. Update RestoreLCC Studio.")
+    return data
+
+
+def fill_adapter(folder: Path, compensation: Compensation, shape: HeadGeometry, about: dict[str, Any]) -> None:
+    """Write the two files of an adapter into a folder that exists."""
+    save_file({"vectors": compensation.vectors.detach().float().cpu().contiguous()}, folder / VECTORS)
+    (folder / VECTORS).chmod(0o644)
+    write_json(folder / ABOUT, {"format": FORMAT, "geometry": asdict(shape), **about, "versions": versions()})
+
+
+def save_adapter(folder: Path, compensation: Compensation, shape: HeadGeometry, about: dict[str, Any]) -> None:
+    """An adapter folder, whole or not at all; 4 bytes a head and dimension. Raises WriteError."""
+    with whole(folder) as draft:
+        fill_adapter(draft, compensation, shape, about)
+
+
+def load_adapter(folder: Path) -> Adapter:
+    """What `save_adapter` wrote. Raises LoadError."""
+    about = read_json(folder / ABOUT, "adapter")
+    try:
+        shape = HeadGeometry(**about.pop("geometry"))
+        vectors = load_file(folder / VECTORS)["vectors"]
+    except (OSError, KeyError, TypeError, SafetensorError) as error:
+        raise LoadError(f"The adapter in {folder} is damaged ({error}). Make it again.") from error
+    if vectors.shape != (shape.n_layers, shape.n_heads, shape.d_head) or not torch.isfinite(vectors).all():
+        raise LoadError(f"The adapter in {folder} is damaged: its vectors are {list(vectors.shape)} for {shape}.")
+    return Adapter(Compensation(vectors), shape, about)
+
+
+def save_checkpoint(
+    folder: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    compensation: Compensation | None = None,
+    replace: bool = False,
+) -> None:
+    """An ordinary checkpoint that stock `transformers` loads, with the compensation merged into o_proj.bias.
+
+    Weight matrices are written as they are: same zeros. Raises WriteError, UnsupportedModel, SettingError.
+    """
+    if compensation is not None:
+        with torch.no_grad():
+            model = with_output_biases(model, merged(model, compensation))
+    with whole(folder, replace) as draft:
+        model.save_pretrained(draft)
+        tokenizer.save_pretrained(draft)
+        for path in draft.iterdir():
+            path.chmod(0o644)  # safetensors writes files that only their owner can read.
+
+
+def adapter_fits(adapter: Adapter, model: PreTrainedModel) -> None:
+    """Raises LoadError if the adapter was made for another shape of model."""
+    if adapter.geometry != geometry(model):
+        raise LoadError(
+            f"The adapter is for {adapter.geometry}, the model is {geometry(model)}. Use the one it was made for."
+        )

@@ -1,0 +1,53 @@
+"""Writing whole folders or nothing."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import WriteError
+
+
+def check_free(folder: Path) -> None:
+    """Raises WriteError if something is there already: asked before long work, not after it."""
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise WriteError(
+            f"{folder} exists and is not empty; nothing is overwritten. Choose another place or remove it."
+        )
+
+
+@contextmanager
+def whole(folder: Path, replace: bool = False) -> Iterator[Path]:
+    """A temporary folder beside `folder` that takes its name when the `with` ends well, and vanishes when it does not.
+
+    replace: what is there gives way, after the new one is complete. Raises WriteError.
+    """
+    if not replace:
+        check_free(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        draft.chmod(0o755)  # mkdtemp makes it private; what it becomes should be as open as any other folder.
+    except OSError as error:
+        raise WriteError(f"{folder} cannot be written: {error.strerror}. Choose another place.") from error
+    try:
+        yield draft
+        _take_place(draft, folder)
+    except OSError as error:
+        raise WriteError(f"{folder} cannot be written: {error.strerror or error}. Nothing was kept.") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _take_place(draft: Path, folder: Path) -> None:
+    if not folder.exists():
+        draft.rename(folder)
+        return
+    # A folder that is not empty cannot be replaced in one step: move it aside, so that one of the two always exists.
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+    try:
+        folder.rename(aside / "old")
+        draft.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

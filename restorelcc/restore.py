@@ -1,0 +1,276 @@
+"""Train what is put back: magnitudes β of the picked components and a learned component b per picked head (Eq. 8).
+
+    training = Training(pair, components, selection, tokens, held_out, settings)
+    for step in training.steps():
+        ...                            # draw, log, or break: the best so far stays
+    restoration = training.result()
+
+Everything else is frozen, and the models are not changed: c = Σ β_i v_i + b is added inside a `with` at each step.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from .compensation import Compensation, compensated
+from .components import LostComponents
+from .errors import SettingError
+from .evaluate import Perplexity, perplexity, token_loss
+from .models import ModelPair
+from .objective import cross_entropy, distillation
+from .selection import Selection
+from .text import Tokens
+
+Loss = Literal["kl", "ce", "response"]
+Start = Literal["zero", "noise", "alpha"]
+LOSSES: tuple[Loss, ...] = ("kl", "ce", "response")
+STARTS: tuple[Start, ...] = ("zero", "noise", "alpha")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train. The defaults were found on the embedded pair; the paper's own are `PUBLISHED`."""
+
+    loss: Loss = "kl"
+    """kl: distil the dense model's next-token distribution; ce: cross-entropy of the text; response: of its answers."""
+    lr: float = 2e-2
+    """Peak learning rate of AdamW, in activation units a step."""
+    steps: int = 100
+    """Optimiser steps at most."""
+    batch: int = 8
+    """Texts a step."""
+    warm_up: float = 0.05
+    """Share of the steps over which the rate rises from zero."""
+    cool_down: float = 0.5
+    """Share of the steps, the last ones, over which it falls to zero."""
+    start: Start = "zero"
+    """β from zero, from the paper's N(0, 1e-3), or from α, the mean lost activation (b from zero, or noise with it)."""
+    learned: bool = True
+    """Train the learned component b beside β."""
+    seed: int = 0
+    evaluate_every: int = 10
+    """Steps between perplexities of the held-out texts."""
+    patience: int | None = None
+    """Stop after so many evaluations without a better one; None: never."""
+    teacher_bytes: int = 2**30
+    """Memory for the dense model's logits, so that each text passes through it once; beyond it they are recomputed."""
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise SettingError(f"Loss '{self.loss}' is not known: give one of {', '.join(LOSSES)}.")
+        if self.start not in STARTS:
+            raise SettingError(f"Start '{self.start}' is not known: give one of {', '.join(STARTS)}.")
+        if not 0 < self.lr < 10:
+            raise SettingError(
+                f"A learning rate of {self.lr} makes no sense: try 0.02; it must be above 0 and below 10."
+            )
+        for name in ("steps", "batch", "evaluate_every"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name} is {getattr(self, name)}, but at least 1 is needed.")
+        if self.patience is not None and self.patience < 1:
+            raise SettingError(f"A patience of {self.patience} would stop at once: give 1 or more evaluations.")
+        if min(self.warm_up, self.cool_down) < 0 or self.warm_up + self.cool_down > 1:
+            raise SettingError(
+                f"Warm-up {self.warm_up} and cool-down {self.cool_down} are shares of the steps: 0 or more, "
+                "and at most 1 together."
+            )
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        rise = (step + 1) / max(1.0, self.warm_up * self.steps)
+        fall = (self.steps - step) / max(1.0, self.cool_down * self.steps)
+        return self.lr * min(1.0, rise, fall)
+
+
+PUBLISHED = Settings(loss="response", lr=1e-3, warm_up=0.0, cool_down=1.0, start="noise", seed=42)
+"""Feng et al.'s: cross-entropy on the response, lr 1e-3, β and b ~ N(0, 1e-3), batch 8, seed 42; 3 epochs of theirs
+are steps = 3 · texts / 8."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser step, done."""
+
+    step: int
+    """Counted from 1; 0 is the state before training."""
+    tokens: int
+    """Tokens trained on so far, repeats counted."""
+    loss: float
+    """Training loss of the batch, nats per token; NaN at step 0."""
+    lr: float
+    tokens_per_second: float
+    """Of training, evaluation left out."""
+    seconds: float
+    """Since the start, evaluation included."""
+    held_out: Perplexity | None
+    """Perplexity of the held-out texts, every `evaluate_every` steps and at both ends."""
+    best: bool
+    """This evaluation is the best so far."""
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """A trained compensation and how it came about."""
+
+    compensation: Compensation
+    """Of the best evaluation."""
+    beta: Tensor
+    """[layer, head, component] float32; 0 where not picked."""
+    learned: Tensor
+    """[layer, head, d_head] float32: b; 0 where not trained."""
+    selection: Selection
+    settings: Settings
+    history: tuple[Step, ...]
+    best_step: int
+
+    @property
+    def trained_parameters(self) -> int:
+        """Numbers that were trained: β and b."""
+        return trained_parameters(self.selection, self.settings, self.learned.shape[-1])
+
+
+def trained_parameters(selection: Selection, settings: Settings, d_head: int) -> int:
+    """One β a component, and d_head for b of every head with a component."""
+    return len(selection) + (len(selection.heads) * d_head if settings.learned else 0)
+
+
+class Training:
+    """A restoration under way. Raises SettingError if there is nothing to train or nothing to train on."""
+
+    def __init__(
+        self,
+        pair: ModelPair,
+        components: LostComponents,
+        selection: Selection,
+        tokens: Tokens,
+        held_out: Tokens,
+        settings: Settings | None = None,
+    ) -> None:
+        self.settings = settings or Settings()
+        if len(selection) == 0:
+            raise SettingError("No component is picked, so there is nothing to train. Pick at least one.")
+        if selection.shape != components.shape:
+            raise SettingError(f"Picks for {selection.shape} do not fit components of shape {components.shape}.")
+        if self.settings.loss == "response" and not bool(tokens.response.any()):
+            raise SettingError(
+                "No answer is left within the window, so there is nothing to train on. Use longer windows."
+            )
+        self.pair, self.selection, self.tokens, self.held_out = pair, selection, tokens, held_out
+        self.history: list[Step] = []
+        self._directions = components.directions.float()
+        self._mask = selection.mask()
+        self._heads = self._mask.any(-1, keepdim=True) & torch.tensor(self.settings.learned)
+        generator = torch.Generator().manual_seed(self.settings.seed)
+        self._beta = self._started(components.magnitude.float(), generator)
+        self._learned = self._started(torch.zeros_like(self._directions[:, :, 0]), generator)
+        self._best = (self._beta.detach().clone(), self._learned.detach().clone())
+        self._best_step, self._best_nats = 0, float("inf")
+        self._generator = generator
+        self._teacher: dict[int, Tensor] = {}
+
+    def _started(self, alpha: Tensor, generator: torch.Generator) -> Tensor:
+        kind = self.settings.start
+        values = torch.zeros_like(alpha)
+        if kind == "noise":
+            values = torch.randn(alpha.shape, generator=generator) * 1e-3
+        elif kind == "alpha":
+            values = alpha.clone()
+        return values.requires_grad_()
+
+    def compensation(self) -> Compensation:
+        """c as it stands now, with gradients to β and b."""
+        return self._built(self._beta, self._learned)
+
+    def _built(self, beta: Tensor, learned: Tensor) -> Compensation:
+        constants = torch.einsum("lhi,lhid->lhd", beta * self._mask, self._directions)
+        return Compensation(constants + learned * self._heads)
+
+    def steps(self) -> Iterator[Step]:
+        """Train, yielding step 0 (before) and then every step; stop by leaving the loop."""
+        settings = self.settings
+        parameters = [self._beta, self._learned] if settings.learned else [self._beta]
+        optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=0.0)
+        began, trained_for, seen, stale = time.perf_counter(), 0.0, 0, 0
+        yield self._noted(Step(0, 0, float("nan"), 0.0, 0.0, 0.0, self._evaluated(0), True))
+        order = self._order()
+        for number in range(1, settings.steps + 1):
+            started = time.perf_counter()
+            texts = torch.tensor([next(order) for _ in range(settings.batch)])
+            for group in optimizer.param_groups:
+                group["lr"] = settings.rate(number - 1)
+            loss = self._loss(texts)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            seen += int(self.tokens.real[texts].sum())
+            value = float(loss.detach())
+            trained_for += time.perf_counter() - started
+            step = Step(number, seen, value, settings.rate(number - 1), seen / trained_for, 0.0, None, False)
+            if number % settings.evaluate_every == 0 or number == settings.steps:
+                held_out = self._evaluated(number)
+                step = replace(step, held_out=held_out, best=self._best_step == number)
+                stale = 0 if step.best else stale + 1
+            yield self._noted(replace(step, seconds=time.perf_counter() - began))
+            if settings.patience is not None and stale >= settings.patience:
+                return
+
+    def result(self) -> Restoration:
+        """The best so far, at any time."""
+        beta, learned = self._best
+        return Restoration(
+            compensation=self._built(beta, learned),
+            beta=beta * self._mask,
+            learned=learned * self._heads,
+            selection=self.selection,
+            settings=self.settings,
+            history=tuple(self.history),
+            best_step=self._best_step,
+        )
+
+    def _noted(self, step: Step) -> Step:
+        self.history.append(step)
+        return step
+
+    def _order(self) -> Iterator[int]:
+        """Texts without end: each once an epoch, shuffled anew."""
+        while True:
+            yield from torch.randperm(len(self.tokens), generator=self._generator).tolist()
+
+    def _loss(self, texts: Tensor) -> Tensor:
+        part = self.tokens[texts]
+        model = self.pair.pruned
+        ids = part.ids.to(model.device)
+        with compensated(model, self.compensation()):
+            logits = model(ids, use_cache=False).logits
+        if self.settings.loss == "kl":
+            return distillation(logits, self._teacher_logits(texts).to(logits.device), part.scored.to(logits.device))
+        scored = part.response if self.settings.loss == "response" else part.scored
+        return cross_entropy(logits, ids, scored.to(logits.device))
+
+    @torch.no_grad()
+    def _teacher_logits(self, texts: Tensor) -> Tensor:
+        """[batch, pos, vocabulary] of the dense model, kept as far as the memory allowed for them goes."""
+        names = texts.tolist()
+        missing = sorted({name for name in names if name not in self._teacher})
+        fresh: dict[int, Tensor] = {}
+        if missing:
+            logits = self.pair.dense(self.tokens.ids[missing].to(self.pair.dense.device), use_cache=False).logits
+            fresh = dict(zip(missing, logits, strict=True))
+            size = logits[0].numel() * logits.element_size()
+            for name, row in fresh.items():
+                if (len(self._teacher) + 1) * size <= self.settings.teacher_bytes:
+                    self._teacher[name] = row.clone()  # A view would keep the whole batch alive.
+        return torch.stack([self._teacher[name] if name in self._teacher else fresh[name] for name in names])
+
+    def _evaluated(self, number: int) -> Perplexity:
+        """Perplexity of the held-out texts as things stand; the best is kept."""
+        with torch.no_grad(), compensated(self.pair.pruned, self.compensation()):
+            found = perplexity(token_loss(self.pair.pruned, self.held_out))
+        if found.nats < self._best_nats:
+            self._best = (self._beta.detach().clone(), self._learned.detach().clone())
+            self._best_step, self._best_nats = number, found.nats
+        return found

@@ -1,0 +1,130 @@
+"""Which components of which heads to put back: the one thing a person edits, and strategies that fill it in."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .components import LostComponents
+from .errors import SettingError
+
+FORMAT = 1
+Pick = tuple[int, int, int]
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A set of (layer, head, component). Hashable, so that it can be part of a cache key."""
+
+    shape: Shape
+    """(layers, heads, components per head) that the picks are from."""
+    picks: frozenset[Pick]
+
+    def __post_init__(self) -> None:
+        for pick in self.picks:
+            if len(pick) != 3 or not all(0 <= index < limit for index, limit in zip(pick, self.shape, strict=True)):
+                raise SettingError(f"Pick {pick} is not within (layers, heads, components) = {self.shape}.")
+
+    def __len__(self) -> int:
+        return len(self.picks)
+
+    @property
+    def heads(self) -> frozenset[tuple[int, int]]:
+        """(layer, head) with at least one picked component."""
+        return frozenset((layer, head) for layer, head, _ in self.picks)
+
+    def mask(self) -> Tensor:
+        """[layer, head, component] bool."""
+        mask = torch.zeros(self.shape, dtype=torch.bool)
+        if self.picks:
+            mask[tuple(torch.tensor(sorted(self.picks)).T)] = True
+        return mask
+
+    def added(self, picks: Iterable[Pick]) -> "Selection":
+        """With these picks too."""
+        return Selection(self.shape, self.picks | frozenset(picks))
+
+    def removed(self, picks: Iterable[Pick]) -> "Selection":
+        """Without these picks."""
+        return Selection(self.shape, self.picks - frozenset(picks))
+
+    def to_json(self) -> str:
+        """Components by 'layer.head', or "all" where a head has all of them."""
+        by_head: dict[str, Any] = {}
+        for layer, head, component in sorted(self.picks):
+            by_head.setdefault(f"{layer}.{head}", []).append(component)
+        whole = {name: "all" if len(chosen) == self.shape[2] else chosen for name, chosen in by_head.items()}
+        return json.dumps({"format": FORMAT, "shape": self.shape, "picks": whole})
+
+    @classmethod
+    def from_json(cls, text: str) -> "Selection":
+        """What `to_json` wrote. Raises SettingError."""
+        try:
+            data = json.loads(text)
+            if data["format"] != FORMAT:
+                raise SettingError(f"This selection has format {data['format']}; this version reads format {FORMAT}.")
+            layers, heads, components = data["shape"]
+            picks = set()
+            for name, chosen in data["picks"].items():
+                layer, head = map(int, name.split("."))
+                picks |= {(layer, head, int(i)) for i in (range(components) if chosen == "all" else chosen)}
+        except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, SettingError):
+                raise
+            raise SettingError(f"This is not a selection as RestoreLCC Studio writes it ({error}).") from error
+        return cls((layers, heads, components), frozenset(picks))
+
+
+def from_mask(mask: Tensor) -> Selection:
+    """mask: [layer, head, component] bool."""
+    layers, heads, components = mask.shape
+    return Selection((layers, heads, components), frozenset((a, b, c) for a, b, c in mask.nonzero().tolist()))
+
+
+def everything(shape: Shape) -> Selection:
+    """Every component of every head."""
+    layers, heads, components = (range(count) for count in shape)
+    return Selection(shape, frozenset(product(layers, heads, components)))
+
+
+def of_heads(shape: Shape, heads: Iterable[tuple[int, int]], components: int | None = None) -> Selection:
+    """The first `components` (strongest; all by default) of the given heads. Raises SettingError."""
+    count = shape[2] if components is None else components
+    if not 1 <= count <= shape[2]:
+        raise SettingError(f"{count} components a head makes no sense: these heads have 1 to {shape[2]}.")
+    return Selection(shape, frozenset((layer, head, i) for layer, head in heads for i in range(count)))
+
+
+def top_heads(shape: Shape, score: Tensor, count: int, components: int | None = None) -> Selection:
+    """The `count` heads of highest score [layer, head], with their first `components`. Raises SettingError."""
+    _check_count(count, shape[0] * shape[1], "heads")
+    best = score.flatten().argsort(descending=True, stable=True)[:count].tolist()
+    return of_heads(shape, [divmod(index, shape[1]) for index in best], components)
+
+
+def random_heads(shape: Shape, count: int, seed: int, components: int | None = None) -> Selection:
+    """`count` heads drawn at random, the same for the same seed. Raises SettingError."""
+    noise = torch.rand(shape[:2], generator=torch.Generator().manual_seed(seed))
+    return top_heads(shape, noise, count, components)
+
+
+def top_components(components: LostComponents, count: int) -> Selection:
+    """The `count` components that carry most lost energy, in squared activation units, over all heads.
+
+    Not by share of their own head's energy: that would favour heads that lost little. Raises SettingError.
+    """
+    _check_count(count, components.variance.numel(), "components")
+    best = components.variance.flatten().argsort(descending=True, stable=True)[:count]
+    mask = torch.zeros(components.variance.numel(), dtype=torch.bool)
+    mask[best] = True
+    return from_mask(mask.view(components.shape))
+
+
+def _check_count(count: int, most: int, what: str) -> None:
+    if not 1 <= count <= most:
+        raise SettingError(f"{count} {what} cannot be picked: there are {most}, and at least 1 is needed.")

@@ -1,0 +1,121 @@
+"""Tiny random models made from configs, so that nothing is downloaded and every test is fast."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from restorelcc.capture import HeadStatistics, capture
+from restorelcc.components import LostComponents, components
+from restorelcc.models import ModelPair, paired
+from restorelcc.progress import finish
+from restorelcc.text import Tokens
+
+WORDS = (
+    "the a little girl boy dog cat ball tree house ran saw had was and to in on big red blue happy sad "
+    "said mom dad play with park sun day one time once upon"
+).split()
+
+
+def make_tokenizer(words: list[str] = WORDS) -> PreTrainedTokenizerFast:
+    vocabulary = {word: index for index, word in enumerate(["<s>", "</s>", "<unk>", *words])}
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+
+
+def make_model(seed: int = 0, **changes: object) -> LlamaForCausalLM:
+    """Grouped-query attention, and head_dim (8) that is not d_model / n_heads (6)."""
+    shape = {
+        "vocab_size": len(WORDS) + 3,
+        "hidden_size": 24,
+        "intermediate_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "max_position_embeddings": 64,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "initializer_range": 0.25,
+    }
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(LlamaConfig(**(shape | changes))).eval().requires_grad_(False)
+
+
+def noisy(model: LlamaForCausalLM, amount: float = 0.3, seed: int = 1) -> LlamaForCausalLM:
+    """The same model with a random part of its decoder weights zeroed: a stand-in for pruning."""
+    twin = LlamaForCausalLM(model.config).eval().requires_grad_(False)
+    twin.load_state_dict(model.state_dict())
+    generator = torch.Generator().manual_seed(seed)
+    for name, weight in twin.named_parameters():
+        if "_proj" in name:
+            weight.data[torch.rand(weight.shape, generator=generator) < amount] = 0
+    return twin
+
+
+def make_tokens(texts: int = 6, length: int = 16, seed: int = 0, vocabulary: int = len(WORDS) + 3) -> Tokens:
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(3, vocabulary, (texts, length), generator=generator)
+    real = torch.ones_like(ids, dtype=torch.bool)
+    scored = real.clone()
+    scored[:, 0] = False
+    return Tokens(ids, real, scored, scored)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return make_tokenizer()
+
+
+@pytest.fixture(scope="session")
+def pair(tokenizer: PreTrainedTokenizerFast) -> ModelPair:
+    dense = make_model()
+    return paired(dense, noisy(dense), tokenizer, "dense", "pruned")
+
+
+@pytest.fixture(scope="session")
+def tokens() -> Tokens:
+    return make_tokens()
+
+
+@pytest.fixture(scope="session")
+def statistics(pair: ModelPair, tokens: Tokens) -> HeadStatistics:
+    return finish(capture(pair, tokens, samples=1000))
+
+
+@pytest.fixture(scope="session")
+def lost(statistics: HeadStatistics) -> LostComponents:
+    return components(statistics)
+
+
+@pytest.fixture
+def folders(pair: ModelPair, tmp_path: Path) -> tuple[Path, Path]:
+    """The pair on disk: (dense, pruned)."""
+    for name in ("dense", "pruned"):
+        getattr(pair, name).save_pretrained(tmp_path / name)
+        pair.tokenizer.save_pretrained(tmp_path / name)
+    return tmp_path / "dense", tmp_path / "pruned"
+
+
+@pytest.fixture(autouse=True)
+def own_directories(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Nothing a test does reaches the user's cache, runs or the network."""
+    for variable in ("XDG_CACHE_HOME", "XDG_DATA_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path_factory.mktemp(variable.lower())))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+def z_values(model: LlamaForCausalLM, ids: torch.Tensor) -> torch.Tensor:
+    """[layer, batch, pos, head * d_head], the plain way: one hook a layer, the whole forward pass."""
+    seen: list[torch.Tensor] = []
+    hooks = [
+        layer.self_attn.o_proj.register_forward_pre_hook(lambda _, args: seen.append(args[0].clone()))
+        for layer in model.model.layers
+    ]
+    model(ids)
+    for hook in hooks:
+        hook.remove()
+    return torch.stack(seen)

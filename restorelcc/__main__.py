@@ -45,6 +45,13 @@ class StartName(StrEnum):
     alpha = "alpha"
 
 
+class UnitName(StrEnum):
+    """What the learning rate is measured in."""
+
+    loss = "loss"
+    activation = "activation"
+
+
 class Format(StrEnum):
     """What is written."""
 
@@ -192,7 +199,10 @@ def restore(
     loss: Annotated[
         LossName, typer.Option(help="kl: distil the dense model; ce: cross-entropy; response: of answers only.")
     ] = LossName.kl,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate, in --unit a step.")] = None,
+    unit: Annotated[
+        UnitName, typer.Option(help="loss: each head's root mean square loss; activation: plain units, as published.")
+    ] = UnitName.loss,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the text, instead of --steps.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Windows a step.")] = 8,
@@ -222,7 +232,7 @@ def restore(
         text = commands.Text(calibration, windows, length, seed)
         loading = _loading(device, dtype, allow_pickle, trust_remote_code)
         picks = commands.Picks(heads, score.value, components)
-        fixed = {"loss": loss.value, "batch": batch, "start": start.value, "patience": patience}
+        fixed = {"loss": loss.value, "batch": batch, "start": start.value, "unit": unit.value, "patience": patience}
         chosen = {"learned": learned, "seed": seed, "lr": lr, "steps": steps}
         settings = fixed | {key: value for key, value in chosen.items() if value is not None}
         commands.restore(dense, pruned, out, format.value, name, text, picks, settings, epochs, loading, json)

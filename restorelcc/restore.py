@@ -27,8 +27,10 @@ from .text import Tokens
 
 Loss = Literal["kl", "ce", "response"]
 Start = Literal["zero", "noise", "alpha"]
+Unit = Literal["loss", "activation"]
 LOSSES: tuple[Loss, ...] = ("kl", "ce", "response")
 STARTS: tuple[Start, ...] = ("zero", "noise", "alpha")
+UNITS: tuple[Unit, ...] = ("loss", "activation")
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,11 @@ class Settings:
 
     loss: Loss = "kl"
     """kl: distil the dense model's next-token distribution; ce: cross-entropy of the text; response: of its answers."""
-    lr: float = 2e-2
-    """Peak learning rate of AdamW, in activation units a step."""
+    lr: float = 5e-2
+    """Peak learning rate of AdamW, in `unit` a step."""
+    unit: Unit = "loss"
+    """loss: the root mean square of what each head lost, so that one rate fits every layer and model, whose activations
+    differ in size by orders of magnitude; activation: plain activation units, as published."""
     steps: int = 100
     """Optimiser steps at most."""
     batch: int = 8
@@ -64,9 +69,11 @@ class Settings:
             raise SettingError(f"Loss '{self.loss}' is not known: give one of {', '.join(LOSSES)}.")
         if self.start not in STARTS:
             raise SettingError(f"Start '{self.start}' is not known: give one of {', '.join(STARTS)}.")
+        if self.unit not in UNITS:
+            raise SettingError(f"Unit '{self.unit}' is not known: give one of {', '.join(UNITS)}.")
         if not 0 < self.lr < 10:
             raise SettingError(
-                f"A learning rate of {self.lr} makes no sense: try 0.02; it must be above 0 and below 10."
+                f"A learning rate of {self.lr} makes no sense: try 0.05; it must be above 0 and below 10."
             )
         for name in ("steps", "batch", "evaluate_every"):
             if getattr(self, name) < 1:
@@ -86,7 +93,7 @@ class Settings:
         return self.lr * min(1.0, rise, fall)
 
 
-PUBLISHED = Settings(loss="response", lr=1e-3, warm_up=0.0, cool_down=1.0, start="noise", seed=42)
+PUBLISHED = Settings(loss="response", lr=1e-3, unit="activation", warm_up=0.0, cool_down=1.0, start="noise", seed=42)
 """Feng et al.'s: cross-entropy on the response, lr 1e-3, β and b ~ N(0, 1e-3), batch 8, seed 42; 3 epochs of theirs
 are steps = 3 · texts / 8."""
 
@@ -138,6 +145,16 @@ def trained_parameters(selection: Selection, settings: Settings, d_head: int) ->
     return len(selection) + (len(selection.heads) * d_head if settings.learned else 0)
 
 
+def _units(components: LostComponents) -> Tensor:
+    """[layer, head, 1] root mean square over tokens and dimensions of what each head lost, float32.
+
+    A head that lost nothing may still be trained for the others' sake; it steps as the average head does.
+    """
+    mean_square = components.variance.mean(-1, keepdim=True).float()
+    typical = mean_square.mean().clamp(min=torch.finfo(torch.float32).tiny)
+    return torch.where(mean_square > 0, mean_square, typical).sqrt()
+
+
 class Training:
     """A restoration under way. Raises SettingError if there is nothing to train or nothing to train on."""
 
@@ -164,10 +181,11 @@ class Training:
         self._directions = components.directions.float()
         self._mask = selection.mask()
         self._heads = self._mask.any(-1, keepdim=True) & torch.tensor(self.settings.learned)
+        self._unit = _units(components) if self.settings.unit == "loss" else torch.ones(*self._mask.shape[:2], 1)
         generator = torch.Generator().manual_seed(self.settings.seed)
         self._beta = self._started(components.magnitude.float(), generator)
         self._learned = self._started(torch.zeros_like(self._directions[:, :, 0]), generator)
-        self._best = (self._beta.detach().clone(), self._learned.detach().clone())
+        self._best = self._now()
         self._best_step, self._best_nats = 0, float("inf")
         self._generator = generator
         self._teacher: dict[int, Tensor] = {}
@@ -179,15 +197,18 @@ class Training:
             values = torch.randn(alpha.shape, generator=generator) * 1e-3
         elif kind == "alpha":
             values = alpha.clone()
-        return values.requires_grad_()
+        return (values / self._unit).requires_grad_()
+
+    def _now(self) -> tuple[Tensor, Tensor]:
+        """(β, b) as they stand, in activation units, detached."""
+        return (self._beta * self._unit * self._mask).detach(), (self._learned * self._unit * self._heads).detach()
 
     def compensation(self) -> Compensation:
-        """c as it stands now, with gradients to β and b."""
-        return self._built(self._beta, self._learned)
+        """c as it stands now, with gradients to what is trained."""
+        return self._built(self._beta * self._unit * self._mask, self._learned * self._unit * self._heads)
 
     def _built(self, beta: Tensor, learned: Tensor) -> Compensation:
-        constants = torch.einsum("lhi,lhid->lhd", beta * self._mask, self._directions)
-        return Compensation(constants + learned * self._heads)
+        return Compensation(torch.einsum("lhi,lhid->lhd", beta, self._directions) + learned)
 
     def steps(self) -> Iterator[Step]:
         """Train, yielding step 0 (before) and then every step; stop by leaving the loop."""
@@ -223,8 +244,8 @@ class Training:
         beta, learned = self._best
         return Restoration(
             compensation=self._built(beta, learned),
-            beta=beta * self._mask,
-            learned=learned * self._heads,
+            beta=beta,
+            learned=learned,
             selection=self.selection,
             settings=self.settings,
             history=tuple(self.history),
@@ -271,6 +292,6 @@ class Training:
         with torch.no_grad(), compensated(self.pair.pruned, self.compensation()):
             found = perplexity(token_loss(self.pair.pruned, self.held_out))
         if found.nats < self._best_nats:
-            self._best = (self._beta.detach().clone(), self._learned.detach().clone())
+            self._best = self._now()
             self._best_step, self._best_nats = number, found.nats
         return found

@@ -21,9 +21,7 @@ def test_measures_equal_their_definitions(pair, statistics):
             pruned = dense - delta
             energy = delta.square().sum(1).mean()
             close = {"rtol": 1e-5, "atol": 1e-8}
-            torch.testing.assert_close(
-                loss.relative_error[layer, head], energy / dense.square().sum(1).mean(), **close
-            )
+            torch.testing.assert_close(loss.relative_error[layer, head], energy / dense.square().sum(1).mean(), **close)
             torch.testing.assert_close(loss.mean_squared_error[layer, head], delta.square().mean(), **close)
             cosine = (dense * pruned).sum() / (dense.norm() * pruned.norm())
             torch.testing.assert_close(loss.cosine_distance[layer, head], 1 - cosine, **close)

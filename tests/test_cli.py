@@ -1,0 +1,204 @@
+"""The command line on tiny models: results, exit codes, and nothing left half-written."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import torch
+from conftest import WORDS, make_model, make_tokenizer
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+from restorelcc.__main__ import app
+
+ROOT = __file__.rsplit("/", 2)[0]
+
+
+@pytest.fixture
+def text(tmp_path):
+    """Enough words for twelve windows of 16 tokens."""
+    draw = random.Random(0)
+    stories = [" ".join(draw.choices(WORDS, k=23)) for _ in range(8)]
+    path = tmp_path / "text.txt"
+    path.write_text("\n<|endoftext|>\n".join(stories))
+    return path
+
+
+@pytest.fixture
+def pair_args(folders, text):
+    dense, pruned = folders
+    return ["--dense", str(dense), "--pruned", str(pruned), "--calibration", str(text), "--length", "16"]
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def answer(*arguments):
+    result = call(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("\n") == 1
+    return json.loads(result.stdout)
+
+
+def test_prune_writes_an_ordinary_checkpoint(folders, text, tmp_path):
+    found = answer(
+        "prune", folders[0], "--pattern", "2:4", "--calibration", text, "--length", "16", "--out", tmp_path / "p"
+    )
+    assert found["sparsity"] == 0.5
+    loaded = answer("evaluate", tmp_path / "p", "--text", text, "--length", "16")
+    dense = answer("evaluate", folders[0], "--text", text, "--length", "16")
+    assert loaded["tokens"] == dense["tokens"] == 12 * 15
+    assert loaded["perplexity"] != dense["perplexity"]
+
+
+def test_inspect_lists_every_head_and_writes_the_table(pair_args, tmp_path):
+    found = answer("inspect", *pair_args, "--csv", tmp_path / "heads.csv", "--top", 5)
+    assert len(found["heads"]) == 12
+    assert len(found["components"]) == 5
+    assert found["tokens"] == 12 * 16
+    table = pd.read_csv(tmp_path / "heads.csv")
+    assert len(table) == 12
+    ranked = [head["output_weighted"] for head in found["heads"]]
+    assert ranked == sorted(ranked, reverse=True) == sorted(table["output_weighted"], reverse=True)
+    shown = call("inspect", *pair_args)
+    assert "Strongest lost components" in shown.stdout
+
+
+def test_restore_as_adapter_and_as_checkpoint_measure_the_same(folders, pair_args, text, tmp_path):
+    options = [*pair_args, "--steps", 5, "--start", "alpha", "--loss", "ce", "--batch", 4]
+    adapter = answer("restore", *options, "--out", tmp_path / "adapter")
+    checkpoint = answer("restore", *options, "--out", tmp_path / "checkpoint", "--format", "checkpoint")
+    assert adapter["restored"] == checkpoint["restored"]
+    assert adapter["trained_parameters"] == 3 * 4 * 8 * 2
+    measure = ["--text", text, "--length", "16"]
+    with_adapter = answer("evaluate", folders[1], "--adapter", tmp_path / "adapter", *measure)
+    merged = answer("evaluate", tmp_path / "checkpoint", *measure)
+    plain = answer("evaluate", folders[1], *measure)
+    assert with_adapter["perplexity"] == pytest.approx(merged["perplexity"], rel=1e-4)
+    assert with_adapter["perplexity"] != pytest.approx(plain["perplexity"], rel=1e-4)
+    kept = answer("runs")["runs"]
+    assert [run["name"] for run in kept] == ["checkpoint", "adapter"]
+    assert "adapter" in call("runs").stdout
+
+
+def test_restore_of_some_heads_and_components(pair_args, tmp_path):
+    some = [*pair_args, "--steps", 2, "--heads", 0.25, "--components", 2, "--no-learned"]
+    assert answer("restore", *some, "--out", tmp_path / "a")["trained_parameters"] == 3 * 2
+    assert answer("restore", *some, "--score", "random", "--out", tmp_path / "b")["trained_parameters"] == 3 * 2
+
+
+def test_epochs_are_passes_over_the_training_text(pair_args, tmp_path):
+    answer("restore", *pair_args, "--epochs", 2, "--batch", 4, "--out", tmp_path / "a")
+    (run,) = answer("runs")["runs"]
+    assert run["calibration"]["windows"] == 11
+    assert run["settings"]["steps"] == round(2 * 11 / 4)
+
+
+def test_progress_is_shown_to_people(pair_args, tmp_path):
+    shown = call("restore", *pair_args, "--steps", 2, "--out", tmp_path / "a").stdout
+    assert "held-out" in shown
+    assert "of the lost log-likelihood recovered" in shown
+
+
+def spoiled_weights(folder, change):
+    path = folder / "model.safetensors"
+    if change == "truncated":
+        path.write_bytes(path.read_bytes()[:-500])
+        return
+    state = load_file(path)
+    state["model.norm.weight"][0] = torch.nan
+    save_file(state, path, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("case", "says"),
+    [
+        ("tokenizer", "different tokenizers"),
+        ("shape", "differ in shape"),
+        ("missing model", "There is no folder"),
+        ("missing text", "no text file"),
+        ("empty text", "holds no text"),
+        ("truncated", "damaged"),
+        ("nan", "NaN or infinite"),
+        ("heads", "share of 1.5 heads"),
+        ("both", "not both"),
+        ("rate", "learning rate"),
+        ("hub text", "cannot be reached"),
+        ("no window", "shorter windows"),
+    ],
+)
+def test_bad_input_to_restore_is_one_message_and_leaves_nothing(folders, pair_args, text, tmp_path, case, says):
+    options = list(pair_args)
+    if case == "tokenizer":
+        make_tokenizer(WORDS[::-1]).save_pretrained(folders[1])
+    elif case == "shape":
+        make_model(num_hidden_layers=2).save_pretrained(folders[1])
+    elif case == "missing model":
+        options[3] = str(tmp_path / "nowhere")
+    elif case == "missing text":
+        options[5] = str(tmp_path / "nothing.txt")
+    elif case == "empty text":
+        text.write_text("\n")
+    elif case in ("truncated", "nan"):
+        spoiled_weights(folders[1], case)
+    elif case == "hub text":
+        options[5] = "wikitext2"
+    elif case == "no window":
+        text.write_text("the dog ran")
+    extra = {"heads": ["--heads", "1.5"], "both": ["--steps", "3", "--epochs", "2"], "rate": ["--lr", "-1"]}
+    before = sorted(tmp_path.rglob("*"))
+    result = call("restore", *options, *extra.get(case, []), "--out", tmp_path / "out", "--json")
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+    assert sorted(tmp_path.rglob("*")) == before
+    assert answer("runs") == {"runs": []}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--sparsity", "1.2"], "share of weights"),
+        (["--pattern", "3:2"], "0 < n < m"),
+        (["--pattern", "2:4", "--sparsity", "0.7"], "Give one of them"),
+        (["--pattern", "3:7"], "that 7 divides"),
+        (["--device", "abacus"], "not known"),
+        (["--dtype", "int8"], "not known"),
+        (["--method", "chance"], "chance"),
+        (["--length", "999"], "context of 64"),
+    ],
+)
+def test_bad_settings_of_prune_are_refused_before_anything_is_written(folders, text, tmp_path, options, says):
+    before = sorted(tmp_path.rglob("*"))
+    result = call("prune", folders[0], "--calibration", text, *options, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert "Traceback" not in result.output
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_place_in_use_is_refused_before_the_work(pair_args, folders, tmp_path):
+    result = call("restore", *pair_args, "--out", folders[0])
+    assert result.exit_code == 2
+    assert "not empty" in result.stderr
+    result = call("inspect", *pair_args, "--csv", tmp_path / "no" / "heads.csv")
+    assert result.exit_code == 2
+    assert "Make it first" in result.stderr
+
+
+def test_the_module_runs_and_teaches():
+    """As a user would, in a process of its own: help is quick because nothing heavy is imported for it."""
+    shown = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "restorelcc", "restore", "--help"],
+        capture_output=True, text=True, cwd=ROOT, check=True, timeout=60, env=os.environ | {"COLUMNS": "200"},
+    )  # fmt: skip
+    for word in ("--components", "distil the dense model", "--format"):
+        assert word in shown.stdout
+    assert "| torch" not in shown.stderr

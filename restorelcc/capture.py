@@ -127,7 +127,7 @@ def capture(
         part = _batch_statistics(pair, tokens[start : start + batch], start, positions, samples, seed)
         result = part if result is None else result.merged(part, samples)
     yield Progress("reading head activations", len(tokens), len(tokens))
-    if result is None:  # Tokens refuses to be empty, so this is for the type checker and for subclasses.
+    if result is None:
         raise SettingError("There are no tokens to read head activations from.")
     return result
 

@@ -15,7 +15,7 @@ from .calibration import calibration_tokens, split_held_out, window_length
 from .capture import Positions, capture
 from .compensation import Compensation, compensated
 from .components import LostComponents, components
-from .console import out, run, show_json, show_table, watched
+from .console import run, say, show_json, show_table, watched
 from .demo import DEFAULT, demo_dense, demo_pair
 from .errors import PairMismatch, SettingError, WriteError
 from .evaluate import Perplexity, measure, paired_difference, perplexity, recovered_share
@@ -129,12 +129,12 @@ def demo(
     show_table(title, ["", "perplexity", "nats against pruned", "recovered"], rows)
     seconds = walked.seconds
     zeros = {name: report.zeros for name, report in walked.sparsity.items()}
-    out.print(
+    say(
         f"{walked.restoration.trained_parameters} values trained; zeros in weight matrices: {zeros['pruned']} pruned, "
         f"{zeros['restored']} restored.\nPruned in {seconds['prune']:.0f} s, captured in {seconds['capture']:.0f} s, "
         f"restored in {seconds['restore']:.0f} s; {seconds['total']:.0f} s in all."
     )
-    out.print(f"The restored checkpoint is in {walked.export}", soft_wrap=True)
+    say(f"The restored checkpoint is in {walked.export}")
 
 
 def prune(
@@ -158,9 +158,7 @@ def prune(
     if as_json:
         show_json({"sparsity": report.sparsity, "weights": report.weights, "zeros": report.zeros, "out": str(folder)})
     else:
-        out.print(
-            f"{report.zeros} of {report.weights} weights are zero ({report.sparsity:.2%}), in {folder}", soft_wrap=True
-        )
+        say(f"{report.zeros} of {report.weights} weights are zero ({report.sparsity:.2%}), in {folder}")
 
 
 def inspect(
@@ -238,7 +236,10 @@ def restore(
 
     found = _held_out_figures(pair, held_out, restoration.compensation)
     share = recovered_share(found["dense"], found["pruned"], found["restored"])
-    figures = {**{state: one.figures() for state, one in found.items()}, "recovered_share": share}
+    figures = {
+        **{state: one.figures() for state, one in found.items()},
+        "recovered_share": None if math.isnan(share) else share,
+    }
     about = {
         "dense": pair.dense_name,
         "pruned": pair.pruned_name,
@@ -256,12 +257,12 @@ def restore(
         show_json(result | {"stopped": stopped, "out": str(folder), "run": str(kept.folder)})
         return
     rows = [[state, _shown(one)] for state, one in found.items()]
-    show_table(f"{len(held_out)} held-out windows", ["", "perplexity"], rows)
-    out.print(
-        f"{share:.1%} of the lost log-likelihood recovered with {restoration.trained_parameters} "
-        f"values, best at step {restoration.best_step}.\nIn {folder}; the run is kept in {kept.folder}",
-        soft_wrap=True,
-    )
+    show_table(f"{len(held_out)} held-out windows, which also chose the best step", ["", "perplexity"], rows)
+    if math.isnan(share):
+        say("On this text the pruned model is no worse than the dense one, so there is nothing to recover.")
+    else:
+        say(f"{share:.1%} of the lost log-likelihood recovered with {restoration.trained_parameters} values.")
+    say(f"Best at step {restoration.best_step}. In {folder}; the run is kept in {kept.folder}")
 
 
 def _trained(trainer: Training, quiet: bool) -> bool:
@@ -269,7 +270,7 @@ def _trained(trainer: Training, quiet: bool) -> bool:
     try:
         for step in trainer.steps():
             if step.held_out is not None and not quiet:
-                out.print(_line(step, step.held_out, trainer.settings))
+                say(_line(step, step.held_out, trainer.settings))
     except KeyboardInterrupt:
         if not trainer.history:
             raise
@@ -318,7 +319,7 @@ def evaluate(
     if as_json:
         show_json(found.figures())
         return
-    out.print(f"perplexity {_shown(found)} over {found.tokens} tokens in {len(tokens)} windows")
+    say(f"perplexity {_shown(found)} over {found.tokens} tokens in {len(tokens)} windows")
 
 
 def runs(as_json: bool) -> None:
@@ -328,12 +329,12 @@ def runs(as_json: bool) -> None:
         show_json({"runs": [run.config | {"folder": str(run.folder)} for run in kept]})
         return
     if not kept:
-        out.print("No restorations are kept yet. Make one with: python -m restorelcc restore --help")
+        say("No restorations are kept yet. Make one with: python -m restorelcc restore --help")
         return
     rows = []
     for one in kept:
         figures = one.config.get("figures", {})
-        share = figures.get("recovered_share")
+        share = figures.get("recovered_share")  # null where pruning lost nothing
         rows.append(
             [
                 one.name,

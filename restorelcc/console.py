@@ -16,8 +16,9 @@ from .errors import RestoreLCCError
 from .progress import Progress, finish
 
 T = TypeVar("T")
-out = Console()
-err = Console(stderr=True)
+# No markup: a path may well hold [brackets].
+out = Console(markup=False, highlight=False)
+err = Console(stderr=True, markup=False)
 
 
 def quiet_libraries() -> None:
@@ -75,6 +76,11 @@ def show_json(data: dict[str, Any]) -> None:
         return value
 
     sys.stdout.write(json.dumps(plain(data), allow_nan=False) + "\n")
+
+
+def say(line: str) -> None:
+    """A line for people. Not through rich, which wraps paths, and prints twice what Ctrl-C interrupts."""
+    sys.stdout.write(line + "\n")
 
 
 def show_table(title: str, columns: list[str], rows: list[list[str]]) -> None:

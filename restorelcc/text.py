@@ -68,10 +68,6 @@ class Tokens:
     response: Tensor
     """[text, pos] bool; the scored tokens that answer a prompt; the same as `scored` for plain text."""
 
-    def __post_init__(self) -> None:
-        if self.ids.shape[0] == 0 or not bool(self.scored.any()):
-            raise TextError("There is no token to predict: the text is empty or one token long. Give more text.")
-
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -219,6 +215,7 @@ def windows(
     With a `stride` shorter than `length` windows overlap, and each scores only tokens that none before it did, so
     that every scored token but those of the first window has at least length - stride tokens before it. The first
     token of the first window is never scored; a last, short window is dropped unless it is the only one.
+    Raises SettingError, and TextError for text too short to predict anything of.
     """
     step = length if stride is None else stride
     if length < 2 or not 1 <= step <= length:
@@ -237,7 +234,14 @@ def windows(
     scored[:, 0] = False
     if step < length:
         scored[1:, : length - step] = False
-    return Tokens(ids, torch.ones_like(scored), scored, scored)
+    return _checked(Tokens(ids, torch.ones_like(scored), scored, scored))
+
+
+def _checked(tokens: Tokens) -> Tokens:
+    """Raises TextError where there is nothing to predict. Parts of good tokens may well have nothing."""
+    if tokens.count == 0:
+        raise TextError("There is no token to predict: the text is empty or one token long. Give more text.")
+    return tokens
 
 
 def rows(
@@ -258,7 +262,7 @@ def rows(
     scored[:, 0] = False
     response[:, 0] = False
     ids, real, scored, response = (part[:, :longest] for part in (ids, real, scored, response))
-    return Tokens(ids, real, scored, response)
+    return _checked(Tokens(ids, real, scored, response))
 
 
 def tokenized(

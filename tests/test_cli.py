@@ -1,8 +1,10 @@
 """The command line on tiny models: results, exit codes, and nothing left half-written."""
 
+import errno
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 
@@ -11,9 +13,11 @@ import pytest
 import torch
 from conftest import WORDS, make_model, make_tokenizer
 from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel
 from typer.testing import CliRunner
 
 from restorelcc.__main__ import app
+from restorelcc.export import load_adapter
 
 ROOT = __file__.rsplit("/", 2)[0]
 
@@ -102,7 +106,7 @@ def test_epochs_are_passes_over_the_training_text(pair_args, tmp_path):
 def test_progress_is_shown_to_people(pair_args, tmp_path):
     shown = call("restore", *pair_args, "--steps", 2, "--out", tmp_path / "a").stdout
     assert "held-out" in shown
-    assert "of the lost log-likelihood recovered" in shown
+    assert "the run is kept in" in shown
 
 
 def spoiled_weights(folder, change):
@@ -202,3 +206,43 @@ def test_the_module_runs_and_teaches():
     for word in ("--components", "distil the dense model", "--format"):
         assert word in shown.stdout
     assert "| torch" not in shown.stderr
+
+
+def test_ctrl_c_while_writing_leaves_nothing(folders, text, tmp_path, monkeypatch):
+    def half(self, folder, **_):
+        (folder / "model.safetensors").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", half)
+    before = sorted(tmp_path.rglob("*"))
+    result = call("prune", folders[0], "--calibration", text, "--length", 16, "--out", tmp_path / "out")
+    assert result.exit_code == 130
+    assert "Stopped" in result.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_ctrl_c_while_training_keeps_the_best_so_far(pair_args, tmp_path):
+    """In a process of its own, with the signal that a terminal sends."""
+    options = ["--steps", "1000000", "--loss", "ce", "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "restorelcc", "restore", *pair_args, *options]
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    lines = []
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment) as running:
+        for line in running.stdout:
+            lines.append(line)
+            if line.startswith("step   20 "):
+                running.send_signal(signal.SIGINT)
+    assert running.wait(timeout=60) == 0, lines
+    assert any("the run is kept in" in line for line in lines)
+    assert len(load_adapter(tmp_path / "out").compensation.vectors) == 3
+
+
+def test_a_full_disk_is_one_message(folders, text, tmp_path, monkeypatch):
+    def full(self, folder, **_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(PreTrainedModel, "save_pretrained", full)
+    result = call("prune", folders[0], "--calibration", text, "--length", 16, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "No space left on device" in result.stderr
+    assert not (tmp_path / "out").exists()

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 from conftest import make_model, make_tokens
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
 from restorelcc.compensation import Compensation, compensated, injected, merged
 from restorelcc.errors import SettingError, UnsupportedModel
@@ -47,6 +47,22 @@ def test_merged_equals_hooked(changes):
     torch.testing.assert_close(twin(tokens.ids).logits, hooked, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(hooked, model(tokens.ids).logits, atol=1e-2)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_merged_equals_hooked_in_another_family_with_the_switch():
+    """Qwen3: head_dim of its own, norms on queries and keys, a bias only if the config says so."""
+    torch.manual_seed(0)
+    shape = {
+        "hidden_size": 24,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+    }
+    model = Qwen3ForCausalLM(Qwen3Config(vocab_size=40, intermediate_size=16, **shape)).eval().requires_grad_(False)
+    tokens, c = make_tokens(), random_compensation()
+    twin = with_output_biases(model, merged(model, c))
+    torch.testing.assert_close(twin(tokens.ids).logits, logits_with(model, c, tokens.ids), rtol=1e-4, atol=1e-4)
 
 
 def test_nothing_put_back_changes_nothing(pair, tokens):

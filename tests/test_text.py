@@ -11,7 +11,7 @@ from restorelcc import hub
 from restorelcc.calibration import calibration_tokens, sampled_windows, split_held_out, window_length
 from restorelcc.errors import SettingError, TextError
 from restorelcc.progress import finish
-from restorelcc.text import Document, Tokens, read, rows, tokenized, windows
+from restorelcc.text import Document, read, rows, tokenized, windows
 
 
 def test_plain_files_are_split_into_documents(tmp_path):
@@ -121,7 +121,7 @@ def test_rows_know_prompt_answer_and_padding(tokenizer):
 
 def test_too_little_text_is_refused(tokenizer):
     with pytest.raises(TextError, match="no token to predict"):
-        Tokens(*(torch.zeros(1, 1, dtype=kind) for kind in (torch.int64, torch.bool, torch.bool, torch.bool)))
+        rows([Document("")], tokenizer, 8)
     with pytest.raises(TextError, match="shorter windows"):
         split_held_out(windows([Document("the dog ran")], tokenizer, 8))
     with pytest.raises(SettingError, match="stride"):

@@ -281,7 +281,8 @@ def _trained(trainer: Training, quiet: bool) -> bool:
 def _line(step: Step, held_out: Perplexity, settings: Settings) -> str:
     loss = "" if step.step == 0 else f"loss {step.loss:.4f}  {step.tokens_per_second:.0f} tokens/s  "
     best = "  best" if step.best else ""
-    return f"step {step.step:>4} of {settings.steps}  {loss}held-out {_shown(held_out)}{best}"
+    judged = f"held-out loss {step.held_out_loss:.4f}, perplexity {_shown(held_out)}"
+    return f"step {step.step:>4} of {settings.steps}  {loss}{judged}{best}"
 
 
 def _held_out_figures(pair: ModelPair, held_out: Tokens, compensation: Compensation) -> dict[str, Perplexity]:

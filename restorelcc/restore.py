@@ -40,18 +40,18 @@ class Settings:
 
     loss: Loss = "kl"
     """kl: distil the dense model's next-token distribution; ce: cross-entropy of the text; response: of its answers."""
-    lr: float = 5e-2
+    lr: float = 0.2
     """Peak learning rate of AdamW, in `unit` a step."""
     unit: Unit = "loss"
     """loss: the root mean square of what each head lost, so that one rate fits every layer and model, whose activations
     differ in size by orders of magnitude; activation: plain activation units, as published."""
-    steps: int = 100
+    steps: int = 200
     """Optimiser steps at most."""
     batch: int = 8
     """Texts a step."""
     warm_up: float = 0.05
     """Share of the steps over which the rate rises from zero."""
-    cool_down: float = 0.5
+    cool_down: float = 0.95
     """Share of the steps, the last ones, over which it falls to zero."""
     start: Start = "zero"
     """β from zero, from the paper's N(0, 1e-3), or from α, the mean lost activation (b from zero, or noise with it)."""
@@ -74,7 +74,7 @@ class Settings:
             raise SettingError(f"Unit '{self.unit}' is not known: give one of {', '.join(UNITS)}.")
         if not 0 < self.lr < 10:
             raise SettingError(
-                f"A learning rate of {self.lr} makes no sense: try 0.05; it must be above 0 and below 10."
+                f"A learning rate of {self.lr} makes no sense: try 0.2; it must be above 0 and below 10."
             )
         for name in ("steps", "batch", "evaluate_every"):
             if getattr(self, name) < 1:

@@ -22,6 +22,8 @@ from .pruning import Pruning, SparsityReport, measure_sparsity
 from .restore import Restoration, Settings, Training
 from .selection import everything
 
+# More would be better, and sampling and pruning would take longer: the demo is to be over within three minutes.
+WINDOWS = 96
 STATES = ("dense", "pruned", "injected", "restored", "reloaded")
 
 
@@ -74,7 +76,7 @@ def walk(
     began = time.perf_counter()
     seconds: dict[str, float] = {}
     dense, tokenizer = demo_dense(loading)
-    tokens = yield from calibration_tokens(source, dense, tokenizer)
+    tokens = yield from calibration_tokens(source, dense, tokenizer, most=WINDOWS)
     training, held_out = split_held_out(tokens)
 
     started = time.perf_counter()

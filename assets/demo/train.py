@@ -190,7 +190,7 @@ def main() -> None:
     parser.add_argument("--text", help="file of stories; without it, roneneldan/TinyStories from the hub")
     parser.add_argument("--stories", type=int, default=200_000, help="how many stories to take from the hub")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "dense")
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--lr", type=float, default=3e-3, help="peak rate of AdamW: embedding and norms")
     parser.add_argument("--muon-lr", type=float, default=5e-3, help="peak rate of Muon: all other matrices")
     parser.add_argument("--decay", type=float, default=0.3, help="weight decay, of the learning rate")

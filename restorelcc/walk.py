@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from . import text
@@ -105,7 +106,8 @@ def walk(
     )
     save_checkpoint(export, pair.pruned, tokenizer, restoration.compensation, replace)
     # Stock Transformers, nothing of ours: what a user of the export will see.
-    reloaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(export, dtype="auto", device_map=dense.device)
+    reloaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(export, dtype="auto")
+    nn.Module.to(reloaded, dense.device)  # in place; Transformers types its own `to` for other uses
     losses["reloaded"] = yield from measure(reloaded, evaluation)
     seconds["total"] = time.perf_counter() - began
     sparsity = {"pruned": measure_sparsity(pair.pruned), "restored": measure_sparsity(reloaded)}

@@ -78,7 +78,7 @@ def test_the_pruned_partner_is_made_once_and_made_again_if_damaged(dense, few_st
     model, tokenizer = dense
     tokens = text.windows(text.read(few_stories), tokenizer, 256)
     pruning = Pruning("wanda", 0.5)
-    assert any("pruning layer" in step.what for step in demo_pair(model, tokenizer, tokens, pruning))
+    assert any("pruning layer" in step.what for step in list(demo_pair(model, tokenizer, tokens, pruning)))
     assert list(demo_pair(model, tokenizer, tokens, pruning)) == []
     folder = cached_pruned(model, tokens, pruning)
     (folder / "model.safetensors").write_bytes(b"no")

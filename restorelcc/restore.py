@@ -40,7 +40,7 @@ class Settings:
 
     loss: Loss = "kl"
     """kl: distil the dense model's next-token distribution; ce: cross-entropy of the text; response: of its answers."""
-    lr: float = 0.1
+    lr: float = 0.2
     """Peak learning rate of AdamW, in `unit` a step."""
     unit: Unit = "loss"
     """loss: the root mean square of what each head lost, so that one rate fits every layer and model, whose activations
@@ -74,7 +74,7 @@ class Settings:
             raise SettingError(f"Unit '{self.unit}' is not known: give one of {', '.join(UNITS)}.")
         if not 0 < self.lr < 10:
             raise SettingError(
-                f"A learning rate of {self.lr} makes no sense: try 0.1; it must be above 0 and below 10."
+                f"A learning rate of {self.lr} makes no sense: try 0.2; it must be above 0 and below 10."
             )
         for name in ("steps", "batch", "evaluate_every"):
             if getattr(self, name) < 1:

@@ -89,7 +89,9 @@ def test_the_pruned_partner_is_made_once_and_made_again_if_damaged(dense, few_st
 
 
 def test_the_whole_way(few_stories, tmp_path):
-    walked = finish(walk(tmp_path / "restored", source=few_stories, settings=Settings(steps=10, evaluate_every=5)))
+    walked = finish(
+        walk(tmp_path / "restored", source=few_stories, settings=Settings(steps=10, lr=0.1, evaluate_every=5))
+    )
     report = walked.to_json()
     assert set(report) >= {"dense", "pruned", "injected", "restored", "reloaded", "recovered_share", "sparsity",
                            "trained_parameters", "seconds", "export"}  # fmt: skip

@@ -59,14 +59,11 @@ def sampled_windows(
 
     Every window begins with the token that leads a document; where a document ends another begins, as in training.
     """
-    lead = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    if lead is None:
+    lead = text.lead(tokenizer)
+    if not lead:
         raise SettingError("The tokenizer has no token that begins or ends a text, so nothing can start the sampling.")
-    columns = [torch.full((most,), int(lead))]
+    columns = [torch.full((most,), lead[0])]
     for token in generate(model, columns[0][:, None], length - 1, seed=seed):
         columns.append(token)
         yield Progress("sampling from the dense model", len(columns), length)
-    ids = torch.stack(columns, dim=1)
-    scored = torch.ones_like(ids, dtype=torch.bool)
-    scored[:, 0] = False
-    return Tokens(ids, torch.ones_like(scored), scored, scored)
+    return text.whole(torch.stack(columns, dim=1))

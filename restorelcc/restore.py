@@ -176,9 +176,10 @@ class Training:
             raise SettingError("No component is picked, so there is nothing to train. Pick at least one.")
         if selection.shape != components.shape:
             raise SettingError(f"Picks for {selection.shape} do not fit components of shape {components.shape}.")
-        if self.settings.loss == "response" and not bool(tokens.response.any()):
+        if self.settings.loss == "response" and not all(bool(part.response.any()) for part in (tokens, held_out)):
             raise SettingError(
-                "No answer is left within the window, so there is nothing to train on. Use longer windows."
+                "No answer is left within the window, so there is nothing to train on or to judge by. "
+                "Use longer windows."
             )
         self.pair, self.selection, self.tokens, self.held_out = pair, selection, tokens, held_out
         self.history: list[Step] = []
@@ -189,7 +190,8 @@ class Training:
         generator = torch.Generator().manual_seed(self.settings.seed)
         self._beta = self._started(components.magnitude.float(), generator)
         self._learned = self._started(torch.zeros_like(self._directions[:, :, 0]), generator)
-        self._best = self._now()
+        with torch.no_grad():
+            self._best = self._now()
         self._best_step, self._lowest = 0, float("inf")
         self._generator = generator
         self._teachers = [_Teacher(pair.dense, part, self.settings.teacher_bytes // 2) for part in (tokens, held_out)]
@@ -204,12 +206,12 @@ class Training:
         return (values / self._unit).requires_grad_()
 
     def _now(self) -> tuple[Tensor, Tensor]:
-        """(β, b) as they stand, in activation units, detached."""
-        return (self._beta * self._unit * self._mask).detach(), (self._learned * self._unit * self._heads).detach()
+        """(β, b) as they stand, in activation units."""
+        return self._beta * self._unit * self._mask, self._learned * self._unit * self._heads
 
     def compensation(self) -> Compensation:
         """c as it stands now, with gradients to what is trained."""
-        return self._built(self._beta * self._unit * self._mask, self._learned * self._unit * self._heads)
+        return self._built(*self._now())
 
     def _built(self, beta: Tensor, learned: Tensor) -> Compensation:
         return Compensation(torch.einsum("lhi,lhid->lhd", beta, self._directions) + learned)
@@ -282,18 +284,19 @@ class Training:
     def _evaluated(self, step: Step) -> Step:
         """The step with perplexity and loss of the held-out texts as things stand; the best is kept."""
         with compensated(self.pair.pruned, self.compensation()):
-            found = perplexity(token_loss(self.pair.pruned, self.held_out))
-        total, count = 0.0, 0
-        for texts in torch.arange(len(self.held_out)).split(self.settings.batch):
-            weight = int(self._wanted(self.held_out[texts]).sum())
-            if weight:
-                total += weight * float(self._loss(self.held_out, texts, self._teachers[1]))
-                count += weight
-        loss = total / max(1, count)
+            tokens = token_loss(self.pair.pruned, self.held_out)
+        if self.settings.loss == "kl":
+            total = 0.0
+            for texts in torch.arange(len(self.held_out)).split(self.settings.batch):
+                weight = self.held_out[texts].count
+                total += weight * float(self._loss(self.held_out, texts, self._teachers[1])) if weight else 0.0
+            loss = total / self.held_out.count
+        else:  # What was measured for the perplexity is the loss already.
+            loss = float(tokens.nll[self._wanted(self.held_out)].mean())
         best = loss < self._lowest
         if best:
             self._best, self._best_step, self._lowest = self._now(), step.step, loss
-        return replace(step, held_out=found, held_out_loss=loss, best=best)
+        return replace(step, held_out=perplexity(tokens), held_out_loss=loss, best=best)
 
 
 class _Teacher:

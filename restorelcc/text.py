@@ -190,7 +190,7 @@ def _dataset(source: str, limit: int) -> list[Document]:
 # --- tokens -----------------------------------------------------------------------------------------------------
 
 
-def _lead(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def lead(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """What stands before a document, as in pre-training: the beginning-of-text token, else the end-of-text token."""
     for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         if token is not None:
@@ -225,16 +225,21 @@ def windows(
     needed = None if most is None else length + step * (most - 1)
     stream: list[int] = []
     for document in documents:
-        stream += _lead(tokenizer) + _ids(tokenizer, document.text)
+        stream += lead(tokenizer) + _ids(tokenizer, document.text)
         if needed is not None and len(stream) >= needed:
             break
     starts = range(0, max(1, len(stream) - length + 1), step)
-    ids = torch.tensor([stream[start : start + length] for start in starts[:most]])
+    tokens = whole(torch.tensor([stream[start : start + length] for start in starts[:most]]))
+    if step < length:
+        tokens.scored[1:, : length - step] = False
+    return _checked(tokens)
+
+
+def whole(ids: Tensor) -> Tokens:
+    """Windows [text, pos] without padding, every token scored but the first of each."""
     scored = torch.ones_like(ids, dtype=torch.bool)
     scored[:, 0] = False
-    if step < length:
-        scored[1:, : length - step] = False
-    return _checked(Tokens(ids, torch.ones_like(scored), scored, scored))
+    return Tokens(ids, torch.ones_like(scored), scored, scored)
 
 
 def _checked(tokens: Tokens) -> Tokens:
@@ -252,7 +257,7 @@ def rows(
     ids = torch.zeros(len(documents), length, dtype=torch.int64)
     real, response = torch.zeros_like(ids, dtype=torch.bool), torch.zeros_like(ids, dtype=torch.bool)
     for row, document in enumerate(documents):
-        prompt = _lead(tokenizer) + (_ids(tokenizer, document.prompt) if document.prompt else [])
+        prompt = lead(tokenizer) + (_ids(tokenizer, document.prompt) if document.prompt else [])
         line = (prompt + _ids(tokenizer, document.response))[:length]
         ids[row, : len(line)] = torch.tensor(line)
         real[row, : len(line)] = True

@@ -1,9 +1,11 @@
 """One call from the name of a text source to tokens for a model, the source `self` included."""
 
+from __future__ import annotations
+
 from collections.abc import Generator
+from typing import TYPE_CHECKING
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from . import text
 from .errors import SettingError, TextError
@@ -11,6 +13,9 @@ from .generate import generate
 from .layout import context_length
 from .progress import Progress
 from .text import Tokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DEFAULT_WINDOWS = 128
 LONGEST_WINDOW = 2048

@@ -5,19 +5,23 @@ A head's activation z is its slice of the input of the attention output projecti
 Eq. 3 and the magnitudes of Eq. 4 need, so memory does not grow with the text.
 """
 
+from __future__ import annotations
+
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from .errors import SettingError
 from .layout import HeadGeometry, Stop, hooked, output_projections, run_until_stop
 from .models import ModelPair
 from .progress import Progress
 from .text import Tokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Positions = Literal["all", "last"]
 
@@ -37,14 +41,14 @@ class Samples:
     priority: Tensor
     """[sample] int64; the positions with the lowest are kept, whatever order they come in."""
 
-    def lowest(self, most: int) -> "Samples":
+    def lowest(self, most: int) -> Samples:
         """The `most` samples of lowest priority, in order of it."""
         keep = self.priority.argsort()[:most]
         return Samples(
             self.text[keep], self.pos[keep], self.lost[:, :, keep], self.dense[:, :, keep], self.priority[keep]
         )
 
-    def joined(self, other: "Samples") -> "Samples":
+    def joined(self, other: Samples) -> Samples:
         """Both, in order; not bounded."""
         return Samples(
             torch.cat([self.text, other.text]),
@@ -84,7 +88,7 @@ class HeadStatistics:
         """[layer, head] mean of ‖δz‖²."""
         return self.second_moment.diagonal(dim1=-2, dim2=-1).sum(-1)
 
-    def merged(self, other: "HeadStatistics", samples: int) -> "HeadStatistics":
+    def merged(self, other: HeadStatistics, samples: int) -> HeadStatistics:
         """The statistics of both texts together, exactly. Raises SettingError if they are of different things."""
         if (self.geometry, self.positions) != (other.geometry, other.positions):
             raise SettingError("Statistics of different shapes or positions cannot be merged.")

@@ -1,14 +1,15 @@
 """What the commands do: compose the engine, show progress, print figures."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from platformdirs import user_data_path
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from . import export, text
 from .calibration import calibration_tokens, split_held_out, window_length
@@ -29,6 +30,9 @@ from .runs import list_runs, save_run
 from .selection import Selection, everything, random_heads, top_heads
 from .text import Tokens
 from .walk import STATES, walk
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = ["Picks", "Text", "demo", "evaluate", "inspect", "prune", "restore", "run", "runs"]
 

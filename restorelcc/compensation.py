@@ -5,17 +5,22 @@ A constant c_h added to head h reaches the residual stream as W_O[:, h] c_h, so 
 the attention output projection: no weight changes, and sparsity stays what it was.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from .components import LostComponents
 from .errors import SettingError
 from .layout import HeadGeometry, geometry, hooked, output_projections
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Compensation:
     """[layer, head, d_head] float32, activation units."""
 
     @classmethod
-    def none(cls, shape: HeadGeometry) -> "Compensation":
+    def none(cls, shape: HeadGeometry) -> Compensation:
         """Nothing put back."""
         return cls(torch.zeros(shape.n_layers, shape.n_heads, shape.d_head))
 

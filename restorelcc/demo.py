@@ -1,13 +1,15 @@
 """The embedded pair: a small trained model that comes with the package, and its pruned partner, made on first use."""
 
+from __future__ import annotations
+
 import hashlib
 from collections.abc import Generator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from platformdirs import user_cache_path
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from . import __version__
 from .errors import LoadError
@@ -16,6 +18,9 @@ from .models import DEMO, Loading, ModelPair, load_model, load_tokenizer, paired
 from .progress import Progress
 from .pruning import Pruning, prune
 from .text import Tokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DEFAULT = Pruning("wanda", 0.6)
 

@@ -3,19 +3,24 @@
 All of it measures the model as it is called: compensated, inside a `with compensated(...)`.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from .errors import SettingError
 from .progress import Progress, finish
 from .text import Tokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)

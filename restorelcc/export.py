@@ -1,22 +1,26 @@
 """A restoration on disk: a small adapter of ours, or a plain Hugging Face checkpoint with no code of ours in it."""
 
+from __future__ import annotations
+
 import json
 import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from . import __version__
 from .compensation import Compensation, merged
 from .errors import LoadError
 from .folders import whole
 from .layout import HeadGeometry, geometry, with_output_biases
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 FORMAT = 1
 ABOUT = "restorelcc.json"

@@ -4,13 +4,18 @@ Apart from Transformers' `generate` for two reasons: every step is yielded, so t
 and randomness comes from a generator of its own, so that two people at once do not disturb each other's seeds.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from .errors import SettingError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @torch.no_grad()

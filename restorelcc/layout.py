@@ -3,18 +3,22 @@
 Everything else speaks through `HeadGeometry`, `output_projections`, `decoder_layers` and `prunable`.
 """
 
+from __future__ import annotations
+
 import copy
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from .errors import UnsupportedModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -112,8 +116,7 @@ def with_output_biases(model: PreTrainedModel, biases: Sequence[Tensor]) -> PreT
             "Export an adapter instead."
         )
     config.attention_bias = True
-    with torch.device("meta"):
-        twin: PreTrainedModel = type(model)(config)
+    twin = _skeleton(model, config)
     state = model.state_dict()
     names = {module: name for name, module in twin.named_modules()}
     for projection, bias in zip(output_projections(twin), biases, strict=True):
@@ -127,6 +130,28 @@ def with_output_biases(model: PreTrainedModel, biases: Sequence[Tensor]) -> PreT
         state[key] = (
             bias.to(model.dtype) if present is None else (present.float() + bias.to(present.device)).to(present.dtype)
         )
+    return _filled(twin, model, state)
+
+
+def showing_attention(model: PreTrainedModel) -> PreTrainedModel:
+    """The same model, all tensors shared, computing attention the plain way, so that its weights can be asked for.
+
+    Fused attention never holds them; and the switch is part of a config that everybody's forward passes read.
+    """
+    config = copy.deepcopy(model.config)
+    config._attn_implementation = "eager"
+    return _filled(_skeleton(model, config), model, model.state_dict())
+
+
+def _skeleton(model: PreTrainedModel, config: Any) -> PreTrainedModel:
+    """A model of the same class without weights."""
+    with torch.device("meta"):
+        twin: PreTrainedModel = type(model)(config)
+    return twin
+
+
+def _filled(twin: PreTrainedModel, model: PreTrainedModel, state: dict[str, Tensor]) -> PreTrainedModel:
+    """The skeleton `twin` with the tensors of `state`, zeros where it has none, and what else `model` holds."""
     for key, parameter in twin.named_parameters():
         if key not in state:
             state[key] = torch.zeros(parameter.shape, dtype=model.dtype, device=model.device)
@@ -141,26 +166,49 @@ def with_output_biases(model: PreTrainedModel, biases: Sequence[Tensor]) -> PreT
     return twin
 
 
-def layer_inputs(model: PreTrainedModel, ids: Tensor) -> tuple[Tensor, list[dict[str, Any]]]:
+def final_norm(model: PreTrainedModel) -> Tensor:
+    """[d_model] the gain of the norm before the unembedding. Raises UnsupportedModel."""
+    norm = getattr(getattr(model, "model", None), "norm", None)
+    gain = getattr(norm, "weight", None)
+    if not isinstance(gain, Tensor):
+        raise UnsupportedModel(f"{type(model).__name__} has no final norm where it is looked for (model.norm).")
+    return gain
+
+
+def unembedding(model: PreTrainedModel) -> Tensor:
+    """[vocabulary, d_model] the rows that turn the residual stream into logits. Raises UnsupportedModel."""
+    head = model.get_output_embeddings()
+    if not isinstance(head, nn.Linear):
+        raise UnsupportedModel(f"{type(model).__name__} has no linear unembedding.")
+    return head.weight
+
+
+def layer_inputs(
+    model: PreTrainedModel, ids: Tensor, arguments: bool = True
+) -> tuple[Tensor, list[dict[str, Any]]]:
     """(hidden states entering the first decoder layer, the other arguments of every layer) for `ids` [batch, pos].
 
-    Masks and rotary tables may differ from layer to layer (sliding windows), so each layer's are kept.
+    Masks and rotary tables may differ from layer to layer (sliding windows), so each layer's are kept, which takes a
+    whole forward pass; without `arguments` it ends at the first layer and the list is empty.
     """
     first: list[Tensor] = []
-    arguments: list[dict[str, Any]] = []
+    seen: list[dict[str, Any]] = []
 
     def keep(module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> None:
         if not first:
             first.append(args[0])
-        arguments.append(kwargs)
+        if not arguments:
+            raise Stop
+        seen.append(kwargs)
 
     handles = [layer.register_forward_pre_hook(keep, with_kwargs=True) for layer in decoder_layers(model)]
     try:
-        model(ids.to(model.device), use_cache=False, logits_to_keep=1)
+        with suppress(Stop):
+            model(ids.to(model.device), use_cache=False, logits_to_keep=1)
     finally:
         for handle in handles:
             handle.remove()
-    return first[0], arguments
+    return first[0], seen
 
 
 def context_length(model: PreTrainedModel) -> int:

@@ -1,17 +1,25 @@
-"""Load a model or a dense/pruned pair, and check that it can be worked with."""
+"""Load a model or a dense/pruned pair, and check that it can be worked with.
+
+Transformers is imported where a model is opened and not before, here and in the modules this one stands on: it takes
+seconds, and what is already known of a pair can be shown without it.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from . import hub
 from .errors import LoadError, PairMismatch, SettingError
 from .layout import HeadGeometry, geometry
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DEMO = "demo"
 DEMO_FOLDER = Path(__file__).resolve().parents[1] / "assets" / "demo"
@@ -120,6 +128,8 @@ def load_model(name: str, loading: Loading | None = None) -> PreTrainedModel:
     Raises LoadError when it cannot be had, is damaged, incomplete, or holds NaN or infinite weights;
     UnsupportedModel when its attention heads cannot be found.
     """
+    from transformers import AutoModelForCausalLM
+
     how = loading or Loading()
     model, report = _open(
         AutoModelForCausalLM.from_pretrained,
@@ -156,6 +166,8 @@ def load_model(name: str, loading: Loading | None = None) -> PreTrainedModel:
 
 def load_tokenizer(name: str, loading: Loading | None = None) -> PreTrainedTokenizerBase:
     """The tokenizer beside a model. Raises LoadError."""
+    from transformers import AutoTokenizer
+
     how = loading or Loading()
     return _open(  # type: ignore[no-any-return]
         AutoTokenizer.from_pretrained,

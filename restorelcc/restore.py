@@ -8,14 +8,15 @@
 Everything else is frozen, and the models are not changed: c = Σ β_i v_i + b is added inside a `with` at each step.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from .compensation import Compensation, compensated
 from .components import LostComponents
@@ -25,6 +26,9 @@ from .models import ModelPair
 from .objective import cross_entropy, distillation
 from .selection import Selection
 from .text import Tokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Loss = Literal["kl", "ce", "response"]
 Start = Literal["zero", "noise", "alpha"]
@@ -266,7 +270,7 @@ class Training:
         while True:
             yield from torch.randperm(len(self.tokens), generator=self._generator).tolist()
 
-    def _loss(self, tokens: Tokens, texts: Tensor, teacher: "_Teacher") -> Tensor:
+    def _loss(self, tokens: Tokens, texts: Tensor, teacher: _Teacher) -> Tensor:
         """Mean over the scored tokens of some texts of what is minimised, as things stand."""
         part, model = tokens[texts], self.pair.pruned
         ids = part.ids.to(model.device)

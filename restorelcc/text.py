@@ -10,20 +10,24 @@ A source is one word on the command line or in the app:
     self                      sampled from the dense model (see `calibration`)
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from . import hub
 from .errors import SettingError, TextError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets" / "demo"
 DEMO = "demo"
@@ -76,10 +80,10 @@ class Tokens:
         """Tokens that are scored."""
         return int(self.scored.sum())
 
-    def __getitem__(self, rows: slice | Tensor) -> "Tokens":
+    def __getitem__(self, rows: slice | Tensor) -> Tokens:
         return Tokens(self.ids[rows], self.real[rows], self.scored[rows], self.response[rows])
 
-    def batches(self, rows: int) -> Iterator["Tokens"]:
+    def batches(self, rows: int) -> Iterator[Tokens]:
         """In order, `rows` texts at a time."""
         return (self[start : start + rows] for start in range(0, len(self), rows))
 

@@ -1,13 +1,15 @@
 """Prune a model layer by layer, each layer seeing what the already pruned layers below it compute."""
 
+from __future__ import annotations
+
 from collections.abc import Generator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from ..errors import SettingError
 from ..layout import copied, decoder_layers, layer_inputs, prunable
@@ -15,6 +17,9 @@ from ..progress import Progress
 from ..text import Tokens
 from . import magnitude, wanda
 from .sparsity import Pattern
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 METHODS: dict[str, ModuleType] = {"wanda": wanda, "magnitude": magnitude}
 
@@ -60,10 +65,12 @@ def prune(
     arguments: dict[int, list[dict[str, object]]] = {}
     if rule.NEEDS_INPUTS:
         for part in tokens.batches(batch):
+            new = len(part) not in arguments  # They depend on the shape alone, so two sets serve all batches.
             with torch.no_grad():
-                states, others = layer_inputs(twin, part.ids)
+                states, others = layer_inputs(twin, part.ids, new)
             hidden.append(states)
-            arguments[len(states)] = others  # They depend on the shape alone, so two sets serve all batches.
+            if new:
+                arguments[len(part)] = others
     real = [part.real.to(twin.device) for part in tokens.batches(batch)]
 
     for index, layer in enumerate(layers):
@@ -101,11 +108,15 @@ def _input_norms(
     """‖X_j‖₂ of every input j of every matrix over the real tokens."""
     squares = {name: torch.zeros(m.in_features, device=m.weight.device) for name, m in matrices.items()}
     now: list[Tensor] = []
+    last: list[Tensor] = []  # [inputs, their squares]: q, k and v read the same tensor, and so do gate and up
 
     def add(name: str, inputs: Tensor) -> None:
-        # Experts and the like see a flat choice of tokens; the mask of real tokens fits whole batches only.
-        rows = inputs[now[0]] if inputs.shape[:2] == now[0].shape else inputs.flatten(0, -2)
-        squares[name] += rows.float().square().sum(0)
+        if not last or last[0] is not inputs:
+            # Experts and the like see a flat choice of tokens; the mask of real tokens fits whole batches only.
+            padded = inputs.shape[:2] == now[0].shape and not bool(now[0].all())
+            rows = inputs[now[0]] if padded else inputs.flatten(0, -2)
+            last[:] = [inputs, rows.float().square().sum(0)]
+        squares[name] += last[1]
 
     with ExitStack() as hooks:
         for name, matrix in matrices.items():

@@ -1,15 +1,20 @@
 """How sparse a model is to become, and how sparse it is."""
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from ..errors import SettingError
 from ..layout import decoder_layers, prunable
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class Pattern:
             )
 
     @classmethod
-    def parse(cls, text: str) -> "Pattern":
+    def parse(cls, text: str) -> Pattern:
         """'2:4' and the like. Raises SettingError."""
         match = re.fullmatch(r"(\d+):(\d+)", text.strip())
         if match is None:

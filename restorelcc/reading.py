@@ -1,0 +1,61 @@
+"""What every head does on one passage: where it looks, and how much of it is lost at each token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .capture import head_activations
+from .layout import showing_attention
+from .models import ModelPair
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One passage, read by both models. float32."""
+
+    ids: Tensor
+    """[pos] token ids."""
+    lost: Tensor
+    """[layer, head, pos] ‖z_d − z_p‖², squared activation units."""
+    dense: Tensor
+    """[layer, head, pos] ‖z_d‖²."""
+    dense_attention: Tensor
+    """[layer, head, query, key] weights of the dense model; every row sums to 1."""
+    pruned_attention: Tensor
+    """[layer, head, query, key] weights of the pruned model."""
+
+    @property
+    def share(self) -> Tensor:
+        """[layer, head, pos] lost energy as a share of the head's mean dense energy over the passage."""
+        return self.lost / self.dense.mean(-1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+
+
+@torch.no_grad()
+def read_passage(pair: ModelPair, ids: Tensor) -> Reading:
+    """Both models on `ids` [pos]. Attention weights are computed apart, the plain way, at O(pos²) memory a head."""
+    row = ids[None]
+    dense, pruned = (
+        torch.stack([pair.geometry.split(z[0].float()).transpose(0, 1).cpu() for z in head_activations(model, row)[0]])
+        for model in (pair.dense, pair.pruned)
+    )
+    return Reading(
+        ids=ids,
+        lost=(dense - pruned).square().sum(-1),
+        dense=dense.square().sum(-1),
+        dense_attention=attention_weights(pair.dense, row),
+        pruned_attention=attention_weights(pair.pruned, row),
+    )
+
+
+@torch.no_grad()
+def attention_weights(model: PreTrainedModel, ids: Tensor) -> Tensor:
+    """[layer, head, query, key] float32 for one row of `ids` [1, pos]."""
+    output = showing_attention(model)(ids.to(model.device), use_cache=False, output_attentions=True, logits_to_keep=1)
+    return torch.stack([layer[0].float().cpu() for layer in output.attentions])

@@ -43,7 +43,10 @@ class Compensation:
 
 
 def injected(components: LostComponents, picks: Tensor) -> Compensation:
-    """Eq. 4 without training: c = Σ α_i v_i over the picked components. picks: [layer, head, component] bool."""
+    """Eq. 4 without training: c = Σ α_i v_i over the picked components.
+
+    picks: [layer, head, component] bool, or how many times α each is put back with. Raises SettingError.
+    """
     if picks.shape != components.energy.shape:
         raise SettingError(
             f"Picks of shape {tuple(picks.shape)} do not fit components {tuple(components.energy.shape)}."

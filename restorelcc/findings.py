@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -117,7 +116,9 @@ def keep_findings(recipe: Recipe, found: Findings) -> None:
 
 
 def _keepable(recipe: Recipe) -> bool:
-    return recipe.dense == DEMO and recipe.pruned is None and {recipe.calibration, recipe.evaluation} <= {DEMO, text.SELF}
+    return (
+        recipe.dense == DEMO and recipe.pruned is None and {recipe.calibration, recipe.evaluation} <= {DEMO, text.SELF}
+    )
 
 
 def _place(recipe: Recipe) -> Path:

@@ -183,9 +183,7 @@ def unembedding(model: PreTrainedModel) -> Tensor:
     return head.weight
 
 
-def layer_inputs(
-    model: PreTrainedModel, ids: Tensor, arguments: bool = True
-) -> tuple[Tensor, list[dict[str, Any]]]:
+def layer_inputs(model: PreTrainedModel, ids: Tensor, arguments: bool = True) -> tuple[Tensor, list[dict[str, Any]]]:
     """(hidden states entering the first decoder layer, the other arguments of every layer) for `ids` [batch, pos].
 
     Masks and rotary tables may differ from layer to layer (sliding windows), so each layer's are kept, which takes a

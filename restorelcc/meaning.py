@@ -56,7 +56,9 @@ def strongest_moments(
     """
     values = samples.lost[layer, head] @ direction.float()
     return [
-        Moment(*context(tokens, tokenizer, int(samples.text[index]), int(samples.pos[index]), around), float(values[index]))
+        Moment(
+            *context(tokens, tokenizer, int(samples.text[index]), int(samples.pos[index]), around), float(values[index])
+        )
         for index in values.abs().argsort(descending=True)[:most].tolist()
     ]
 

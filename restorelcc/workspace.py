@@ -1,8 +1,8 @@
 """A pair, opened and looked through: all that is needed to explore what it lost and to restore it.
 
-    workspace = finish(open_workspace(Recipe()))        # the embedded pair, pruned and captured
-    workspace.loss.table("relative_error")              # [layer, head]
-    workspace.pair()                                    # the models, loaded when first asked for
+workspace = finish(open_workspace(Recipe()))        # the embedded pair, pruned and captured
+workspace.loss.table("relative_error")              # [layer, head]
+workspace.pair()                                    # the models, loaded when first asked for
 """
 
 from __future__ import annotations

@@ -1,0 +1,90 @@
+"""Widgets that mirror the session: set from it before they are drawn, written to it when they change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from . import state
+from .words import METRIC_WORDS
+
+CONFIG: dict[str, Any] = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "autoScale2d"]}
+
+
+def mirrored(key: str, value: Any, write: Callable[[Any], None]) -> dict[str, Any]:
+    """Arguments that make a widget show `value` and hand what is chosen to `write`."""
+    st.session_state[key] = value
+
+    def changed() -> None:
+        write(st.session_state[key])
+
+    return {"key": key, "on_change": changed}
+
+
+def figure(
+    chart: go.Figure,
+    key: str,
+    alt: str,
+    table: pd.DataFrame,
+    on_select: Callable[[], None] | None = None,
+    modes: Sequence[str] = ("points", "box"),
+    config: dict[str, Any] | None = None,
+) -> None:
+    """A chart, with the table behind it, its CSV, and the choice of picture format.
+
+    alt: what the chart shows, in words, for those who cannot see it.
+    """
+    here = state.session()
+    settings = CONFIG | {"toImageButtonOptions": {"format": here.format, "filename": key, "scale": 2}} | (config or {})
+    st.plotly_chart(
+        chart,
+        key=key,
+        alt=alt,
+        config=settings,
+        on_select=on_select if on_select is not None else "ignore",
+        selection_mode=modes,
+    )
+    with st.popover("Data", icon=":material/table:", type="tertiary", key=f"data-{key}"):
+        st.dataframe(table, hide_index=True, key=f"table-{key}")
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            st.download_button(
+                "CSV",
+                data=lambda: table.to_csv(index=False),
+                file_name=f"{key}.csv",
+                mime="text/csv",
+                key=f"csv-{key}",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+            st.segmented_control(
+                "The chart's camera saves",
+                ["png", "svg"],
+                format_func=str.upper,
+                required=True,
+                **mirrored(f"format-{key}", here.format, lambda value: setattr(here, "format", value)),
+            )
+
+
+def metric() -> str:
+    """Which measure of head loss is in view."""
+    here = state.session()
+    st.segmented_control(
+        "Measure",
+        list(METRIC_WORDS),
+        format_func=lambda name: METRIC_WORDS[name].label,
+        required=True,
+        help="\n\n".join(f"**{word.label}**: {word.help}" for word in METRIC_WORDS.values()),
+        **mirrored("metric", here.metric, lambda value: setattr(here, "metric", value)),
+    )
+    return here.metric
+
+
+def selected_points(key: str) -> list[tuple[int, ...]]:
+    """customdata of the points that are selected in a chart."""
+    chosen = st.session_state.get(key)
+    points = chosen["selection"]["points"] if chosen else []
+    return [tuple(int(value) for value in point["customdata"]) for point in points if "customdata" in point]

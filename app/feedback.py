@@ -1,0 +1,89 @@
+"""Errors as messages, jobs as progress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from restorelcc.errors import RestoreLCCError
+
+from . import state
+from .jobs import Job, State, jobs
+from .words import seconds
+
+POLL = 0.5  # seconds
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """What the engine refuses becomes a message, and the page goes on after it."""
+    try:
+        yield
+    except RestoreLCCError as error:
+        st.error(str(error), icon=":material/error:")
+
+
+def time_left(job: Job) -> str:
+    """From the pace so far; empty where it cannot be known."""
+    if job.fraction < 0.05 or job.started is None:
+        return ""
+    return f", about {seconds(job.seconds * (1 - job.fraction) / job.fraction)} left"
+
+
+def progress(job: Job) -> None:
+    """A bar that moves by itself, a Cancel for whoever owns the job, one rerun of the page when it is over."""
+    if job.finished:
+        _over(job)
+        return
+    st.fragment(_moving, run_every=POLL)(job.id)
+
+
+def _moving(job_id: str) -> None:
+    job = jobs.get(job_id)
+    if job is None or job.finished:
+        st.rerun()
+        return
+    bar, button = st.columns([6, 1], vertical_alignment="center")
+    bar.progress(min(1.0, job.fraction), text=_doing(job))
+    cancel_button(job, button, key=f"cancel-{job.id}")
+
+
+def _doing(job: Job) -> str:
+    if job.state == State.QUEUED:
+        return f"{job.title}: waiting, {jobs.waiting_before(job)} before it"
+    if job.stopping:
+        return f"{job.title}: stopping"
+    what = job.progress.what if job.progress else "starting"
+    return f"{job.title}: {what}{time_left(job)}"
+
+
+def cancel_button(job: Job, place: object, key: str) -> None:
+    """Works for the owner; tells others why it does not for them."""
+    owner = state.session().owner
+    mine = job.owner == owner
+    place.button(  # type: ignore[attr-defined]
+        "Cancel",
+        key=key,
+        on_click=jobs.cancel,
+        args=(job, owner),
+        disabled=not mine or job.stopping,
+        help=None if mine else "Started by somebody else: only they can cancel it.",
+        width="stretch",
+    )
+
+
+def _over(job: Job) -> None:
+    if job.state == State.FAILED:
+        st.error(job.error, icon=":material/error:")
+    elif job.state == State.CANCELLED:
+        st.info(f"{job.title}: cancelled.", icon=":material/cancel:")
+
+
+def empty(message: str, page: str | None = None, label: str = "") -> None:
+    """An empty state that says what to do next."""
+    with st.container(border=True, key=f"empty-{abs(hash(message)) % 10**8}"):
+        st.markdown(message)
+        if page is not None:
+            st.page_link(page, label=label, icon=":material/arrow_forward:")

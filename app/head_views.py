@@ -1,0 +1,217 @@
+"""Parts of the Heads page: the map, the ranking, and the panel of one head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+import torch
+
+from restorelcc.selection import of_heads
+from restorelcc.workspace import Workspace
+
+from . import cache, charts, controls, state
+from .colours import colours
+from .words import METRIC_WORDS, head_name
+
+Head = tuple[int, int]
+PASSAGE = 64  # tokens, at most
+
+
+def loss_map(workspace: Workspace, metric: str) -> None:
+    """Layer × head; a click looks at a head, a box picks heads."""
+    here, word = state.session(), METRIC_WORDS[metric]
+    table = workspace.loss.table(metric)
+    picked: dict[Head, int] = {}
+    for layer, head, _ in state.picks().selection.picks:
+        picked[layer, head] = picked.get((layer, head), 0) + 1
+    chart = charts.head_map(table, word, colours(state.dark()), picked, here.head)
+    st.markdown(f"##### {word.label} of every head", help=word.help)
+    worst = divmod(int(table.argmax()), table.shape[1])
+    controls.figure(
+        chart,
+        "head-map",
+        f"Map of {word.label.lower()} by layer and head. The largest is {float(table.max()):.3f}, at {head_name(worst)}.",
+        workspace.loss.to_pandas(),
+        on_select=lambda: _map_selected(workspace),
+    )
+    st.caption(
+        "Click a cell to look at its head. Drag a box to add all components of the heads in it to the picks. "
+        "A green dot marks heads with picks."
+    )
+
+
+def _map_selected(workspace: Workspace) -> None:
+    heads = [(point[0], point[1]) for point in controls.selected_points("head-map")]
+    if len(heads) == 1:
+        look_at(heads[0])
+    elif heads:
+        pick(workspace, heads)
+
+
+def look_at(head: Head) -> None:
+    """Open the panel of one head."""
+    here = state.session()
+    if here.head != head:
+        here.head, here.component = head, 0
+
+
+def pick(workspace: Workspace, heads: list[Head]) -> None:
+    """All components of these heads, on top of what is picked."""
+    picks = state.picks()
+    state.choose(picks.of(picks.selection.added(of_heads(workspace.lost.shape, heads).picks)))
+
+
+def ranks(workspace: Workspace, metric: str) -> None:
+    """The heads that lost most, and the profile by layer."""
+    here, word = state.session(), METRIC_WORDS[metric]
+    table, look = workspace.loss.table(metric), colours(state.dark())
+    frame = workspace.loss.to_pandas()[["layer", "head", metric]]
+    st.markdown("##### Heads that lost most")
+    controls.figure(
+        charts.ranking(table, word, look, here.head),
+        "head-ranking",
+        f"Bars of the heads with the largest {word.label.lower()}, largest first.",
+        frame.sort_values(metric, ascending=False),
+        on_select=_bar_selected,
+        modes=("points",),
+    )
+    st.markdown("##### By layer: mean, and range over heads")
+    controls.figure(
+        charts.profile(table, word, look),
+        "layer-profile",
+        f"Mean {word.label.lower()} of the heads of each layer, with the range from the least to the greatest.",
+        frame.groupby("layer")[metric].agg(["mean", "min", "max"]).reset_index(),
+    )
+
+
+def _bar_selected() -> None:
+    points = controls.selected_points("head-ranking")
+    if points:
+        look_at((points[0][0], points[0][1]))
+
+
+def title(workspace: Workspace, head: Head) -> None:
+    """Name, figures, and what can be done with the head."""
+    losses = {name: float(workspace.loss.table(name)[head]) for name in METRIC_WORDS}
+    picked = len(state.picks().components_of(*head))
+    total = workspace.lost.shape[2]
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="head-title"):
+        st.markdown(f"#### Layer {head[0]}, head {head[1]}", width="content")
+        figures = " · ".join(f"{METRIC_WORDS[name].label.lower()} {value:.3f}" for name, value in losses.items())
+        st.markdown(f"<span class='muted'>{figures}</span>", unsafe_allow_html=True, width="stretch")
+        st.button(
+            f"Add to picks ({picked} of {total} components in)" if picked else "Add to picks",
+            key="add-head",
+            icon=":material/add:",
+            type="primary",
+            disabled=picked == total,
+            on_click=pick,
+            args=(workspace, [head]),
+        )
+        st.button(
+            "Remove",
+            key="remove-head",
+            icon=":material/remove:",
+            disabled=picked == 0,
+            on_click=lambda: state.choose(state.picks().of_head(*head, [])),
+        )
+        st.page_link("../pages/components.py", label="Its components", icon=":material/arrow_forward:")
+
+
+def spread(workspace: Workspace, head: Head) -> None:
+    """How the loss is spread over tokens."""
+    samples = workspace.findings.statistics.samples
+    lost = samples.lost[head].double().square().sum(-1)
+    mean = float(workspace.findings.statistics.dense_energy[head])
+    share = lost / mean if mean > 0 else lost
+    st.markdown(
+        f"##### Lost energy over {len(share)} sampled tokens",
+        help="‖z_dense − z_pruned‖² of each token as a share of the head's mean ‖z_dense‖². A few tokens often carry "
+        "most of the loss; a constant can only bring back what they have in common.",
+    )
+    top = float(share.sort(descending=True).values[: max(1, len(share) // 10)].sum() / share.sum().clamp(min=1e-12))
+    controls.figure(
+        charts.histogram(share, colours(state.dark()), "lost energy, share of the head's mean energy"),
+        "head-spread",
+        f"Histogram of lost energy over tokens. The tenth of tokens with most loss carries {top:.0%} of it.",
+        pd.DataFrame({"text": samples.text, "position": samples.pos, "lost_energy_share": share}),
+    )
+    st.caption(f"The tenth of tokens that lost most carries {top:.0%} of the loss.")
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Some tokens of one calibration text."""
+
+    text: int
+    start: int
+    length: int
+
+
+def passage(workspace: Workspace) -> Passage:
+    """Which passage to read the head on."""
+    texts, positions = workspace.findings.calibration.ids.shape
+    with st.container(horizontal=True, key="passage"):
+        text = st.number_input(
+            f"Window of calibration text (0 to {texts - 1})", 0, texts - 1, key="passage-text", persist_state="session"
+        )
+        start = st.number_input(
+            "First token", 0, max(0, positions - 8), step=16, key="passage-start", persist_state="session"
+        )
+    real = int(workspace.findings.calibration.real[text].sum())
+    start = min(int(start), max(0, real - 8))
+    return Passage(int(text), start, min(PASSAGE, real - start))
+
+
+def tinted(workspace: Workspace, head: Head, where: Passage) -> None:
+    """The passage, each token tinted by what the head lost there."""
+    reading = cache.reading(workspace.recipe, where.text, where.start, where.length, workspace)
+    tokens = cache.token_strings(workspace.recipe, where.text, where.start, where.length, workspace)
+    share = reading.share[head]
+    scale = float(torch.quantile(share, 0.97).clamp(min=1e-9))
+    look = colours(state.dark())
+    parts = []
+    for token, value in zip(tokens, share.tolist(), strict=True):
+        strength = min(1.0, value / scale) ** 0.7
+        shown = token.replace("&", "&amp;").replace("<", "&lt;").replace("\n", "↵\n")
+        parts.append(
+            f'<span title="lost {value:.1%} of the head\'s mean energy" style="background:color-mix(in srgb,'
+            f'{look.pruned} {70 * strength:.0f}%,transparent)">{shown}</span>'
+        )
+    st.markdown(
+        "##### The same head on a passage",
+        help="The darker a token, the more of this head's activation was lost there. Hover a token for its share.",
+    )
+    st.html(f'<div class="tinted" data-head="{head_name(head)}">{"".join(parts)}</div>')
+
+
+def attention(workspace: Workspace, head: Head, where: Passage) -> None:
+    """Where the head looks: dense, pruned, and the difference."""
+    reading = cache.reading(workspace.recipe, where.text, where.start, where.length, workspace)
+    tokens = cache.token_strings(workspace.recipe, where.text, where.start, where.length, workspace)
+    dense, pruned = reading.dense_attention[head], reading.pruned_attention[head]
+    look = colours(state.dark())
+    moved = float((dense - pruned).abs().sum(-1).mean() / 2)
+    st.markdown(
+        "##### Attention pattern on that passage",
+        help="Row: the token that looks; column: the token looked at; each row sums to 1. In the difference, blue is "
+        "attention that pruning took away and orange is attention it added.",
+    )
+    st.caption(f"On average a token's attention moved by {moved:.0%} of its mass.")
+    views = (
+        ("Dense", dense, False, "attention-dense"),
+        ("Pruned", pruned, False, "attention-pruned"),
+        ("Pruned − dense", pruned - dense, True, "attention-difference"),
+    )
+    for column, (label, weights, signed, key) in zip(st.columns(3), views, strict=True):
+        with column:
+            st.markdown(f"**{label}**")
+            frame = pd.DataFrame(weights.numpy(), columns=[f"{i}:{token}" for i, token in enumerate(tokens)])
+            controls.figure(
+                charts.attention(weights, tokens, look, signed),
+                key,
+                f"Attention of layer {head[0]}, head {head[1]}, {label.lower()}, on {len(tokens)} tokens.",
+                frame.assign(query=tokens),
+            )

@@ -1,0 +1,105 @@
+"""The view as query parameters: what is not at its default, readable by people, nothing secret and no trust granted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from restorelcc.errors import RestoreLCCError, SettingError
+from restorelcc.findings import Recipe
+from restorelcc.head_loss import METRICS
+from restorelcc.models import Loading
+from restorelcc.pruning import Pruning
+from restorelcc.workspace import Workspace
+
+from .picks import Picks
+from .state import Session
+
+LONGEST = 1_500  # characters of picks; browsers and chat programs cut much longer links
+TEXTS = ("dense", "pruned", "calibration", "evaluation")
+NUMBERS = ("windows", "captured", "evaluated", "length")
+
+
+def written(session: Session) -> dict[str, str]:
+    """The session's view. A recipe's permission to run foreign code is left out: a link must not grant it."""
+    link = recipe_written(session.recipe)
+    if session.metric != Session.metric:
+        link["metric"] = session.metric
+    if session.head is not None:
+        link["head"] = "{}.{}".format(*session.head)
+    if session.component:
+        link["component"] = str(session.component)
+    if session.run:
+        link["run"] = session.run
+    if session.picks is None:
+        return link | session.link
+    text = session.picks.to_text()
+    if text and len(text) <= LONGEST:
+        link["picks"] = text
+    return link
+
+
+def recipe_written(recipe: Recipe) -> dict[str, str]:
+    """A recipe, without what is at its default."""
+    plain = Recipe()
+    link = {
+        name: str(getattr(recipe, name))
+        for name in (*TEXTS, *NUMBERS)
+        if getattr(recipe, name) != getattr(plain, name) and getattr(recipe, name) is not None
+    }
+    if recipe.pruned is None and recipe.pruning != plain.pruning:
+        link["method"] = recipe.pruning.method
+        link["prune"] = recipe.pruning.pattern or f"{recipe.pruning.sparsity:g}"
+    for name in ("device", "dtype"):
+        if getattr(recipe.loading, name) != "auto":
+            link[name] = getattr(recipe.loading, name)
+    if recipe.loading.revision:
+        link["revision"] = recipe.loading.revision
+    return link
+
+
+def recipe_read(link: Mapping[str, str]) -> Recipe:
+    """What `recipe_written` wrote. Raises SettingError."""
+    try:
+        recipe = Recipe(
+            **{name: link[name] for name in TEXTS if name in link},
+            **{name: int(link[name]) for name in NUMBERS if name in link},
+            loading=Loading(link.get("device", "auto"), link.get("dtype", "auto"), link.get("revision")),
+        )
+        amount = link.get("prune")
+        if amount is None:
+            return recipe
+        method = link.get("method", recipe.pruning.method)
+        pruning = Pruning(method, pattern=amount) if ":" in amount else Pruning(method, float(amount))
+        return replace(recipe, pruning=pruning)
+    except (ValueError, TypeError) as error:
+        if isinstance(error, RestoreLCCError):
+            raise
+        raise SettingError(f"The link cannot be read: {error}. The embedded pair is shown instead.") from error
+
+
+def applied(session: Session, link: Mapping[str, str]) -> None:
+    """Set the view from a link. Raises SettingError; what was read until then stays."""
+    session.run = link.get("run", "")
+    if link.get("metric") in METRICS:
+        session.metric = link["metric"]
+    if "head" in link:
+        layer, _, head = link["head"].partition(".")
+        if layer.isdigit() and head.isdigit():
+            session.head = (int(layer), int(head))
+    if link.get("component", "").isdigit():
+        session.component = int(link["component"])
+    session.link = {"picks": link["picks"]} if "picks" in link else {}
+    session.recipe = recipe_read(link)
+
+
+def fitted(session: Session, workspace: Workspace) -> None:
+    """What of the link needs the pair: picks, and a head that exists. Raises SettingError."""
+    layers, heads, components = workspace.lost.shape
+    if session.head is not None and not (session.head[0] < layers and session.head[1] < heads):
+        session.head = None
+    session.component = min(session.component, components - 1)
+    text, session.link = session.link.get("picks", ""), {}
+    if text:
+        session.picks = Picks.none(workspace.lost.shape)
+        session.picks = Picks.from_text(text, workspace.lost.shape)

@@ -1,0 +1,172 @@
+"""Perplexity of the picks, within a second: one thread a device measures what was asked last. No screen in here.
+
+A thread of its own, because torch keeps a pool of workers for every thread that calls it, and Streamlit runs every
+rerun in a new one; and so that two people who ask at once each get the number that they would get alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from restorelcc.compensation import compensated, injected
+from restorelcc.evaluate import (
+    Difference,
+    Perplexity,
+    TokenLoss,
+    measure,
+    paired_difference,
+    perplexity,
+    recovered_share,
+)
+from restorelcc.findings import Recipe
+from restorelcc.progress import Progress, finish
+from restorelcc.workspace import Workspace
+
+from .picks import Picks
+
+T = TypeVar("T")
+KEPT = 256  # measurements, a few hundred bytes each
+
+
+class Superseded(Exception):
+    """The same person has picked something else meanwhile."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Perplexities of one pair on one text, with some picks put back."""
+
+    dense: Perplexity
+    pruned: Perplexity
+    picked: Perplexity
+    gain: Difference
+    """With the picks minus pruned, paired by window; nats per token, negative is better."""
+    lost: Difference
+    """Pruned minus dense, paired."""
+    windows: int
+
+    @property
+    def share(self) -> float:
+        """Of the lost log-likelihood recovered; NaN where nothing was lost."""
+        return recovered_share(self.dense, self.pruned, self.picked)
+
+    @property
+    def share_error(self) -> float:
+        """Standard error of the share, from that of the gain."""
+        return self.gain.stderr / self.lost.nats if self.lost.nats > 0 else float("nan")
+
+
+def compared(dense: TokenLoss, pruned: TokenLoss, picked: TokenLoss) -> Measured:
+    """Three measurements of the same tokens, put together."""
+    return Measured(
+        perplexity(dense),
+        perplexity(pruned),
+        perplexity(picked),
+        paired_difference(picked, pruned),
+        paired_difference(pruned, dense),
+        len(pruned.nll),
+    )
+
+
+Key = tuple[Recipe, Picks, bool]
+
+
+class Lane:
+    """Measures for everybody, one after the other on each device."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads: dict[str, ThreadPoolExecutor] = {}
+        self._kept: OrderedDict[Key, Measured] = OrderedDict()
+        self._asked: dict[Key, Future[Measured]] = {}
+        self._wanted: dict[str, Key] = {}
+        self._baselines: OrderedDict[Recipe, tuple[TokenLoss, TokenLoss]] = OrderedDict()
+
+    def known(self, workspace: Workspace, picks: Picks, full: bool = False) -> Measured | None:
+        """What is measured already. Nothing picked needs no model: that is the pruned one."""
+        if len(picks) == 0 and not full:
+            found = workspace.findings
+            return compared(found.live_dense, found.live_pruned, found.live_pruned)
+        with self._lock:
+            return self._kept.get((workspace.recipe, picks, full))
+
+    def ask(self, workspace: Workspace, picks: Picks, owner: str) -> Future[Measured]:
+        """Measure on the live set. `result()` raises Superseded if the same owner asks for other picks before."""
+        key = (workspace.recipe, picks, False)
+        known = self.known(workspace, picks)
+        with self._lock:
+            self._wanted[owner] = key
+            if known is not None:
+                done: Future[Measured] = Future()
+                done.set_result(known)
+                return done
+            if key not in self._asked:
+                self._asked[key] = self._thread(workspace).submit(self._measure, workspace, picks)
+            return self._asked[key]
+
+    def warm_up(self, workspace: Workspace) -> None:
+        """Load the models while nobody waits for them."""
+        with self._lock:
+            self._thread(workspace).submit(workspace.pair)
+
+    def run(self, workspace: Workspace, call: Callable[[], T]) -> T:
+        """Run something short on the thread of the workspace's device, and wait for it."""
+        with self._lock:
+            future = self._thread(workspace).submit(call)
+        return future.result()
+
+    def measure_fully(self, workspace: Workspace, picks: Picks) -> Generator[Progress, None, Measured]:
+        """On the whole evaluation text; for a job. The two models by themselves are measured once."""
+        pair, tokens = workspace.pair(), workspace.findings.evaluation
+        if workspace.recipe not in self._baselines:
+            dense = yield from measure(pair.dense, tokens)
+            pruned = yield from measure(pair.pruned, tokens)
+            with self._lock:
+                _put(self._baselines, workspace.recipe, (dense, pruned), 4)
+        back = injected(workspace.lost, picks.weights())
+        picked = yield from measure(pair.pruned, tokens, within=lambda: compensated(pair.pruned, back))
+        measured = compared(*self._baselines[workspace.recipe], picked)
+        with self._lock:
+            _put(self._kept, (workspace.recipe, picks, True), measured, KEPT)
+        return measured
+
+    def _thread(self, workspace: Workspace) -> ThreadPoolExecutor:
+        device = workspace.recipe.loading.resolved_device()
+        if device not in self._threads:
+            self._threads[device] = ThreadPoolExecutor(1, thread_name_prefix=f"live-{device}")
+        return self._threads[device]
+
+    def _measure(self, workspace: Workspace, picks: Picks) -> Measured:
+        key = (workspace.recipe, picks, False)
+
+        def give_up_if_unwanted(_: Progress) -> None:
+            with self._lock:
+                if key not in self._wanted.values():
+                    raise Superseded
+
+        try:
+            pair, found = workspace.pair(), workspace.findings
+            back = injected(workspace.lost, picks.weights())
+            work = measure(pair.pruned, found.live, within=lambda: compensated(pair.pruned, back))
+            measured = compared(found.live_dense, found.live_pruned, finish(work, give_up_if_unwanted))
+            with self._lock:
+                _put(self._kept, key, measured, KEPT)
+            return measured
+        finally:
+            with self._lock:
+                self._asked.pop(key, None)
+
+
+def _put(kept: OrderedDict[Any, Any], key: Hashable, value: object, most: int) -> None:
+    kept[key] = value
+    while len(kept) > most:
+        kept.popitem(last=False)
+
+
+lane = Lane()
+"""The server's."""

@@ -1,0 +1,47 @@
+"""Workspaces that are open on this server: a few, shared by all sessions. No screen in here."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections import OrderedDict
+from collections.abc import Generator
+
+import torch
+
+from restorelcc.findings import Recipe
+from restorelcc.progress import Progress
+from restorelcc.workspace import Workspace, open_workspace, pruned_name
+
+from .jobs import Job, jobs
+
+MOST = 3  # pairs in memory; the one longest unused goes first
+_lock = threading.Lock()
+_open: OrderedDict[Recipe, Workspace] = OrderedDict()
+
+
+def workspace(recipe: Recipe) -> Workspace | None:
+    """If it is open."""
+    with _lock:
+        if recipe in _open:
+            _open.move_to_end(recipe)
+        return _open.get(recipe)
+
+
+def opening(recipe: Recipe, owner: str) -> Job:
+    """The job that opens it: the one under way, or a new one."""
+
+    def work(job: Job) -> Generator[Progress, None, Recipe]:
+        if workspace(recipe) is None:
+            opened = yield from open_workspace(recipe)
+            with _lock:
+                _open[recipe] = opened
+                while len(_open) > MOST:
+                    _open.popitem(last=False)
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        return recipe
+
+    title = f"Opening {recipe.dense} and {pruned_name(recipe)}"
+    return jobs.submit(title, owner, recipe.loading.resolved_device(), work, key=("open", recipe))

@@ -1,0 +1,5 @@
+"""components."""
+
+import streamlit as st
+
+st.markdown("components")

@@ -1,0 +1,5 @@
+"""learn."""
+
+import streamlit as st
+
+st.markdown("learn")

@@ -1,0 +1,5 @@
+"""pair."""
+
+import streamlit as st
+
+st.markdown("pair")

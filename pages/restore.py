@@ -1,0 +1,5 @@
+"""restore."""
+
+import streamlit as st
+
+st.markdown("restore")

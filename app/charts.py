@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 from torch import Tensor
 
@@ -24,9 +25,8 @@ def base(height: int, **layout: object) -> go.Figure:
         plot_bgcolor="rgba(0,0,0,0)",
         showlegend=False,
         hoverlabel={"align": "left"},
-        **layout,
     )
-    return figure
+    return figure.update_layout(**layout)
 
 
 def head_map(
@@ -105,6 +105,31 @@ def head_map(
         scaleanchor="x",
         constrain="domain",
         **ticks,
+    )
+    return figure
+
+
+def sparsity_map(frame: pd.DataFrame, colours: Colours) -> go.Figure:
+    """Share of zeros by layer and matrix; frame as `SparsityReport.to_pandas` gives it."""
+    table = frame.pivot(index="layer", columns="matrix", values="sparsity")[list(dict.fromkeys(frame["matrix"]))]
+    patterns = frame.pivot(index="layer", columns="matrix", values="pattern")[table.columns]
+    figure = base(int(min(760, 34 * len(table) + 110)))
+    figure.add_heatmap(
+        z=table.to_numpy(),
+        x=[name.rpartition(".")[2] for name in table.columns],
+        y=list(table.index),
+        customdata=patterns.to_numpy(),
+        xgap=2,
+        ygap=2,
+        colorscale=colours.scale(),
+        zmin=0.0,
+        zmax=1.0,
+        colorbar={"title": {"text": "share of zeros", "side": "right"}, "thickness": 10, "tickformat": ".0%"},
+        hovertemplate="layer %{y}, %{x}<br>%{z:.2%} zero %{customdata}<extra></extra>",
+    )
+    figure.update_xaxes(title="weight matrix", fixedrange=True, showgrid=False)
+    figure.update_yaxes(
+        title="layer", autorange="reversed", fixedrange=True, showgrid=False, tickvals=_ticks(len(table))
     )
     return figure
 

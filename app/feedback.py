@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from restorelcc.errors import RestoreLCCError
 
@@ -46,11 +47,12 @@ def _moving(job_id: str) -> None:
         st.rerun()
         return
     bar, button = st.columns([6, 1], vertical_alignment="center")
-    bar.progress(min(1.0, job.fraction), text=_doing(job))
+    bar.progress(min(1.0, job.fraction), text=doing(job))
     cancel_button(job, button, key=f"cancel-{job.id}")
 
 
-def _doing(job: Job) -> str:
+def doing(job: Job) -> str:
+    """What it does now, for people."""
     if job.state == State.QUEUED:
         return f"{job.title}: waiting, {jobs.waiting_before(job)} before it"
     if job.stopping:
@@ -59,12 +61,12 @@ def _doing(job: Job) -> str:
     return f"{job.title}: {what}{time_left(job)}"
 
 
-def cancel_button(job: Job, place: object, key: str) -> None:
+def cancel_button(job: Job, place: DeltaGenerator, key: str, label: str = "Cancel") -> None:
     """Works for the owner; tells others why it does not for them."""
     owner = state.session().owner
     mine = job.owner == owner
-    place.button(  # type: ignore[attr-defined]
-        "Cancel",
+    place.button(
+        label,
         key=key,
         on_click=jobs.cancel,
         args=(job, owner),

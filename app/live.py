@@ -121,19 +121,24 @@ class Lane:
         return future.result()
 
     def measure_fully(self, workspace: Workspace, picks: Picks) -> Generator[Progress, None, Measured]:
-        """On the whole evaluation text; for a job. The two models by themselves are measured once."""
+        """On the whole evaluation text; for a job."""
         pair, tokens = workspace.pair(), workspace.findings.evaluation
-        if workspace.recipe not in self._baselines:
-            dense = yield from measure(pair.dense, tokens)
-            pruned = yield from measure(pair.pruned, tokens)
-            with self._lock:
-                _put(self._baselines, workspace.recipe, (dense, pruned), 4)
         back = injected(workspace.lost, picks.weights())
         picked = yield from measure(pair.pruned, tokens, within=lambda: compensated(pair.pruned, back))
-        measured = compared(*self._baselines[workspace.recipe], picked)
+        measured = yield from self.against_both(workspace, picked)
         with self._lock:
             _put(self._kept, (workspace.recipe, picks, True), measured, KEPT)
         return measured
+
+    def against_both(self, workspace: Workspace, picked: TokenLoss) -> Generator[Progress, None, Measured]:
+        """A measurement of the whole evaluation text beside those of the two models, which are made once."""
+        pair, tokens = workspace.pair(), workspace.findings.evaluation
+        known = self._baselines.get(workspace.recipe)
+        if known is None:
+            known = ((yield from measure(pair.dense, tokens)), (yield from measure(pair.pruned, tokens)))
+            with self._lock:
+                _put(self._baselines, workspace.recipe, known, 4)
+        return compared(*known, picked)
 
     def _thread(self, workspace: Workspace) -> ThreadPoolExecutor:
         device = workspace.recipe.loading.resolved_device()

@@ -278,6 +278,7 @@ def _trained(trainer: Training, quiet: bool) -> bool:
     except KeyboardInterrupt:
         if not trainer.history:
             raise
+        trainer.judged()
         return True
     return False
 

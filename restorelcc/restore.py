@@ -248,6 +248,16 @@ class Training:
             if settings.patience is not None and stale >= settings.patience:
                 return
 
+    def judged(self) -> Step | None:
+        """Measure where training stands if it was left between measurements, so that leaving early loses nothing.
+
+        The step, now measured, or None if there was nothing to do.
+        """
+        if not self.history or self.history[-1].held_out is not None:
+            return None
+        self.history[-1] = self._evaluated(self.history[-1])
+        return self.history[-1]
+
     def result(self) -> Restoration:
         """The best so far, at any time."""
         beta, learned = self._best

@@ -1,27 +1,33 @@
-"""A run: one restoration kept in a folder, to be listed, compared, reloaded and deleted.
+"""A run: one restoration kept in a folder, to be listed, compared, renamed, reloaded, and deleted with a way back.
 
 20261123-204500-wanda-60-kl-3f2a/
 ├── config.json           what was restored, how, with which versions, and the final figures
 ├── metrics.jsonl         one line a training step
 ├── training.safetensors  β and b
 └── adapter/              the compensation, as `export` writes it
+
+Runs that were thrown away lie in `.trash` beside the others until `empty_trash` removes them for good.
 """
 
+import contextlib
 import json
+import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from platformdirs import user_data_path
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .errors import LoadError
+from .errors import LoadError, SettingError, WriteError
 from .export import FORMAT, Adapter, fill_adapter, load_adapter, read_json, versions, write_json
 from .folders import whole
 from .layout import HeadGeometry
@@ -29,6 +35,9 @@ from .restore import Restoration, Settings
 from .selection import Selection
 
 CONFIG, METRICS, TRAINING, ADAPTER = "config.json", "metrics.jsonl", "training.safetensors", "adapter"
+TRASH = ".trash"
+LONGEST_NAME = 80  # characters
+KEPT_IN_TRASH = timedelta(days=30)
 
 
 def runs_folder() -> Path:
@@ -46,22 +55,34 @@ class Run:
 
     @property
     def name(self) -> str:
-        """As the user gave it; not unique."""
-        return str(self.config["name"])
+        """As the user gave it, not unique; the folder's where there is none."""
+        return str(self.config.get("name") or self.folder.name)
+
+    @property
+    def created(self) -> datetime | None:
+        """When it was kept, with its time zone; None if that is not known."""
+        try:
+            found = datetime.fromisoformat(str(self.config.get("created")))
+        except ValueError:
+            return None
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
 
     @property
     def settings(self) -> Settings:
         """How it was trained."""
-        return Settings(**self.config["settings"])
+        with self._reading(CONFIG):
+            return Settings(**self.config["settings"])
 
     @property
     def selection(self) -> Selection:
         """What was trained."""
-        return Selection.from_json(json.dumps(self.config["selection"]))
+        with self._reading(CONFIG):
+            return Selection.from_json(json.dumps(self.config["selection"]))
 
     def metrics(self) -> pd.DataFrame:
         """One row a step: step, tokens, loss, lr, tokens_per_second, seconds, perplexity, stderr, best."""
-        return pd.read_json(self.folder / METRICS, lines=True)
+        with self._reading(METRICS):
+            return pd.read_json(self.folder / METRICS, lines=True)
 
     def adapter(self) -> Adapter:
         """What came out."""
@@ -69,7 +90,19 @@ class Run:
 
     def trained(self) -> dict[str, Tensor]:
         """`beta` [layer, head, component] and `learned` [layer, head, d_head]."""
-        return load_file(self.folder / TRAINING)
+        with self._reading(TRAINING):
+            return load_file(self.folder / TRAINING)
+
+    @contextlib.contextmanager
+    def _reading(self, file: str) -> Iterator[None]:
+        """Whatever is wrong with a file of a run, its reader gets a LoadError that names it."""
+        try:
+            yield
+        except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+            raise LoadError(
+                f"{self.folder / file} is damaged, or of another version ({error}). The run's other parts can still "
+                "be used."
+            ) from error
 
 
 def save_run(
@@ -120,18 +153,91 @@ def load_run(folder: Path) -> Run:
 
 def list_runs(root: Path | None = None) -> list[Run]:
     """All runs that can be read, newest first; folders that are no runs are passed over."""
+    return _runs_in(root or runs_folder())
+
+
+def _runs_in(place: Path) -> list[Run]:
     found = []
-    place = root or runs_folder()
     for folder in place.iterdir() if place.is_dir() else ():
         if not folder.name.startswith("."):
             try:
                 found.append(load_run(folder))
             except LoadError:
                 continue
-    return sorted(found, key=lambda run: (run.config["created"], run.folder.name), reverse=True)
+    oldest = datetime.min.replace(tzinfo=UTC)
+    return sorted(found, key=lambda run: (run.created or oldest, run.folder.name), reverse=True)
+
+
+def rename_run(run: Run, name: str) -> Run:
+    """Give a run another name; its folder stays where it is, so that links to it keep working.
+
+    Raises SettingError for a name that is empty or too long, LoadError if the run is gone, WriteError.
+    """
+    name = " ".join(name.split())
+    if not 1 <= len(name) <= LONGEST_NAME:
+        raise SettingError(f"A name of {len(name)} characters does not do: give 1 to {LONGEST_NAME}.")
+    # Read anew: what is in memory may be older than what is on disk.
+    config = load_run(run.folder).config | {"name": name}
+    draft = run.folder / f".{CONFIG}-{secrets.token_hex(4)}"
+    with _moving(run.folder, "renamed"):
+        try:
+            write_json(draft, config)
+            draft.replace(run.folder / CONFIG)
+        finally:
+            draft.unlink(missing_ok=True)
+    return Run(run.folder, config)
+
+
+def discard_run(run: Run) -> Run:
+    """Move a run to the trash beside it, in one step. Raises LoadError if it is no longer a run, WriteError."""
+    load_run(run.folder)
+    trash = run.folder.parent / TRASH
+    with _moving(run.folder, "deleted"):
+        trash.mkdir(exist_ok=True)
+        # Its time says since when it lies there; set before the move, or an emptying in between might take it.
+        os.utime(run.folder)
+        return Run(run.folder.rename(trash / run.folder.name), run.config)
+
+
+def bring_back(run: Run) -> Run:
+    """Undo `discard_run`. Raises LoadError if it is not in the trash any more, WriteError."""
+    if run.folder.parent.name != TRASH:
+        raise LoadError(f"{run.folder} is not in the trash, so there is nothing to undo.")
+    load_run(run.folder)
+    place = run.folder.parent.parent / run.folder.name
+    with _moving(run.folder, "brought back"):
+        return Run(run.folder.rename(place), run.config)
+
+
+def discarded_runs(root: Path | None = None) -> list[Run]:
+    """Runs in the trash, newest first."""
+    return _runs_in((root or runs_folder()) / TRASH)
+
+
+def empty_trash(older_than: timedelta = KEPT_IN_TRASH, root: Path | None = None) -> int:
+    """Remove for good what has been in the trash for longer; the number of runs removed."""
+    limit = datetime.now(UTC) - older_than
+    removed = 0
+    for run in discarded_runs(root):
+        with contextlib.suppress(OSError):  # Another process may be emptying it too.
+            if datetime.fromtimestamp(run.folder.stat().st_mtime, UTC) <= limit:
+                shutil.rmtree(run.folder)
+                removed += 1
+    return removed
 
 
 def delete_run(run: Run) -> None:
     """Remove a run for good. Raises LoadError if it is no longer one, so that nothing else is ever removed."""
     load_run(run.folder)
     shutil.rmtree(run.folder)
+
+
+@contextlib.contextmanager
+def _moving(folder: Path, what: str) -> Iterator[None]:
+    """Raises WriteError where the disk refuses."""
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(
+            f"{folder} cannot be {what}: {error.strerror or error}. Check who may write there; nothing was changed."
+        ) from error

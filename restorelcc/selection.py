@@ -125,6 +125,28 @@ def top_components(components: LostComponents, count: int) -> Selection:
     return from_mask(mask.view(components.shape))
 
 
+def within_budget(components: LostComponents, budget: int, learned: bool = True) -> Selection:
+    """The components that carry most lost energy for at most `budget` trained parameters, taken in that order.
+
+    A component costs one parameter, its magnitude β; the first of a head costs d_head more where a learned component b
+    is trained beside it. What no longer fits is passed over for what does. Raises SettingError if nothing fits.
+    """
+    heads, width = components.shape[1], components.directions.shape[-1] if learned else 0
+    left, taken, picks = budget, set(), []
+    for index in components.variance.flatten().argsort(descending=True, stable=True).tolist():
+        head, component = divmod(index, components.shape[2])
+        cost = 1 if head in taken else 1 + width
+        if cost <= left:
+            left -= cost
+            taken.add(head)
+            picks.append((*divmod(head, heads), component))
+        if left == 0:
+            break
+    if not picks:
+        raise SettingError(f"A budget of {budget} parameters is too small: one component needs {1 + width}.")
+    return Selection(components.shape, frozenset(picks))
+
+
 def _check_count(count: int, most: int, what: str) -> None:
     if not 1 <= count <= most:
         raise SettingError(f"{count} {what} cannot be picked: there are {most}, and at least 1 is needed.")

@@ -1,0 +1,275 @@
+"""Parts of the Pair page: three ways in, and what is known of the pair in view."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+import torch
+
+from restorelcc import text
+from restorelcc.errors import RestoreLCCError
+from restorelcc.findings import Recipe
+from restorelcc.models import DEMO, DTYPES, Loading
+from restorelcc.pruning import Pruning
+from restorelcc.pruning.layerwise import METHODS
+from restorelcc.workspace import Workspace
+
+from . import charts, controls, shelf, state
+from .colours import colours
+from .live import lane
+from .picks import Picks
+from .words import HELP, count, signed
+
+KEY = "pair-form"
+"""What is typed, as a dict: kept across pages."""
+WAYS = {
+    "demo": "The embedded pair",
+    "two": "A dense and a pruned model",
+    "one": "A dense model, pruned here",
+}
+METHOD_HELP = {
+    "wanda": "Wanda (Sun et al., 2306.11695): drops the weights with the smallest |weight| × ‖input‖ in each row. Reads "
+    "calibration text, layer by layer.",
+    "magnitude": "Drops the weights of smallest size in each row. Needs no text, and loses more.",
+}
+PATTERNS = {"": "Unstructured", "2:4": "2:4 (hardware speed-up)", "4:8": "4:8"}
+
+
+def ways_in() -> None:
+    """The form, and the button that opens what it says."""
+    typed = st.session_state.setdefault(KEY, _plain())
+    st.segmented_control(
+        "Which pair", list(WAYS), format_func=WAYS.get, required=True, label_visibility="collapsed", **_mirror("way")
+    )
+    way = typed["way"]
+    if way == "demo":
+        st.markdown(
+            "A 7 M-parameter Llama trained for this project on children's stories, and its partner pruned with Wanda to "
+            "60 %. It comes with the app: nothing is downloaded."
+        )
+    else:
+        st.text_input(
+            "Dense model",
+            placeholder="owner/name on the Hugging Face hub, a folder, or demo",
+            help="Any model of the kinds listed in the README. Weights must be safetensors.",
+            **_mirror("dense"),
+        )
+    if way == "two":
+        st.text_input(
+            "Pruned model",
+            placeholder="owner/name, or a folder",
+            help="The same model after pruning: same tokenizer, layers and heads.",
+            **_mirror("pruned"),
+        )
+    if way == "one":
+        _pruning()
+    with st.expander("Text, device and precision", key="pair-more", expanded=way != "demo"):
+        _text()
+        _device()
+    recipe = _typed()
+    here = state.session()
+    st.button(
+        "Open",
+        type="primary",
+        key="open-pair",
+        icon=":material/folder_open:",
+        width="stretch",
+        disabled=recipe is None or (recipe == here.recipe and shelf.workspace(recipe) is not None),
+        on_click=lambda: _open(recipe),
+    )
+
+
+def _plain() -> dict[str, Any]:
+    plain = Recipe()
+    return {
+        "way": "demo",
+        "dense": "",
+        "pruned": "",
+        "method": "wanda",
+        "sparsity": 50,
+        "pattern": "",
+        "calibration": plain.calibration,
+        "evaluation": plain.evaluation,
+        "windows": plain.windows,
+        "captured": plain.captured,
+        "length": 0,
+        "device": "auto",
+        "dtype": "auto",
+        "revision": "",
+        "allow_pickle": False,
+        "trust_remote_code": False,
+    }
+
+
+def _mirror(name: str) -> dict[str, Any]:
+    typed = st.session_state[KEY]
+    return controls.mirrored(f"pair-{name}", typed[name], lambda value: typed.update({name: value}))
+
+
+def _pruning() -> None:
+    st.segmented_control(
+        "Method",
+        list(METHODS),
+        format_func=str.capitalize,
+        required=True,
+        help="\n\n".join(METHOD_HELP.get(name, name) for name in METHODS),
+        **_mirror("method"),
+    )
+    st.segmented_control(
+        "Pattern",
+        list(PATTERNS),
+        format_func=PATTERNS.get,
+        required=True,
+        help="n:m keeps n of every m consecutive input weights, which some GPUs can use to run faster.",
+        **_mirror("pattern"),
+    )
+    if not st.session_state[KEY]["pattern"]:
+        st.slider(
+            "Sparsity, % of each weight matrix set to zero",
+            5,
+            95,
+            step=5,
+            help="Embeddings stay.",
+            **_mirror("sparsity"),
+        )
+
+
+def _text() -> None:
+    sources = [text.DEMO, text.SELF, *text.HUB]
+    help_text = (
+        "demo: stories that come with the app; self: sampled from the dense model; wikitext2, c4, alpaca: from the hub; "
+        "or type a .txt or .jsonl file on the machine that runs this app, or hf:dataset/config:split:column."
+    )
+    for name, label, options in (
+        ("calibration", "Calibration text: prunes, captures and trains", sources),
+        ("evaluation", "Evaluation text: perplexities are of it", [one for one in sources if one != text.SELF]),
+    ):
+        typed = st.session_state[KEY][name]
+        st.selectbox(
+            label, list(dict.fromkeys([*options, typed])), accept_new_options=True, help=help_text, **_mirror(name)
+        )
+    row = st.columns(3)
+    with row[0]:
+        st.number_input("Windows", 2, 4096, help="Of calibration text, at most.", **_mirror("windows"))
+    with row[1]:
+        st.number_input("Captured", 1, 4096, help="Windows that head activations are read from.", **_mirror("captured"))
+    with row[2]:
+        st.number_input("Tokens a window", 0, 32_768, help="0: the model's context, up to 2,048.", **_mirror("length"))
+
+
+def _device() -> None:
+    devices = ["auto", "cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    devices += ["mps"] if torch.backends.mps.is_available() else []
+    row = st.columns(2)
+    with row[0]:
+        best = Loading().resolved_device()
+        st.selectbox("Device", devices, help=f"auto is the best one here: {best}.", **_mirror("device"))
+    with row[1]:
+        st.selectbox("Precision", ["auto", *DTYPES], help="auto: as the weights are stored.", **_mirror("dtype"))
+    if st.session_state[KEY]["way"] != "demo":
+        st.text_input(
+            "Revision on the hub", help="Branch, tag or commit; empty: the main branch.", **_mirror("revision")
+        )
+        st.toggle("Allow pickled weights", help="A pickle can run any code on this machine.", **_mirror("allow_pickle"))
+        st.toggle(
+            "Trust the model's own code",
+            help="Runs Python that comes with the weights.",
+            **_mirror("trust_remote_code"),
+        )
+
+
+def _typed() -> Recipe | None:
+    """The recipe as typed; None, with the engine's reason, where it makes no sense or lacks something."""
+    typed = st.session_state[KEY]
+    way = typed["way"]
+    if way != "demo" and not typed["dense"].strip():
+        return None
+    if way == "two" and not typed["pruned"].strip():
+        return None
+    try:
+        loading = Loading(typed["device"], typed["dtype"])
+        if way != "demo":
+            revision = typed["revision"].strip() or None
+            loading = Loading(
+                typed["device"], typed["dtype"], revision, typed["allow_pickle"], typed["trust_remote_code"]
+            )
+        recipe = Recipe(
+            dense=DEMO if way == "demo" else typed["dense"].strip(),
+            pruned=typed["pruned"].strip() if way == "two" else None,
+            calibration=typed["calibration"],
+            evaluation=typed["evaluation"],
+            windows=typed["windows"],
+            captured=typed["captured"],
+            length=typed["length"] or None,
+            loading=loading,
+        )
+        if way == "one":
+            return replace(recipe, pruning=Pruning(typed["method"], typed["sparsity"] / 100, typed["pattern"] or None))
+        return recipe
+    except RestoreLCCError as error:
+        st.error(str(error), icon=":material/error:")
+        return None
+
+
+def _open(recipe: Recipe | None) -> None:
+    here = state.session()
+    if recipe is None:
+        return
+    if shelf.workspace(recipe) is not None:
+        state.show(recipe)
+    else:
+        here.pending = shelf.opening(recipe, here.owner).id
+
+
+# --- what is open -----------------------------------------------------------------------------------------------
+
+
+def facts(workspace: Workspace) -> None:
+    """Sizes and losses."""
+    found = workspace.findings
+    shape = found.geometry
+    kv = "" if shape.n_kv_heads == shape.n_heads else f", {shape.n_kv_heads} key/value heads"
+    st.markdown(f"#### {found.dense_name} and {found.pruned_name}")
+    st.caption(
+        f"{shape.n_layers} layers of {shape.n_heads} heads of width {shape.d_head}{kv}; residual stream {shape.d_model}. "
+        f"Head activations read from {found.statistics.count:,} tokens of '{workspace.recipe.calibration}'."
+    )
+    columns = st.columns(4)
+    columns[0].metric("Parameters", count(found.dense_size.parameters), help=f"{found.dense_size.parameters:,}")
+    columns[1].metric(
+        "Not zero after pruning",
+        count(found.pruned_size.nonzero),
+        help=f"{found.pruned_size.nonzero:,}; embeddings and norms, which are not pruned, included.",
+    )
+    columns[2].metric(
+        "Sparsity",
+        f"{found.sparsity.sparsity:.1%}",
+        help="Share of zeros in the weight matrices of the decoder layers.",
+    )
+    known = lane.known(workspace, Picks.none(workspace.lost.shape))
+    if known is not None:
+        columns[3].metric(
+            "Lost",
+            f"{signed(known.lost.nats, 3)} nats",
+            help=f"± {known.lost.stderr:.3f}: mean negative log-likelihood per token, pruned minus dense, paired by window, "
+            f"over {known.dense.tokens:,} tokens. {HELP['perplexity']}",
+        )
+        st.markdown(
+            f"Perplexity **{known.dense.value:.2f}** ± {known.dense.stderr:.2f} dense, **{known.pruned.value:.2f}** "
+            f"± {known.pruned.stderr:.2f} pruned, on the live set of {known.dense.tokens:,} tokens."
+        )
+
+
+def sparsity(workspace: Workspace) -> None:
+    """Zeros by layer and matrix."""
+    frame = workspace.findings.sparsity.to_pandas()
+    st.markdown("##### Sparsity by layer and matrix", help="Share of zeros in each weight matrix, and its n:m pattern.")
+    controls.figure(
+        charts.sparsity_map(frame, colours(state.dark())),
+        "sparsity",
+        f"Map of the share of zeros by layer and matrix, from {frame['sparsity'].min():.0%} to "
+        f"{frame['sparsity'].max():.0%}.",
+        frame,
+    )

@@ -1,0 +1,229 @@
+"""Parts of the Restore page: what is trained, how, and the restoration under way."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, asdict, fields
+
+import streamlit as st
+
+from restorelcc.errors import RestoreLCCError
+from restorelcc.restore import LOSSES, PUBLISHED, STARTS, UNITS, Settings, Step, trained_parameters
+from restorelcc.runs import Run
+from restorelcc.workspace import Workspace
+
+from . import controls, feedback, state, training, training_charts
+from .colours import colours
+from .jobs import Job, State, jobs
+from .words import count, seconds
+
+KEY = "restore-settings"
+"""Settings as typed so far, as a dict: kept across pages, and filled by whoever opens earlier settings again."""
+POLL = 1.0  # seconds
+
+LABELS = {
+    "loss": {
+        "kl": "Distil the dense model",
+        "ce": "Cross-entropy of the text",
+        "response": "Cross-entropy of responses",
+    },
+    "start": {"zero": "Zero", "noise": "Noise, N(0, 1e-3)", "alpha": "Mean lost activation α"},
+    "unit": {"loss": "RMS of what each head lost", "activation": "Activation units"},
+}
+HELP = {
+    "loss": "Distilling matches the dense model's next-token distribution (KL divergence): it needs the fewest tokens, "
+    "and learns what was lost rather than the text. Cross-entropy is the paper's, there of responses to prompts.",
+    "lr": "Peak learning rate of AdamW, in the unit below. 0.2 with the unit of loss; the paper's is 0.001 in activation "
+    "units.",
+    "steps": "Optimiser steps. Each reads one batch of windows.",
+    "batch": "Windows of calibration text in a step.",
+    "learned": "Train a free vector b for each picked head beside the magnitudes β of its components (Eq. 8).",
+    "unit": "One rate fits every head if it is counted in what that head lost.",
+    "start": "Where β starts from.",
+    "warm_up": "Share of the steps over which the rate rises from zero.",
+    "cool_down": "Share of the steps, the last ones, over which it falls to zero.",
+    "seed": "Order of the windows, and noise where the start is noise.",
+    "evaluate_every": "Steps between measurements on the held-out windows.",
+    "patience": "Stop after so many measurements without a better one; 0: never.",
+}
+
+
+def what(workspace: Workspace) -> None:
+    """What will be trained."""
+    picks, found = state.picks(), workspace.findings
+    settings = _typed()
+    cost = trained_parameters(picks.selection, settings, found.geometry.d_head) if settings else 0
+    layers, heads, _ = workspace.lost.shape
+    columns = st.columns(4)
+    columns[0].metric("Heads", f"{len(picks.selection.heads)} of {layers * heads}")
+    columns[1].metric("Components", f"{len(picks):,}")
+    columns[2].metric("Trained parameters", count(cost), help="One β a component, and d_head for b of every head.")
+    columns[3].metric("Of the model", f"{cost / found.dense_size.parameters:.3%}", help="They fold into a bias.")
+    tokens = workspace.training.count
+    st.caption(
+        f"Trains on {len(workspace.training)} windows of '{workspace.recipe.calibration}' ({tokens:,} tokens) and is "
+        f"judged every few steps by {len(workspace.held_out)} held-out windows of the same text; the evaluation text is "
+        "measured at the end and is never trained on."
+    )
+
+
+def form(workspace: Workspace) -> None:
+    """Hyperparameters, presets, start."""
+    typed = st.session_state.setdefault(KEY, asdict(Settings()))
+    with st.container(horizontal=True, vertical_alignment="bottom", key="presets"):
+        st.markdown("##### How", width="stretch")
+        st.button(
+            "Defaults", key="preset-studio", on_click=_fill, args=(Settings(),), disabled=typed == asdict(Settings())
+        )
+        st.button(
+            "As published",
+            key="preset-published",
+            on_click=_fill,
+            args=(PUBLISHED,),
+            help="Feng et al.: AdamW at 0.001 on β and b in activation units, from noise, batches of 8. Their loss is "
+            "of responses to prompts; on plain text that is the cross-entropy of the text.",
+        )
+    _select("loss", "Loss", LOSSES)
+    row = st.columns(3)
+    with row[0]:
+        _number("steps", "Steps", 1, 20_000, 10)
+    with row[1]:
+        _number("lr", "Learning rate", 0.00001, 9.0, 0.01, "%.5g")
+    with row[2]:
+        _number("batch", "Batch", 1, 256, 1)
+    st.toggle("Learned component b", help=HELP["learned"], **_mirror("learned"))
+    with st.expander("More", key="more-settings"):
+        _select("unit", "Learning rate is in", UNITS)
+        _select("start", "Start", STARTS)
+        row = st.columns(2)
+        with row[0]:
+            _number("warm_up", "Warm-up", 0.0, 1.0, 0.05, "%.2f")
+            _number("evaluate_every", "Measure every", 1, 1_000, 5)
+        with row[1]:
+            _number("cool_down", "Cool-down", 0.0, 1.0, 0.05, "%.2f")
+            _number("patience", "Patience", 0, 1_000, 1)
+        _number("seed", "Seed", 0, 100_000, 1)
+    name = st.text_input(
+        "Name of the run", placeholder=_suggested(workspace), key="run-name", persist_state="session", max_chars=60
+    )
+    settings = _typed(show=True)
+    empty = len(state.picks()) == 0
+    st.button(
+        "Start restoration",
+        type="primary",
+        key="start-restoration",
+        icon=":material/play_arrow:",
+        disabled=empty or settings is None,
+        help="Pick heads or components first." if empty else None,
+        on_click=lambda: _start(workspace, settings, name or _suggested(workspace)),
+        width="stretch",
+    )
+    if empty:
+        feedback.empty(
+            "Nothing is picked yet, so there is nothing to train. Fill the picks by a strategy, or tick components.",
+            "../pages/components.py",
+            "Pick components",
+        )
+
+
+def _suggested(workspace: Workspace) -> str:
+    picks = state.picks()
+    return f"{workspace.findings.pruned_name}, {len(picks.selection.heads)} heads, {st.session_state[KEY]['loss']}"
+
+
+def _start(workspace: Workspace, settings: Settings | None, name: str) -> None:
+    if settings is not None:
+        here = state.session()
+        here.run = training.start(workspace, state.picks().selection, settings, name, here.owner).id
+
+
+def _fill(settings: Settings) -> None:
+    st.session_state[KEY] = asdict(settings)
+
+
+def _typed(show: bool = False) -> Settings | None:
+    """The settings as typed, or None, with the engine's reason on the screen, where they make no sense."""
+    known = {field.name: field.default for field in fields(Settings) if field.default is not MISSING}
+    typed = known | {k: v for k, v in st.session_state.get(KEY, {}).items() if k in known}
+    typed["patience"] = typed["patience"] or None
+    try:
+        return Settings(**typed)
+    except RestoreLCCError as error:
+        if show:
+            st.error(str(error), icon=":material/error:")
+        return None
+
+
+def _mirror(name: str) -> dict[str, object]:
+    typed = st.session_state[KEY]
+    return controls.mirrored(f"setting-{name}", typed[name], lambda value: typed.update({name: value}))
+
+
+def _select(name: str, label: str, options: tuple[str, ...]) -> None:
+    st.selectbox(label, options, format_func=LABELS[name].get, help=HELP[name], **_mirror(name))
+
+
+def _number(name: str, label: str, least: float, most: float, step: float, style: str | None = None) -> None:
+    typed = st.session_state[KEY]
+    typed[name] = min(most, max(least, typed[name] or 0))
+    st.number_input(label, least, most, step=step, format=style, help=HELP[name], **_mirror(name))
+
+
+# --- under way --------------------------------------------------------------------------------------------------
+
+
+def watched() -> Job | None:
+    """The restoration in view, if it is a job that this server remembers."""
+    return jobs.get(state.session().run) if state.session().run else None
+
+
+def live(job: Job) -> None:
+    """Curves that grow by themselves while the job runs; one rerun of the page when it is over."""
+    if not job.finished:
+        st.fragment(_growing, run_every=POLL)(job.id)
+        return
+    if job.state == State.FAILED:
+        st.error(job.error, icon=":material/error:")
+    elif isinstance(job.result, Run):
+        state.session().run = job.result.folder.name
+    else:
+        st.info("Cancelled before the first step: nothing to keep.", icon=":material/cancel:")
+
+
+def _growing(job_id: str) -> None:
+    job = jobs.get(job_id)
+    if job is None or job.finished:
+        st.rerun()
+        return
+    bar, button = st.columns([5, 1], vertical_alignment="center")
+    bar.progress(min(1.0, job.fraction), text=feedback.doing(job))
+    feedback.cancel_button(job, button, key="cancel-restoration", label="Stop" if job.notes else "Cancel")
+    steps = [note for note in list(job.notes) if isinstance(note, Step)]
+    if not steps:
+        return
+    _figures(job, steps)
+    metrics, look = training.table(steps), colours(state.dark())
+    dense = job.notes[0].value
+    left, right = st.columns(2)
+    # Not `controls.figure`: its popover would close at every tick. The table comes when it is over.
+    chart = {"config": {"staticPlot": False, "displayModeBar": False}}
+    left.plotly_chart(
+        training_charts.perplexities(metrics, dense, look),
+        key="live-perplexity",
+        alt="Held-out perplexity by step.",
+        **chart,
+    )
+    right.plotly_chart(training_charts.losses(metrics, look), key="live-loss", alt="Loss by step.", **chart)
+
+
+def _figures(job: Job, steps: list[Step]) -> None:
+    last = steps[-1]
+    measured = [step.held_out for step in steps if step.held_out is not None]
+    dense, pruned, now = job.notes[0], measured[0], measured[-1]
+    lost = pruned.nats - dense.nats
+    share = f"{(pruned.nats - now.nats) / lost:.0%}".replace("-", "−") if lost > 0 else "–"
+    columns = st.columns(5)
+    columns[0].metric("Recovered so far", share, help="Of the lost log-likelihood, on the held-out windows.")
+    columns[1].metric("Held-out perplexity", f"{now.value:.3f}", help=f"± {now.stderr:.2f}, one standard error")
+    columns[2].metric("Learning rate", f"{last.lr:.3g}")
+    columns[3].metric("Tokens/s", f"{last.tokens_per_second:,.0f}", help="Of training; measurements left out.")
+    columns[4].metric("So far", seconds(last.seconds), help=f"{last.tokens:,} tokens trained on, repeats counted.")

@@ -1,0 +1,138 @@
+"""Parts of the Components page that are about all heads: the map of energies, and strategies that fill the picks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+
+from restorelcc.errors import RestoreLCCError
+from restorelcc.restore import Settings, trained_parameters
+from restorelcc.selection import Selection, everything, random_heads, top_components, top_heads, within_budget
+from restorelcc.workspace import Workspace
+
+from . import charts, controls, state
+from .colours import colours
+from .head_views import look_at
+from .words import METRIC_WORDS, Word, count
+
+ENERGY = Word("Energy of the first components", "share of lost energy", "")
+
+
+def energy_map(workspace: Workspace) -> None:
+    """How much of each head's loss its first k components hold."""
+    layers, heads, components = workspace.lost.shape
+    k = st.slider(
+        "How many components of each head", 1, components, min(4, components), key="energy-k", persist_state="session"
+    )
+    table = workspace.lost.energy[:, :, :k].sum(-1)
+    picked: dict[tuple[int, int], int] = {}
+    for layer, head, _ in state.picks().selection.picks:
+        picked[layer, head] = picked.get((layer, head), 0) + 1
+    chart = charts.head_map(table, ENERGY, colours(state.dark()), picked, state.session().head)
+    rows = [(a, b, float(table[a, b]), picked.get((a, b), 0)) for a in range(layers) for b in range(heads)]
+    controls.figure(
+        chart,
+        "energy-map",
+        f"Map of the share of lost energy that the first {k} components of each head hold, "
+        f"from {float(table.min()):.0%} to {float(table.max()):.0%}.",
+        pd.DataFrame(rows, columns=["layer", "head", f"energy_of_{k}", "picked"]),
+        on_select=_map_selected,
+        modes=("points",),
+    )
+
+
+def _map_selected() -> None:
+    points = controls.selected_points("energy-map")
+    if points:
+        look_at((points[0][0], points[0][1]))
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A way to fill the picks, with its help."""
+
+    label: str
+    help: str
+
+
+STRATEGIES = {
+    "energy": Strategy(
+        "Strongest components", "The components that carry most squared lost activation, over all heads."
+    ),
+    "loss": Strategy("Heads by loss", "All or the first components of the heads that lost most by the measure chosen."),
+    "budget": Strategy("Within a budget", "The strongest components that a number of trained parameters pays for."),
+    "random": Strategy("Random heads", "A baseline that anything clever has to beat."),
+    "all": Strategy("Everything", "All components of all heads."),
+}
+
+
+def strategies(workspace: Workspace) -> None:
+    """Choose one, see what it would pick, fill the picks."""
+    kind = st.selectbox(
+        "Strategy",
+        list(STRATEGIES),
+        format_func=lambda name: STRATEGIES[name].label,
+        key="strategy",
+        persist_state="session",
+        help="\n\n".join(f"**{one.label}**: {one.help}" for one in STRATEGIES.values()),
+    )
+    st.caption(STRATEGIES[kind].help)
+    try:
+        selection = _selection(workspace, kind)
+    except RestoreLCCError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    width = workspace.findings.geometry.d_head
+    cost = trained_parameters(selection, Settings(), width)
+    st.markdown(
+        f"{len(selection):,} components of {len(selection.heads)} heads; training them takes {count(cost)} parameters, "
+        f"{cost / workspace.findings.dense_size.parameters:.3%} of the model."
+    )
+    picks = state.picks()
+    with st.container(horizontal=True, key="strategy-buttons"):
+        st.button(
+            "Fill the picks",
+            type="primary",
+            key="fill",
+            icon=":material/done_all:",
+            disabled=selection == picks.selection,
+            on_click=lambda: state.choose(state.picks().of(selection)),
+        )
+        st.button(
+            "Add to the picks",
+            key="fill-add",
+            icon=":material/add:",
+            disabled=selection.picks <= picks.selection.picks,
+            on_click=lambda: state.choose(state.picks().of(state.picks().selection.added(selection.picks))),
+        )
+
+
+def _selection(workspace: Workspace, kind: str) -> Selection:
+    layers, heads, components = workspace.lost.shape
+    if kind == "all":
+        return everything(workspace.lost.shape)
+    if kind == "energy":
+        most = layers * heads * components
+        return top_components(workspace.lost, int(_number("Components", most, min(200, most), "strategy-components")))
+    if kind == "budget":
+        budget = _number("Trained parameters", layers * heads * components * 2, 1_000, "strategy-budget")
+        return within_budget(workspace.lost, int(budget))
+    share = _number("Heads", layers * heads, max(1, layers * heads // 4), "strategy-heads")
+    first = int(_number("First components of each", components, components, "strategy-first"))
+    if kind == "random":
+        seed = st.number_input("Seed", 0, 10_000, 0, key="strategy-seed", persist_state="session")
+        return random_heads(workspace.lost.shape, int(share), int(seed), first)
+    metric = st.selectbox(
+        "Measure of loss",
+        list(METRIC_WORDS),
+        format_func=lambda name: METRIC_WORDS[name].label,
+        key="strategy-metric",
+        persist_state="session",
+    )
+    return top_heads(workspace.lost.shape, workspace.loss.table(metric), int(share), first)
+
+
+def _number(label: str, most: int, value: int, key: str) -> float:
+    return st.number_input(f"{label} (1 to {most:,})", 1, most, min(value, most), key=key, persist_state="session")

@@ -1,0 +1,90 @@
+"""A restoration as a job: train, measure on the whole evaluation text, keep the run. No screen in here."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from restorelcc.compensation import compensated
+from restorelcc.evaluate import Perplexity, measure, perplexity
+from restorelcc.progress import Progress
+from restorelcc.restore import Restoration, Settings, Step, Training
+from restorelcc.runs import Run, save_run
+from restorelcc.selection import Selection
+from restorelcc.workspace import Workspace
+
+from .jobs import Job, jobs
+from .links import recipe_written
+from .live import lane
+
+
+def start(workspace: Workspace, selection: Selection, settings: Settings, name: str, owner: str) -> Job:
+    """Queue it. The job's notes are the dense model's held-out perplexity, then every `Step`; its result is the Run.
+
+    Cancelling ends the training; what is best so far is measured and kept all the same.
+    """
+
+    def work(job: Job) -> Generator[Progress, None, Run | None]:
+        yield Progress("loading the models", 0, settings.steps)
+        pair = workspace.pair()
+        trainer = Training(pair, workspace.lost, selection, workspace.training, workspace.held_out, settings)
+        job.notes.append(perplexity((yield from measure(pair.dense, workspace.held_out))))
+        for step in trainer.steps():
+            job.notes.append(step)
+            yield Progress(f"step {step.step} of {settings.steps}", step.step, settings.steps)
+            if job.stopping:
+                break
+        if not trainer.history:
+            return None
+        judged = trainer.judged()
+        if judged is not None:
+            job.notes[-1] = judged
+        return (yield from _kept(workspace, trainer.result(), name, job.notes[0], job.stopping))
+
+    device = workspace.recipe.loading.resolved_device()
+    return jobs.submit(f"Restoring {name}", owner, device, work, keeps_on_cancel=True)
+
+
+def _kept(
+    workspace: Workspace, restoration: Restoration, name: str, dense: Perplexity, stopped: bool
+) -> Generator[Progress, None, Run]:
+    pair, found = workspace.pair(), workspace.findings
+    evaluation = found.evaluation
+    restored = yield from measure(
+        pair.pruned, evaluation, within=lambda: compensated(pair.pruned, restoration.compensation)
+    )
+    measured = yield from lane.against_both(workspace, restored)
+    about: dict[str, Any] = {
+        "dense": found.dense_name,
+        "pruned": found.pruned_name,
+        "recipe": recipe_written(workspace.recipe),
+        "calibration": {
+            "source": workspace.recipe.calibration,
+            "windows": len(workspace.training),
+            "length": found.calibration.ids.shape[1],
+        },
+        "held_out": {"dense": dense.figures()},
+        "stopped": stopped,
+        "figures": {
+            "dense": measured.dense.figures(),
+            "pruned": measured.pruned.figures(),
+            "restored": measured.picked.figures(),
+            "gain": {"nats": measured.gain.nats, "stderr": measured.gain.stderr},
+            "recovered_share": measured.share if measured.share == measured.share else None,
+            "share_stderr": measured.share_error if measured.share == measured.share else None,
+        },
+    }
+    return save_run(restoration, found.geometry, name, about)
+
+
+def table(steps: Sequence[Step]) -> pd.DataFrame:
+    """Steps as `Run.metrics` has them: one row each, `perplexity` and `stderr` where it was measured."""
+    rows = []
+    for step in steps:
+        row = asdict(step)
+        held_out = row.pop("held_out") or {}
+        rows.append(row | {"perplexity": held_out.get("value"), "stderr": held_out.get("stderr")})
+    return pd.DataFrame(rows)

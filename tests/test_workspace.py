@@ -1,0 +1,165 @@
+"""A pair opened: what is found is what the models give, and the models are loaded once."""
+
+import random
+import threading
+import time
+
+import pytest
+import torch
+from conftest import WORDS
+
+from restorelcc import workspace as module
+from restorelcc.capture import MEANS, capture
+from restorelcc.components import components
+from restorelcc.errors import LoadError, TextError
+from restorelcc.evaluate import token_loss
+from restorelcc.findings import Recipe, keep_findings
+from restorelcc.progress import finish
+from restorelcc.pruning import Pruning, measure_sparsity
+from restorelcc.workspace import Workspace, open_workspace, pruned_name
+
+SMALL = {"windows": 8, "captured": 4, "evaluated": 10, "length": 16}
+
+
+@pytest.fixture
+def story(tmp_path):
+    """400 words: 25 windows of 16."""
+    path = tmp_path / "story.txt"
+    path.write_text(" ".join(random.Random(0).choices(WORDS, k=400)))
+    return str(path)
+
+
+@pytest.fixture
+def recipe(folders, story):
+    dense, pruned = map(str, folders)
+    return Recipe(dense, pruned, calibration=story, evaluation=story, **SMALL)
+
+
+def test_what_is_found_is_what_the_models_give(recipe, pair):
+    opened = finish(open_workspace(recipe))
+    found = opened.findings
+    assert torch.equal(found.live_dense.nll, token_loss(pair.dense, found.live).nll)
+    assert torch.equal(found.live_pruned.nll, token_loss(pair.pruned, found.live).nll)
+    plain = finish(capture(pair, found.calibration[:4]))
+    assert all(torch.equal(getattr(found.statistics, name), getattr(plain, name)) for name in MEANS)
+    assert torch.equal(opened.lost.magnitude, components(plain).magnitude)
+    assert opened.loss.relative_error.shape == (3, 4)
+    assert found.sparsity == measure_sparsity(pair.pruned)
+    assert (found.dense_name, found.pruned_name) == (recipe.dense, recipe.pruned)
+    assert found.dense_size.parameters == found.dense_size.nonzero == pair.dense.num_parameters()
+    assert found.pruned_size.nonzero == found.dense_size.nonzero - found.sparsity.zeros
+
+
+def test_texts_are_cut_as_the_recipe_says(recipe):
+    opened = finish(open_workspace(recipe))
+    found = opened.findings
+    assert found.calibration.ids.shape == (8, 16)
+    assert found.evaluation.ids.shape == (10, 16)
+    assert torch.equal(found.live.ids[:10], found.evaluation.ids)  # one file for both, one length
+    together = torch.cat([opened.training.ids, opened.held_out.ids])
+    assert sorted(together.tolist()) == sorted(found.calibration.ids.tolist())
+    assert len(opened.held_out) == 1
+
+
+def test_progress_says_what_is_done(recipe):
+    steps = list(open_workspace(recipe))
+    assert all(0 <= step.done <= step.total for step in steps)
+    stages = list(dict.fromkeys(step.what for step in steps))
+    assert stages == [f"loading {recipe.dense}", "reading head activations", "measuring perplexity"]
+
+
+def test_models_are_loaded_once_by_whoever_asks_first(recipe, pair, monkeypatch):
+    found = finish(open_workspace(recipe)).findings
+    loads = []
+
+    def slowly(*_):
+        loads.append(threading.get_ident())
+        time.sleep(0.1)
+        return pair
+
+    monkeypatch.setattr(module, "load_pair", slowly)
+    opened = Workspace(recipe, found)
+    assert loads == []
+    got, barrier = [], threading.Barrier(2)
+
+    def ask():
+        barrier.wait()
+        got.append(opened.pair())
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == [pair, pair]
+    assert len(loads) == 1
+
+
+def test_a_failed_load_is_tried_again(recipe, pair, monkeypatch):
+    found = finish(open_workspace(recipe)).findings
+    answers = [LoadError("gone"), pair]
+
+    def load(*_):
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(module, "load_pair", load)
+    opened = Workspace(recipe, found)
+    with pytest.raises(LoadError, match="gone"):
+        opened.pair()
+    assert opened.pair() is pair
+
+
+def test_what_is_kept_needs_no_model(recipe, monkeypatch):
+    found = finish(open_workspace(recipe)).findings
+    keep_findings(Recipe(), found)
+
+    def never(*_):
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr(module, "demo_dense", never)
+    opened = finish(open_workspace(Recipe()))
+    assert torch.equal(opened.findings.live_pruned.nll, found.live_pruned.nll)
+    with pytest.raises(AssertionError, match="was loaded"):
+        opened.pair()
+
+
+def test_one_dense_model_is_pruned_here(folders, story, pair):
+    recipe = Recipe(str(folders[0]), pruning=Pruning("wanda", 0.5), calibration=story, evaluation=story, **SMALL)
+    opened = finish(open_workspace(recipe))
+    assert opened.findings.sparsity.sparsity == pytest.approx(0.5, abs=0.01)
+    assert opened.findings.pruned_name == "wanda 50 %"
+    dense = opened.pair().dense.state_dict()
+    assert all(torch.equal(value, dense[name]) for name, value in pair.dense.state_dict().items())
+    # Without the models at hand, the same pair is made once more.
+    remade = Workspace(recipe, opened.findings).pair().pruned.state_dict()
+    assert all(torch.equal(value, remade[name]) for name, value in opened.pair().pruned.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({}, "wanda 60 %"),
+        ({"pruning": Pruning("magnitude", 0.29)}, "magnitude 29 %"),
+        ({"pruning": Pruning("wanda", 0.625)}, "wanda 62.5 %"),
+        ({"pruning": Pruning("wanda", 0.004)}, "wanda 0.4 %"),
+        ({"pruning": Pruning("wanda", pattern="2:4")}, "wanda 2:4"),
+        ({"pruned": "owner/sparse"}, "owner/sparse"),
+    ],
+)
+def test_a_pruned_model_is_called_what_people_call_it(changes, name):
+    assert pruned_name(Recipe(**changes)) == name
+
+
+def test_what_cannot_be_opened_says_why(folders, story, tmp_path):
+    dense, pruned = map(str, folders)
+    with pytest.raises(LoadError, match="nowhere"):
+        finish(open_workspace(Recipe(str(tmp_path / "nowhere"), calibration=story, evaluation=story, **SMALL)))
+    with pytest.raises(TextError, match="missing"):
+        finish(open_workspace(Recipe(dense, pruned, calibration=str(tmp_path / "missing.txt"), **SMALL)))
+    (tmp_path / "short.txt").write_text("once upon a time")
+    short = str(tmp_path / "short.txt")
+    with pytest.raises(TextError, match="cannot be split"):
+        finish(open_workspace(Recipe(dense, pruned, calibration=short, evaluation=short, **SMALL)))

@@ -1,0 +1,1 @@
+"""What screens share: state, cache, jobs, controls, charts, feedback."""

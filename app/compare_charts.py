@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from restorelcc.demo import DEFAULT
+from restorelcc.errors import RestoreLCCError
+from restorelcc.findings import Recipe
+from restorelcc.models import DEMO
+from restorelcc.pruning import Pruning
 from restorelcc.restore import Settings
 from restorelcc.runs import Run
+from restorelcc.workspace import pruned_name
 
+from . import links
 from .charts import base
 from .colours import LIGHT, Colours
+from .words import count
 
 # All runs are restorations, so the first is in the restored green; the others stay clear of dense's blue and pruned's
 # orange, and differ in dash as well, for those who cannot tell the colours apart.
@@ -24,10 +34,12 @@ LINES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 OTHERS_LIGHT = ("#7a4bb0", "#8a6a00", "#b5347c", "#4f5b66", "#8c4a2f")
 OTHERS_DARK = ("#b795ee", "#d8ba45", "#f082bb", "#aab4be", "#d3a084")
 VIEWS = {
-    "perplexity": ("Held-out perplexity", "perplexity of the held-out text"),
+    "perplexity": ("Perplexity", "perplexity of the held-out text"),
     "share": ("Recovered share", "recovered share of the lost log-likelihood"),
     "loss": ("Training loss", "training loss, nats per token"),
 }
+# At the foot of the figure: below the axis title however narrow the screen and many the lines.
+BELOW = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
 SMOOTH = 20  # training losses; single batches differ by more than what training wins
 HYPERPARAMETERS = tuple(field.name for field in fields(Settings) if field.name != "teacher_bytes")
 """Settings that change the result; where logits are kept does not."""
@@ -76,6 +88,19 @@ def short(name: object) -> str | None:
     return PurePath(name).name if PurePath(name).is_absolute() else name
 
 
+def plain(text: str) -> str:
+    """Text of a user's, with nothing in it taken for Markdown."""
+    return re.sub(r"([\\`*_{}\[\]<>()#|~$:])", r"\\\1", text)
+
+
+def pair_names(run: Run) -> tuple[str | None, str | None]:
+    """What people call the dense and the pruned model."""
+    recipe = recipe_of(run)
+    if recipe is not None and recipe.pruned is None:
+        return short(recipe.dense), pruned_name(recipe)
+    return short(known(run, "dense")), short(known(run, "pruned"))
+
+
 def setting(run: Run, name: str) -> Any:
     """A hyperparameter, plus what was trained on; None where it is not known."""
     if name == "calibration":
@@ -108,13 +133,13 @@ def written(value: object) -> str:
 
 
 def differing(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
-    """(settings that differ among the runs, settings that are the same in all and known), both in SETTINGS' order."""
+    """(settings that differ, settings that are the same), both in SETTINGS' order, among runs that say."""
     differ, same = [], []
     for name in SETTINGS:
-        values = {written(setting(run, name)) for run in runs}
+        values = {written(value) for run in runs if (value := setting(run, name)) is not None}
         if len(values) > 1:
             differ.append(name)
-        elif values != {"–"}:
+        elif values:
             same.append(name)
     return differ, same
 
@@ -128,7 +153,6 @@ def table(runs: Sequence[Run], columns: Sequence[str], parameters: Mapping[str, 
     for run in runs:
         trained = number(run, "trained_parameters")
         size = parameters.get(str(known(run, "dense"))) or number(run, "parameters")
-        pair = [short(known(run, side)) for side in ("dense", "pruned")]
         row: dict[str, Any] = {"run": run.name, **{name: setting(run, name) for name in columns}}
         row |= {
             "recovered": number(run, "figures", "recovered_share"),
@@ -139,7 +163,7 @@ def table(runs: Sequence[Run], columns: Sequence[str], parameters: Mapping[str, 
             "gain_stderr": number(run, "figures", "gain", "stderr"),
             "trained": trained,
             "share": trained / size if trained is not None and size else None,
-            "pair": " → ".join(part or "–" for part in pair) if any(pair) else None,
+            "pair": " → ".join(part or "–" for part in pair_names(run)) if any(pair_names(run)) else None,
             "made": run.created,
         }
         rows.append(row)
@@ -149,6 +173,29 @@ def table(runs: Sequence[Run], columns: Sequence[str], parameters: Mapping[str, 
         if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in frame[name].dropna()):
             frame[name] = [None if value is None else written(value) for value in (row[name] for row in rows)]
     return frame
+
+
+def recipe_of(run: Run) -> Recipe | None:
+    """How the run's pair is opened; None if it does not say. Runs of the command line name their models only."""
+    kept = run.config.get("recipe")
+    dense, pruned = run.config.get("dense"), run.config.get("pruned")
+    with suppress(RestoreLCCError):
+        if isinstance(kept, dict):
+            return links.recipe_read({str(name): str(value) for name, value in kept.items()})
+        if isinstance(dense, str) and isinstance(pruned, str):
+            partner = re.fullmatch(r"demo-([a-z]+)-([\d.]+)(of\d+)?-[0-9a-f]{16}", Path(pruned).name)
+            if dense == DEMO and (partner is not None or pruned == DEMO):  # Of the embedded model, in the user's cache.
+                return Recipe(pruning=_partner(partner))
+            return Recipe(dense=dense, pruned=pruned)
+    return None
+
+
+def _partner(found: re.Match[str] | None) -> Pruning:
+    if found is None:
+        return DEFAULT
+    if found[3]:
+        return Pruning(found[1], pattern=f"{found[2]}:{found[3].removeprefix('of')}")
+    return Pruning(found[1], float(found[2]))
 
 
 # --- curves -----------------------------------------------------------------------------------------------------
@@ -216,7 +263,7 @@ def curves(
         _level(figure, side, value, colours)
     figure.update_xaxes(title="step", rangemode="tozero")
     figure.update_yaxes(title=VIEWS[view][1], tickformat=".0%" if view == "share" else None)
-    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": -0.18, "yanchor": "top", "x": 0})
+    figure.update_layout(showlegend=True, legend=BELOW)
     return figure
 
 
@@ -268,11 +315,14 @@ def against_size(runs: Sequence[Run], frame: pd.DataFrame, colours: Colours) -> 
     }
     for side, value in _common(ends).items():
         _level(figure, side, value, colours)
-    figure.update_xaxes(title="trained parameters, logarithmic", type="log", dtick=1, minor={"ticks": "outside"})
-    if trained := [value for value in frame["trained"] if not pd.isna(value) and value > 0]:
-        # Whole decades around the points, or an axis of one decade could be without any label.
-        figure.update_xaxes(range=[math.floor(math.log10(min(trained))), math.floor(math.log10(max(trained))) + 1])
+    figure.update_xaxes(title="trained parameters, logarithmic", type="log")
+    if trained := [math.log10(value) for value in frame["trained"] if not pd.isna(value) and value > 0]:
+        low, high = min(trained) - 0.25, max(trained) + 0.25
+        decades = range(math.floor(low), math.ceil(high))
+        ticks = [step * 10**decade for decade in decades for step in ((1, 2, 5) if high - low < 2 else (1,))]
+        figure.update_xaxes(range=[low, high], tickvals=ticks, ticktext=[count(tick) for tick in ticks])
     figure.update_yaxes(title="perplexity, ± one standard error")
+    figure.update_layout(showlegend=True, legend=BELOW)
     return figure
 
 

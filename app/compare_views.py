@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from restorelcc.errors import LoadError, SettingError
+from restorelcc.errors import LoadError, RestoreLCCError, SettingError
 from restorelcc.runs import LONGEST_NAME, Run, bring_back, discard_run, empty_trash, list_runs, rename_run
+from restorelcc.workspace import Workspace
 
 from . import compare_charts as charts
-from . import controls, feedback, state
+from . import controls, exports, feedback, shelf, state
 from .colours import colours
+from .compare_charts import plain, recipe_of
 from .jobs import jobs
 from .picks import Picks
-from .words import HELP
+from .words import HELP, count
 
 MOST_DRAWN = 8  # runs compared while none is chosen
 
@@ -50,7 +52,6 @@ def table(runs: list[Run]) -> list[Run]:
     chosen = [run for run in runs if run.folder.name in wanted]
     compared = chosen or runs[:MOST_DRAWN]
     differ, same = charts.differing(compared)
-    differ = differ if len(compared) > 1 else []
     frame = charts.table(runs, differ, _parameters(runs))
 
     def selected() -> None:
@@ -63,24 +64,26 @@ def table(runs: list[Run]) -> list[Run]:
     look = colours(state.dark())
     tint = "rgba({},{},{},0.13)".format(*(int(look.restored[i : i + 2], 16) for i in (1, 3, 5)))
     st.dataframe(
-        frame.style.set_properties(subset=differ, **{"background-color": tint}) if differ else frame,
+        frame.style.set_properties(subset=list[Hashable](differ), **{"background-color": tint}) if differ else frame,
         key="runs-table",
         on_select=selected,
         selection_mode="multi-row",
         hide_index=True,
         placeholder="–",
-        column_config=_columns(differ),
+        column_config=_columns(frame, differ),
         alt="Table of runs: what was trained, how, and how much of the loss came back.",
     )
     st.caption(_caption(runs, chosen, compared, differ, same))
     return compared
 
 
-def _columns(differ: Sequence[str]) -> dict[str, Any]:
+def _columns(frame: pd.DataFrame, differ: Sequence[str]) -> dict[str, Any]:
     column = st.column_config
-    words = {
-        name: column.Column(charts.NAMES.get(name, name), help="Differs among the runs compared.") for name in differ
-    }
+    words: dict[str, Any] = {}
+    for name in differ:
+        label, note = charts.NAMES.get(name, name), "Differs among the runs compared."
+        numeric = pd.api.types.is_numeric_dtype(frame[name])
+        words[name] = column.NumberColumn(label, format="%g", help=note) if numeric else column.Column(label, help=note)
     return words | {
         "run": column.TextColumn("run", pinned=True, width="medium"),
         "recovered": column.NumberColumn("recovered", format="percent", help=HELP["share"]),
@@ -89,9 +92,11 @@ def _columns(differ: Sequence[str]) -> dict[str, Any]:
         "gain": column.NumberColumn("gain, nats", format="%+.4f", help=HELP["gain"]),
         "gain_stderr": column.NumberColumn("± se", format="%.4f", help="Standard error of the gain, paired by window."),
         "trained": column.NumberColumn("trained", format="localized", help="Numbers that were trained: β and b."),
+        "recovered_stderr": column.NumberColumn("± se", format="percent", help="Standard error of the share."),
         "share": column.NumberColumn(
-            "of the model", format="%.3g", help="Trained numbers as a share of the dense model's parameters, where that "
-            "model has been opened."
+            "of the model",
+            format="percent",
+            help="Trained numbers as a share of the dense model's parameters, where that model is open.",
         ),
         "pair": column.TextColumn("pair", help="Dense → pruned."),
         "made": column.DatetimeColumn("made", format="D MMM YYYY, HH:mm"),
@@ -162,7 +167,9 @@ def curves(runs: Sequence[Run]) -> None:
         f"{charts.VIEWS[view][0]} by step of {len(runs)} runs: {', '.join(run.name for run in runs)}.",
         shown,
     )
-    lacking = [plain(run.name) for run in runs if len(ends.get(run.folder.name, ())) < 2]
+    lacking = [plain(run.name) for run in runs if run.folder.name in ends and len(ends[run.folder.name]) < 2]
+    if view == "perplexity" and len({charts.pair_names(run) for run in runs}) > 1:
+        st.caption("These runs are of several pairs, so only lines that hold for all of them are drawn.")
     if view == "share" and lacking:
         st.caption(
             f"The dense model was not measured on the held-out text, so there is no share of: {', '.join(lacking)}."
@@ -175,8 +182,8 @@ def sizes(runs: Sequence[Run]) -> None:
     """Perplexity against trained parameters."""
     st.markdown(
         "##### Perplexity against trained parameters",
-        help="Bars are one standard error of each perplexity by itself. Runs on the same text share most of that noise, "
-        "so they may differ clearly even where bars overlap.",
+        help="Bars are one standard error of each perplexity by itself. Runs on the same text share most of that "
+        "noise, so they may differ clearly even where bars overlap.",
     )
     frame = charts.table(runs, [], {})
     controls.figure(
@@ -198,7 +205,9 @@ def in_view(runs: list[Run], compared: Sequence[Run]) -> Run:
     """The run that is looked at more closely, with what can be done with it."""
     here = state.session()
     by_name = {run.folder.name: run for run in runs}
-    wanted = (st.session_state.get("compare-run"), here.run, compared[0].folder.name)
+    # Without a choice, one that can be tried on text at once.
+    first = next((run for run in compared if workspace_of(run) is not None), compared[0])
+    wanted = (st.session_state.get("compare-run"), here.run, first.folder.name)
     name = next(folder for folder in wanted if folder in by_name)
 
     def look(folder: str) -> None:
@@ -302,3 +311,67 @@ def _undelete() -> None:
         with feedback.guarded():
             back = bring_back(deleted.pop())
             st.session_state["compare-run"] = back.folder.name
+
+
+# --- the run's pair ---------------------------------------------------------------------------------------------
+
+
+def workspace_of(run: Run) -> Workspace | None:
+    """The run's pair, if it is open on this server."""
+    recipe = recipe_of(run)
+    return None if recipe is None else shelf.workspace(recipe)
+
+
+def pair_of(run: Run) -> Workspace | None:
+    """The run's pair where it is open; else how to open it."""
+    recipe, here = recipe_of(run), state.session()
+    if recipe is None:
+        feedback.empty(
+            f"**{plain(run.name)}** does not say which models it restored, so it cannot be tried on text.",
+        )
+        return None
+    workspace = shelf.workspace(recipe)
+    if workspace is None:
+        opening = here.pending or recipe == here.recipe
+        with st.container(border=True, key="open-pair-first"):
+            st.markdown(f"To try **{plain(run.name)}** on text, its pair must be open: {plain(_pair_name(run))}.")
+            st.button(
+                "Open this pair",
+                key="open-pair",
+                icon=":material/folder_open:",
+                disabled=bool(opening),
+                help="It is being opened." if opening else "It takes the place of the pair in view.",
+                on_click=lambda: setattr(here, "pending", shelf.opening(recipe, here.owner).id),
+            )
+        return None
+    try:
+        shape = run.adapter().geometry
+        with st.spinner("Loading the models"):
+            workspace.pair()
+    except RestoreLCCError as error:
+        st.error(str(error), icon=":material/error:")
+        return None
+    if shape != workspace.findings.geometry:
+        st.error(
+            f"This run is for {shape}, but the pair of that name has {workspace.findings.geometry}: its models have "
+            "changed since. Restore the pair anew.",
+            icon=":material/error:",
+        )
+        return None
+    return workspace
+
+
+def _pair_name(run: Run) -> str:
+    return " and ".join(name or "–" for name in charts.pair_names(run))
+
+
+def about(run: Run, workspace: Workspace) -> None:
+    """A line that says what the run in view came to."""
+    share = charts.number(run, "figures", "recovered_share")
+    trained = charts.number(run, "trained_parameters")
+    facts = [
+        f"{workspace.findings.dense_name}, pruned: {workspace.findings.pruned_name}",
+        f"{count(trained)} trained parameters" if trained is not None else "",
+        f"{share:.0%}".replace("-", "−") + " of the lost log-likelihood recovered" if share is not None else "",
+    ]
+    st.caption(" · ".join(plain(fact) for fact in facts if fact))

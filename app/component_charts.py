@@ -131,7 +131,7 @@ def _rays(
             textposition="top center",
             textfont={"color": colour},
             line={"color": colour, "width": 3 if index == shown else 1.5},
-            hovertemplate=f"component {index}; {np.hypot(*view.directions[index]):.0%} of it lies in this plane<extra></extra>",
+            hovertemplate=f"component {index}; {np.hypot(*view.directions[index]):.0%} of it lies here<extra></extra>",
         )
 
 

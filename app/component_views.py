@@ -17,7 +17,7 @@ Head = tuple[int, int]
 
 
 def chosen_head(workspace: Workspace) -> Head:
-    """The head in view: from the session, else the one that lost most by the measure in view; with ways to change it."""
+    """The head in view: the session's, else the one that lost most by the measure in view; and ways to change it."""
     here = state.session()
     table = workspace.loss.table(here.metric)
     layers, heads, _ = workspace.lost.shape

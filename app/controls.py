@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -31,7 +31,7 @@ def figure(
     alt: str,
     table: pd.DataFrame,
     on_select: Callable[[], None] | None = None,
-    modes: Sequence[str] = ("points", "box"),
+    modes: Sequence[Literal["points", "box"]] = ("points", "box"),
     config: dict[str, Any] | None = None,
 ) -> None:
     """A chart, with the table behind it, its CSV, and the choice of picture format.
@@ -40,14 +40,10 @@ def figure(
     """
     here = state.session()
     settings = CONFIG | {"toImageButtonOptions": {"format": here.format, "filename": key, "scale": 2}} | (config or {})
-    st.plotly_chart(
-        chart,
-        key=key,
-        alt=alt,
-        config=settings,
-        on_select=on_select if on_select is not None else "ignore",
-        selection_mode=modes,
-    )
+    if on_select is None:
+        st.plotly_chart(chart, key=key, alt=alt, config=settings)
+    else:
+        st.plotly_chart(chart, key=key, alt=alt, config=settings, on_select=on_select, selection_mode=modes)
     with st.popover("Data", icon=":material/table:", type="tertiary", key=f"data-{key}"):
         st.dataframe(table, hide_index=True, key=f"table-{key}")
         with st.container(horizontal=True, vertical_alignment="bottom"):

@@ -45,7 +45,6 @@ def _moving(job_id: str) -> None:
     job = jobs.get(job_id)
     if job is None or job.finished:
         st.rerun()
-        return
     bar, button = st.columns([6, 1], vertical_alignment="center")
     bar.progress(min(1.0, job.fraction), text=doing(job))
     cancel_button(job, button, key=f"cancel-{job.id}")
@@ -68,12 +67,15 @@ def cancel_button(job: Job, place: DeltaGenerator, key: str, label: str = "Cance
     place.button(
         label,
         key=key,
-        on_click=jobs.cancel,
-        args=(job, owner),
+        on_click=lambda: _cancel(job, owner),
         disabled=not mine or job.stopping,
         help=None if mine else "Started by somebody else: only they can cancel it.",
         width="stretch",
     )
+
+
+def _cancel(job: Job, owner: str) -> None:
+    jobs.cancel(job, owner)
 
 
 def _over(job: Job) -> None:

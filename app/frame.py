@@ -84,16 +84,22 @@ def _workspace() -> Workspace | None:
         if job is None or job.state == State.DONE:  # Done, yet no longer open: others took its place.
             job = shelf.opening(here.recipe, here.owner)
         feedback.progress(job)
+        if job.state == State.DONE:
+            st.rerun()
         if not job.finished:
             return None
         st.page_link("../pages/pair.py", label="Choose a pair", icon=":material/compare:")
-        st.button("Try again", on_click=shelf.opening, args=(here.recipe, here.owner))
+        st.button("Try again", on_click=lambda: _again(here))
         return None
     workspace = state.workspace()
     if workspace is not None and here.link:
         with feedback.guarded():
             links.fitted(here, workspace)
     return workspace
+
+
+def _again(here: state.Session) -> None:
+    shelf.opening(here.recipe, here.owner)
 
 
 def _pending() -> None:

@@ -32,7 +32,7 @@ def loss_map(workspace: Workspace, metric: str) -> None:
     controls.figure(
         chart,
         "head-map",
-        f"Map of {word.label.lower()} by layer and head. The largest is {float(table.max()):.3f}, at {head_name(worst)}.",
+        f"Map of {word.label.lower()} by layer and head; the most is {float(table.max()):.3f}, at {head_name(worst)}.",
         workspace.loss.to_pandas(),
         on_select=lambda: _map_selected(workspace),
     )

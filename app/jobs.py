@@ -129,7 +129,7 @@ class Jobs:
     def find(self, key: Hashable) -> Job | None:
         """The newest job of a key, alive or remembered."""
         with self._lock:
-            return next((job for job in (*self._alive(), *reversed(self._finished)) if job.key == key), None)
+            return next((job for job in reversed((*self._finished, *self._alive())) if job.key == key), None)
 
     def waiting_before(self, job: Job) -> int:
         """How many jobs come first: running ones and those queued earlier."""
@@ -190,7 +190,7 @@ class Jobs:
             job.error = (
                 f"The memory of {job.device} is full. Use a smaller batch or window, half precision, or another device."
             )
-        except Exception as error:  # A worker must outlive whatever its work does.
+        except BaseException as error:  # A worker must outlive whatever its work does.
             log.exception("job %s failed", job.title)
             job.error = f"This should not have happened ({type(error).__name__}: {error}). The server's log has more."
         return State.FAILED

@@ -8,10 +8,9 @@ import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
-from restorelcc.projection import Projection
-
 from .charts import base, head_map
 from .colours import Colours
+from .learn_work import Plane
 from .live import Measured
 from .words import Word
 
@@ -27,9 +26,9 @@ def damage_map(table: Tensor, word: Word, colours: Colours) -> go.Figure:
     return figure
 
 
-def arrows(points: Projection, colours: Colours, most: int = 60) -> go.Figure:
+def arrows(points: Plane, colours: Colours, most: int = 60) -> go.Figure:
     """δz of single tokens as lines from where the pruned model is to where the dense one was, and their mean."""
-    dense, pruned = points.dense[:most], points.pruned[:most]
+    dense, pruned = points.dense[:most].numpy(), points.pruned[:most].numpy()
     gap = np.full(len(dense), np.nan)
     figure = base(380, margin=TOP)
     figure.add_scatter(
@@ -50,7 +49,7 @@ def arrows(points: Projection, colours: Colours, most: int = 60) -> go.Figure:
             name=name,
             hovertemplate=f"{name}<br>%{{x:.3f}}, %{{y:.3f}}<extra></extra>",
         )
-    start, end = points.pruned.mean(0), points.dense.mean(0)
+    start, end = points.pruned.mean(0).tolist(), points.dense.mean(0).tolist()
     figure.add_scatter(
         x=[start[0], end[0]],
         y=[start[1], end[1]],
@@ -61,8 +60,8 @@ def arrows(points: Projection, colours: Colours, most: int = 60) -> go.Figure:
         hovertemplate="mean<br>%{x:.3f}, %{y:.3f}<extra></extra>",
     )
     figure.update_layout(showlegend=True, legend=LEGEND)
-    figure.update_xaxes(title="first principal axis of δz")
-    figure.update_yaxes(title="second", scaleanchor="x", constrain="domain")
+    figure.update_xaxes(title="along component 1")
+    figure.update_yaxes(title="along component 2", scaleanchor="x", constrain="domain")
     return figure
 
 

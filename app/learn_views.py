@@ -1,4 +1,7 @@
-"""Sections of the Learn page: six steps, each with words on the left and a figure of the embedded pair on the right."""
+"""Sections of the Learn page: what pruning takes (steps 1 to 3), and what to look up.
+
+Each step has words on the left and a figure of the embedded pair on the right. Steps 4 to 6: `learn_repair_views`.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +10,17 @@ import streamlit as st
 import torch
 from streamlit.delta_generator import DeltaGenerator
 
-from restorelcc.errors import RestoreLCCError
 from restorelcc.findings import Recipe
-from restorelcc.restore import Loss
 from restorelcc.workspace import Workspace
 
-from . import cache, charts, controls, feedback, learn_charts, learn_work, shelf, state
+from . import controls, feedback, learn_charts, learn_work, shelf, state
 from .colours import colours
 from .jobs import State, jobs
-from .learn_words import CHOICES, FORMULAS, GLOSSARY, PAPER, REHEARSAL, SOURCES, TEACHERS, published_shares
-from .live import Superseded, lane
-from .picks import Picks
-from .words import METRIC_WORDS, Word, head_name, signed
+from .learn_words import FORMULAS, GLOSSARY, SOURCES
+from .words import METRIC_WORDS, head_name, signed
 
 Head = tuple[int, int]
-COUNTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256)
-SCOPES = {"head": "This head", "shallow": "First two layers", "all": "All heads"}
-LESSONS: dict[Loss, str] = {"kl": "Dense model", "ce": "Text"}
-CONSTANT = Word("Share a constant can hold", "share of lost energy", "‖E δz‖² / E‖δz‖² over tokens.")
-PASSAGE = 48  # tokens of the merge check
+MAP = 500  # pixels: a map has square cells, so more width would only push its colour bar away
 
 
 def embedded_pair() -> Workspace | None:
@@ -39,8 +34,12 @@ def embedded_pair() -> Workspace | None:
         job = shelf.opening(recipe, owner)
     feedback.progress(job)
     if job.finished:
-        st.button("Open the embedded pair", key="learn-open", on_click=shelf.opening, args=(recipe, owner))
+        st.button("Open the embedded pair", key="learn-open", on_click=_open, args=(owner,))
     return None
+
+
+def _open(owner: str) -> None:
+    shelf.opening(Recipe(), owner)
 
 
 def introduction(workspace: Workspace | None) -> None:
@@ -48,21 +47,22 @@ def introduction(workspace: Workspace | None) -> None:
     st.markdown("### How lost component compensation works")
     with st.container(width=720):
         st.markdown(
-            "Pruning sets most of a language model’s small weights to zero: it gets smaller, and somewhat worse. "
+            "Pruning sets many of a language model’s weights to zero: it gets smaller, and somewhat worse. "
             "RestoreLCC asks what every attention head stopped computing, and puts part of it back as one constant "
             "vector per head, without making a single zero non-zero. Six steps show how."
         )
         if workspace is not None:
             shape, size = workspace.findings.geometry, workspace.findings.dense_size
             other = "" if state.session().recipe == Recipe() else " It is not the pair in the header above."
+            pruned = workspace.findings.pruned_name
             st.caption(
-                "Figures are of the embedded pair, computed on this machine unless marked otherwise: a Llama of "
-                f"{size.parameters / 1e6:.1f} M parameters that writes children’s stories, with {shape.n_layers} layers "
-                f"of {shape.n_heads} heads, and itself pruned with {workspace.findings.pruned_name}.{other}"
+                "Figures are of the embedded pair, and computed here unless marked otherwise: a Llama of "
+                f"{size.parameters / 1e6:.1f} M parameters that writes children’s stories, {shape.n_layers} layers of "
+                f"{shape.n_heads} heads, and the same pruned ({pruned}).{other}"
             )
 
 
-def _step(number: int, title: str) -> tuple[DeltaGenerator, DeltaGenerator]:
+def step(number: int, title: str) -> tuple[DeltaGenerator, DeltaGenerator]:
     """The heading, and places for words and figure."""
     st.divider()
     st.markdown(f"#### {number}. {title}")
@@ -76,23 +76,24 @@ def _step(number: int, title: str) -> tuple[DeltaGenerator, DeltaGenerator]:
 @st.fragment
 def pruning(workspace: Workspace) -> None:
     """Slide the sparsity, see the map."""
-    left, right = _step(1, "Pruning changes what heads compute")
+    left, right = step(1, "Pruning changes what heads compute")
     with left:
         st.markdown(
-            "A head mixes values of earlier tokens into its **activation** *z*; the output projection W_O then writes "
-            "*z* into the residual stream. With weights gone, *z* comes out different. The map shows by how much: the "
-            "mean squared change as a share of the mean squared activation, for every head. 0 is untouched; 1 is as "
-            "much change as there was activation."
+            "A head mixes values of earlier tokens into its **activation** $z$; the output projection $W_O$ "
+            "then writes it into the residual stream. With weights gone, $z$ comes out different. The map shows by how "
+            "much: the mean squared change as a share of the mean squared activation, for every head. 0 is untouched; "
+            "1 is as much change as there was activation."
         )
         label = st.select_slider(
             "Share of weights that Wanda sets to zero",
             learn_work.SPARSITIES,
-            "60 %",
+            "60%",
             key="learn-sparsity",
             persist_state="session",
             help="2:4 also removes half of the weights, but exactly two of every four neighbours, as GPUs want it. A "
             "sparsity not seen before is pruned now, from fewer calibration windows than the embedded pair's.",
         )
+    with right:
         found = _damage(workspace, label)
     if found is None:
         return
@@ -107,7 +108,7 @@ def pruning(workspace: Workspace) -> None:
             f"{found.sparsity:.1%} of decoder weights zero, chosen with {found.windows} windows of calibration text; "
             f"perplexity of {found.dense.tokens:,} tokens."
         )
-    with right:
+    with right, st.container(width=MAP):
         word = METRIC_WORDS["relative_error"]
         table = found.relative_error
         worst = divmod(int(table.argmax()), table.shape[1])
@@ -115,7 +116,7 @@ def pruning(workspace: Workspace) -> None:
             learn_charts.damage_map(table, word, colours(state.dark())),
             "learn-damage",
             f"Relative error by layer and head at {label}. It reaches {float(table.max()):.2f}, at {head_name(worst)}.",
-            _by_head(table, "relative_error"),
+            by_head(table, "relative_error"),
         )
 
 
@@ -132,11 +133,16 @@ def _damage(workspace: Workspace, label: str) -> learn_work.Damage | None:
         return result
     feedback.progress(job)
     if job.finished:
-        st.button("Prune it", key="learn-prune-again", on_click=learn_work.pruning_job, args=(label, owner))
+        st.button("Prune it", key="learn-prune-again", on_click=_prune, args=(label, owner))
     return None
 
 
-def _by_head(table: torch.Tensor, name: str) -> pd.DataFrame:
+def _prune(label: str, owner: str) -> None:
+    learn_work.pruning_job(label, owner)
+
+
+def by_head(table: torch.Tensor, name: str) -> pd.DataFrame:
+    """One row a head: layer, head, and the value of `table` [layer, head] under `name`."""
     layers, heads = table.shape
     index = [(layer, head) for layer in range(layers) for head in range(heads)]
     return pd.DataFrame(index, columns=["layer", "head"]).assign(**{name: table.flatten().numpy()})
@@ -147,31 +153,32 @@ def _by_head(table: torch.Tensor, name: str) -> pd.DataFrame:
 
 def lost_activation(workspace: Workspace) -> Head:
     """δz of one head as arrows; gives the head that this step and the next two are about."""
-    left, right = _step(2, "The difference is the lost activation")
+    left, right = step(2, "The difference is the lost activation")
     layers, heads, _ = workspace.lost.shape
     with left:
         st.markdown(
-            "Run the same text through both models and subtract, token by token: δz = z_dense − z_pruned (Eq. 2). Each "
-            "line is one token: it starts where the pruned model is and ends where the dense model was. The thick "
-            "arrow is their mean. If all lines were equal, one constant would undo the damage; they are not, but they "
-            "do not cancel out either."
+            "Run the same text through both models and subtract, token by token: "
+            r"$\delta z = z_{\text{dense}} - z_{\text{pruned}}$ "
+            "(Eq. 2). Each line is one token: it leads from where the pruned model is to where the dense one was. The "
+            "thick arrow is their mean. If all lines were equal, one constant would undo the damage. They are not; but "
+            "they need not cancel out either."
         )
-        heaviest = int(workspace.loss.output_weighted.argmax())
+        shares = learn_work.constant_share(workspace)
         chosen: Head = st.selectbox(
             "Head of this step and the next two",
             [(layer, head) for layer in range(layers) for head in range(heads)],
-            heaviest,
+            int(shares.argmax()),
             format_func=head_name,
             key="learn-head",
             persist_state="session",
-            help="At first the head whose loss weighs most in the residual stream.",
+            help="At first the head whose mean is easiest to see. It is not typical: step 4 shows all heads.",
         )
-        share = float(learn_work.constant_share(workspace)[chosen])
         st.markdown(
             f"{head_name(chosen)} lost **{float(workspace.loss.relative_error[chosen]):.0%}** of its energy. The mean "
-            f"arrow holds **{share:.0%}** of that loss."
+            f"arrow holds **{float(shares[chosen]):.0%}** of that loss; in half of the heads it holds less "
+            f"than {float(shares.median()):.0%}."
         )
-    points = cache.projection(workspace.recipe, *chosen, workspace)
+    points = learn_work.plane(workspace, chosen)
     with right:
         controls.figure(
             learn_charts.arrows(points, colours(state.dark())),
@@ -188,7 +195,7 @@ def lost_activation(workspace: Workspace) -> Head:
             ),
         )
         st.caption(
-            f"In the plane of the two principal axes of δz, which hold {sum(points.explained):.0%} of its variance; "
+            f"In the plane of the head’s first two components (step 3), which hold {points.held:.0%} of what it lost; "
             "activation units."
         )
     return chosen
@@ -200,13 +207,13 @@ def lost_activation(workspace: Workspace) -> Head:
 @st.fragment
 def components(workspace: Workspace, head: Head) -> None:
     """Energy of the components of one head; how much the first k hold together."""
-    left, right = _step(3, "The loss has directions")
+    left, right = step(3, "The loss has directions")
     shares = workspace.lost.energy[head]
     with left:
         st.markdown(
-            "Stack δz of many tokens into a matrix and take its singular value decomposition (Eq. 3). Its right "
-            "singular vectors v₁, v₂, … are the **components**: at right angles, strongest first. It is not centred, "
-            "as principal components would be, since a shift of the mean is loss too."
+            r"Stack $\delta z$ of many tokens into a matrix and take its singular value decomposition (Eq. 3). Its "
+            r"right singular vectors $v_1, v_2, \dots$ are the **components**: at right angles, strongest first. It is "
+            "not centred, as principal components would be, since a shift of the mean is loss too."
         )
         count = st.slider(
             "Components 1 to …", 1, len(shares), min(4, len(shares)), key="learn-components", persist_state="session"
@@ -214,7 +221,7 @@ def components(workspace: Workspace, head: Head) -> None:
         held = shares.cumsum(0)
         needed = int((held < 0.9).sum()) + 1
         st.markdown(
-            f"Components 1 to {count} of {head_name(head)} hold **{float(held[count - 1]):.0%}** of what it lost. 90 % "
+            f"Components 1 to {count} of {head_name(head)} hold **{float(held[count - 1]):.0%}** of what it lost. 90% "
             f"takes {needed} of {len(shares)}; in a loss without directions every one would hold "
             f"{1 / len(shares):.0%}."
         )
@@ -231,222 +238,40 @@ def components(workspace: Workspace, head: Head) -> None:
         )
 
 
-# --- 4 ----------------------------------------------------------------------------------------------------------
+# --- to look up -------------------------------------------------------------------------------------------------
 
 
-@st.fragment
-def constant(workspace: Workspace, head: Head) -> None:
-    """How little one constant can hold; and what putting it back untrained does to perplexity."""
-    left, right = _step(4, "What can be put back is a constant")
-    table = learn_work.constant_share(workspace)
-    least, middle, most = (float(table.quantile(q)) for q in (0, 0.5, 1))
-    with left:
-        st.markdown(
-            "Only something that is the same for every token costs nothing later (step 6). So each component gets its "
-            "mean amount: αᵢ = E[δz] · vᵢ and c = Σ αᵢvᵢ (Eq. 4). The map shows the share of a head’s lost energy that "
-            "the whole mean holds, ‖E δz‖² / E‖δz‖². More than that no constant can hold."
+def formulas() -> None:
+    """The method in formulas, with the paper's numbers."""
+    st.divider()
+    st.markdown("#### Formulas")
+    st.caption("Numbers are the paper’s (Feng et al., NeurIPS 2025).")
+    for index, (name, origin, body, remark) in enumerate(FORMULAS):
+        if index % 2 == 0:  # Row by row, so that they keep their order where a phone stacks the columns.
+            columns = st.columns(2, gap="large")
+        with columns[index % 2], st.container(border=True, key=f"learn-formula-{index}"):
+            st.markdown(f"**{name}** <span class='muted'>{origin}</span>", unsafe_allow_html=True)
+            st.latex(body)
+            st.caption(remark)
+
+
+def glossary() -> None:
+    """Terms of the field, in a sentence or two."""
+    st.divider()
+    st.markdown("#### Glossary")
+    terms = sorted(GLOSSARY.items(), key=lambda item: item[0].replace("α", "Alpha").lower())
+    half = -(-len(terms) // 2)
+    for column, part in zip(st.columns(2, gap="large"), (terms[:half], terms[half:]), strict=True):
+        column.markdown("\n\n".join(f"**{term}.** {meaning}" for term, meaning in part))
+
+
+def sources() -> None:
+    """Papers."""
+    st.divider()
+    st.markdown("#### Sources")
+    st.markdown(
+        "\n".join(
+            f"- {what}{f', [arXiv {number}](https://arxiv.org/abs/{number})' if number else ''}: {why}."
+            for what, number, why in SOURCES
         )
-        st.markdown(
-            f"It is {least:.0%} to {most:.0%}, in half of the heads under **{middle:.0%}**; in {head_name(head)} "
-            f"{float(table[head]):.0%}. By far most of the loss depends on the token."
-            if middle < 0.4
-            else f"It is {least:.0%} to {most:.0%}, in half of the heads under **{middle:.0%}**."
-        )
-    with right:
-        controls.figure(
-            _constant_map(table),
-            "learn-constant",
-            f"Share of lost energy that a constant can hold, by layer and head: {least:.0%} to {most:.0%}.",
-            _by_head(table, "constant_share"),
-        )
-    st.markdown("##### Add component 1, 2, 3 …")
-    left, right = st.columns([5, 7], gap="large")
-    with left:
-        scope = str(
-            st.segmented_control(
-                "Where",
-                list(SCOPES),
-                default="all",
-                required=True,
-                format_func=lambda name: head_name(head) if name == "head" else SCOPES[name],
-                key="learn-scope",
-                persist_state="session",
-            )
-        )
-        options = [count for count in COUNTS if count < workspace.lost.shape[2]] + [workspace.lost.shape[2]]
-        count = int(
-            st.select_slider(
-                "Components of each head put back, untrained", options, 0, key="learn-count", persist_state="session"
-            )
-        )
-    with right:
-        place = st.empty()
-    _injected(workspace, head, scope, count, options, left, place)
-
-
-def _constant_map(table: torch.Tensor) -> object:
-    return charts.head_map(table, CONSTANT, colours(state.dark()), height=330, select=False)
-
-
-def _injected(
-    workspace: Workspace,
-    head: Head,
-    scope: str,
-    count: int,
-    options: list[int],
-    words: DeltaGenerator,
-    place: DeltaGenerator,
-) -> None:
-    """Measure this choice, and draw it beside all that are known."""
-    every = {k: Picks(learn_work.first_components(workspace.lost.shape, scope, head, k)) for k in options}
-    try:
-        with place, st.spinner("Measuring perplexity"):
-            # A name of its own: the header measures for the same person at the same time.
-            now = lane.ask(workspace, every[count], f"{state.session().owner}-learn").result()
-    except Superseded:
-        return
-    except RestoreLCCError as error:
-        words.error(str(error), icon=":material/error:")
-        return
-    known = [(k, one) for k, one in ((k, lane.known(workspace, picks)) for k, picks in every.items()) if one]
-    with words:
-        if count == 0:
-            st.markdown("Nothing is put back yet: this is the pruned model. Slide to add components.")
-        else:
-            noise = ", which may be noise" if abs(now.gain.z) < 2 else ""
-            effect = "better" if now.gain.nats < 0 else "worse"
-            st.markdown(
-                f"Perplexity **{now.picked.value:.2f}** ± {now.picked.stderr:.2f}: {signed(now.gain.nats)} ± "
-                f"{now.gain.stderr:.4f} nats against pruned, {effect}{noise}. Recovered "
-                f"**{now.share:.0%}** ± {now.share_error:.0%}.".replace("-", "−")
-            )
-        st.caption(
-            "Closer activations need not mean a better model. What deeper heads lost contains what shallower heads "
-            "lost, since they read it: put the means back everywhere and part of the loss is put back twice. Compare "
-            "the first two layers with all heads. Points stay as you measure them; bars are one standard error, paired, "
-            f"over {now.windows} windows."
-        )
-    with place.container():
-        controls.figure(
-            learn_charts.injections(known, colours(state.dark()), count, options[-1]),
-            "learn-injections",
-            f"Change of the NLL per token with components put back untrained in {SCOPES[scope].lower()}. At {count}: "
-            f"{now.gain.nats:+.4f} nats.",
-            pd.DataFrame(
-                [(k, m.picked.value, m.gain.nats, m.gain.stderr, m.share) for k, m in known],
-                columns=["components", "perplexity", "nats_against_pruned", "standard_error", "recovered_share"],
-            ),
-        )
-
-
-# --- 5 ----------------------------------------------------------------------------------------------------------
-
-
-@st.fragment
-def training(workspace: Workspace) -> None:
-    """Train the constants here for a few steps; and what longer trainings showed."""
-    left, right = _step(5, "Train the constants")
-    owner = state.session().owner
-    with left:
-        st.markdown(
-            "Rather than measure each head’s mean by itself, train all constants together for what they do to the "
-            "output: c = Σ βᵢvᵢ + b (Eq. 8), everything else frozen. Against what? The paper takes the text’s next "
-            "token (cross-entropy). The **dense model** is the better teacher: its whole distribution over the next "
-            "token says more than the one token that came, and it asks only for what pruning took, not for the "
-            "author of the calibration text."
-        )
-        st.markdown(f"Train all heads for {learn_work.STEPS} steps, now:")
-        with st.container(horizontal=True):
-            for loss, name in LESSONS.items():
-                done = jobs.find(learn_work.training_key(workspace.recipe, loss))
-                st.button(
-                    f"Teacher: {name.lower()}",
-                    key=f"learn-train-{loss}",
-                    icon=":material/model_training:",
-                    on_click=learn_work.training_job,
-                    args=(workspace, loss, owner),
-                    disabled=done is not None and done.state in (State.QUEUED, State.RUNNING, State.DONE),
-                )
-    curves: list[tuple[str, tuple[int, ...], tuple[float, ...]]] = []
-    level = None
-    with left:
-        for loss, name in LESSONS.items():
-            job = jobs.find(learn_work.training_key(workspace.recipe, loss))
-            if job is None:
-                continue
-            if job.state != State.DONE:
-                feedback.progress(job)
-                continue
-            lesson: learn_work.Lesson = job.result
-            level = lesson.dense, lesson.held_out[0]
-            curves.append((f"teacher: {name.lower()}", lesson.steps, lesson.held_out))
-            result = lesson.measured
-            st.markdown(
-                f"{name}: on evaluation text **{result.share:.0%}** ± {result.share_error:.0%} recovered "
-                f"({signed(result.gain.nats)} ± {result.gain.stderr:.4f} nats).".replace("-", "−")
-            )
-        st.page_link("../pages/restore.py", label="Restore the open pair", icon=":material/healing:")
-    with right:
-        if level is None:
-            feedback.empty("The learning curve of either teacher appears here, on windows held out of the training.")
-        else:
-            controls.figure(
-                learn_charts.lessons(curves, *level, colours(state.dark())),
-                "learn-lessons",
-                "Perplexity of held-out calibration windows by training step, between pruned and dense.",
-                pd.concat([pd.DataFrame({"curve": n, "step": s, "perplexity": p}) for n, s, p in curves]),
-            )
-    measured_elsewhere()
-
-
-def measured_elsewhere() -> None:
-    """Figures that take longer than a lesson, with where they are from."""
-    st.markdown("##### What longer trainings showed")
-    left, right = st.columns([5, 7], gap="large")
-    with left:
-        views = {"teachers": "Which teacher", "heads": "Which heads", **{name: f"Paper, {name}" for name in PAPER}}
-        view = st.segmented_control(
-            "Not computed here",
-            list(views),
-            default="heads",
-            required=True,
-            format_func=views.__getitem__,
-            key="learn-facts",
-            persist_state="session",
-        )
-        rows, words, source = _facts(str(view))
-        st.markdown(words)
-        st.caption(source)
-    with right:
-        controls.figure(
-            learn_charts.shares(rows, colours(state.dark()), marked=(max(rows, key=lambda row: row[1])[0],)),
-            "learn-facts-chart",
-            "Recovered shares: " + ", ".join(f"{name} {share:.0%}" for name, share in rows) + ".",
-            pd.DataFrame(rows, columns=["what", "recovered_share"]),
-        )
-
-
-def _facts(view: str) -> tuple[list[tuple[str, float]], str, str]:
-    """(rows, what they teach, where they are from)."""
-    if view == "teachers":
-        return (
-            list(TEACHERS),
-            "Training recovers several times what injecting means does. With the dense model as the teacher it even "
-            "works on text that the dense model writes itself, where cross-entropy has little to offer.",
-            f"{REHEARSAL} Constants in all heads; 150 steps on given text, 50 on the model’s own.",
-        )
-    if view == "heads":
-        return (
-            list(CHOICES),
-            "A quarter of the heads, chosen by different rules. **The largest loss is not the one most worth "
-            "repairing**: heads of largest relative error do worse than heads drawn at random. Deep heads show losses "
-            "that began further down, and repairing those below repairs them too.",
-            f"{REHEARSAL} 50 steps.",
-        )
-    dense, pruned, _ = PAPER[view]
-    return (
-        published_shares(view),
-        f"LLaMA-7B on WikiText-2: pruning took perplexity from {dense:.2f} to {pruned:.2f}. Bars are what each method "
-        "won back of that. LoRA and its kin train low-rank matrices, which no longer fit under the zeros.",
-        "Perplexities published by Feng et al.; shares computed from them.",
     )

@@ -9,22 +9,23 @@ FORMULAS = (
     (
         "Components",
         "Eq. 3",
-        r"\Delta Z = U\,\Sigma\,V^{\top} \quad\Longleftrightarrow\quad "
-        r"\mathbb{E}[\delta z\,\delta z^{\top}] = \sum_i \tfrac{\sigma_i^2}{N}\, v_i v_i^{\top}",
-        "Rows of ΔZ are the δz of N tokens. The right-hand form needs no more than one small matrix per head, however "
-        "long the text is; the app computes that one.",
+        r"\begin{gathered}\Delta Z = U\,\Sigma\,V^{\top} \\[4pt] "
+        r"\mathbb{E}[\delta z\,\delta z^{\top}] = \sum_i \tfrac{\sigma_i^2}{N}\, v_i v_i^{\top}\end{gathered}",
+        "Rows of ΔZ are the δz of N tokens, rows of Vᵀ the components. The second line says the same with one small "
+        "matrix per head, however long the text is; it is what the app computes.",
     ),
     (
         "Main component",
         "Eq. 4",
-        r"c = \sum_{i \le K} \alpha_i v_i, \qquad \alpha_i = \mathbb{E}[\delta z] \cdot v_i",
-        "With all components K = d_head, c is the mean lost activation itself.",
+        r"c = \sum_{i \le K} \alpha_i v_i, \quad \alpha_i = \mathbb{E}[\delta z] \cdot v_i",
+        "With all components $K = d_{head}$, $c$ is the mean lost activation itself.",
     ),
     ("Corrected activation", "Eq. 5", r"z_c = z_{\text{pruned}} + c", "The same c at every position."),
     (
         "Which heads",
         "Eq. 7",
-        r"p\,([z_c^{q};\, z_{\text{dense}}^{q+r^{+}}]) \to 1, \qquad p\,([z_c^{q};\, z_{\text{dense}}^{q+r^{-}}]) \to 0",
+        r"\begin{gathered}p\,([z_c^{q};\, z_{\text{dense}}^{q+r^{+}}]) \to 1 \\[4pt] "
+        r"p\,([z_c^{q};\, z_{\text{dense}}^{q+r^{-}}]) \to 0\end{gathered}",
         "The paper’s contrastive probe: a linear classifier p per head must tell the right response r⁺ to a question q "
         "from the most similar wrong one r⁻. Heads are ranked by its held-out accuracy.",
     ),
@@ -43,8 +44,9 @@ FORMULAS = (
     (
         "Folding",
         "follows from linearity",
-        r"W_O (z + c) = W_O z + W_O c, \qquad \text{bias} \mathrel{+}= \textstyle\sum_h W_O^{(h)} c_h",
-        "W_O⁽ʰ⁾ are the columns of the output projection that read head h.",
+        r"\begin{gathered}W_O (z + c) = W_O z + W_O c \\[4pt] "
+        r"\text{bias} \leftarrow \text{bias} + \textstyle\sum_h W_O^{(h)} c_h\end{gathered}",
+        "$W_O^{(h)}$ are the columns of the output projection that read head $h$.",
     ),
     (
         "Recovered share",
@@ -74,7 +76,7 @@ GLOSSARY = {
     "n:m sparsity": "At most n of every m neighbouring weights are not zero; 2:4 is the pattern that GPUs run faster.",
     "NLL, nats": "Negative log-likelihood: −ln of the probability that the model gave to the token that came. Natural "
     "logarithms are counted in nats.",
-    "Output projection, W_O": "The matrix that maps all heads of a layer, side by side, into the residual stream.",
+    "Output projection, $W_O$": "The matrix that maps all heads of a layer, side by side, into the residual stream.",
     "Perplexity": "exp of the mean NLL per token: among how many equally likely tokens the model is as unsure.",
     "Residual stream": "The vector per token that every layer reads from and adds to.",
     "Sparsity": "Share of weights that are zero.",
@@ -85,7 +87,11 @@ GLOSSARY = {
 }
 
 SOURCES = (
-    ("Feng et al., *Restoring Pruned Large Language Models via Lost Component Compensation*, NeurIPS 2025", "", "the method"),
+    (
+        "Feng et al., *Restoring Pruned Large Language Models via Lost Component Compensation*, NeurIPS 2025",
+        "",
+        "the method",
+    ),
     ("Sun et al., *A Simple and Effective Pruning Approach for Large Language Models*", "2306.11695", "Wanda"),
     ("Eldan and Li, *TinyStories*", "2305.07759", "what the embedded model was trained on"),
     ("SparseGPT", "2301.00774", "pruning that adjusts the weights that stay"),
@@ -100,7 +106,7 @@ SOURCES = (
 """(what, arXiv number, what it is here for)."""
 
 PAPER = {
-    "Wanda 50 %": (
+    "Wanda 50%": (
         5.68,
         7.26,
         {"RestoreLCC": 6.93, "LoRA": 7.09, "DoRA": 7.11, "EoRA": 7.14, "LoFiT": 7.35},
@@ -138,7 +144,7 @@ CHOICES = (
 )
 REHEARSAL = (
     "Measured by us on an earlier training of the embedded architecture (6.9 M parameters, 8 layers of 8 heads), Wanda "
-    "60 %, held-out TinyStories, on a CPU, one seed: shares differ by a few points from model to model."
+    "60%, held-out TinyStories, on a CPU, one seed: shares differ by a few points from model to model."
 )
 """Where TEACHERS (constants in all heads; 150 steps on given text, 50 on the model's own) and CHOICES (a quarter of the
 heads, 50 steps) come from."""

@@ -23,7 +23,7 @@ from restorelcc.workspace import Workspace, open_workspace
 from .jobs import Job, State, jobs
 from .live import Measured, compared
 
-SPARSITIES = ("30 %", "40 %", "50 %", "2:4", "60 %", "70 %")
+SPARSITIES = ("30%", "40%", "50%", "2:4", "60%", "70%")
 """From the mildest to the harshest: 2:4 is 50 % with less freedom."""
 STEPS = 30  # of the short training: about 20 s on two idle cores
 EVERY = 5  # steps between held-out perplexities
@@ -63,7 +63,7 @@ def damage(workspace: Workspace) -> Damage:
 
 def recipe_at(label: str) -> Recipe:
     """The embedded pair at one of `SPARSITIES`; the usual recipe where that is what is asked for."""
-    pruning = Pruning("wanda", pattern=label) if ":" in label else Pruning("wanda", int(label.split()[0]) / 100)
+    pruning = Pruning("wanda", pattern=label) if ":" in label else Pruning("wanda", int(label.rstrip("%")) / 100)
     usual = Recipe()
     # Fewer windows choose nearly the same weights, and a slider should not take half a minute.
     return usual if pruning == usual.pruning else Recipe(pruning=pruning, windows=16, captured=8)
@@ -85,6 +85,28 @@ def pruning_job(label: str, owner: str) -> Job:
     if known is not None and known.state not in (State.CANCELLED, State.FAILED):
         return known
     return jobs.submit(f"Pruning to {label}", owner, recipe.loading.resolved_device(), work, key)
+
+
+# --- step 2: the lost activation in a plane ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Sampled activations of one head in the plane of its two strongest components. Activation units."""
+
+    dense: Tensor
+    """[sample, 2]"""
+    pruned: Tensor
+    """[sample, 2]"""
+    held: float
+    """Share of the lost energy that lies in the plane."""
+
+
+def plane(workspace: Workspace, head: tuple[int, int]) -> Plane:
+    """Not the plane of PCA: that one is of the spread about the mean, and may miss the mean itself."""
+    samples, axes = workspace.findings.statistics.samples, workspace.lost.directions[head][:2].T
+    dense, lost = samples.dense[head].double(), samples.lost[head].double()
+    return Plane(dense @ axes, (dense - lost) @ axes, float(workspace.lost.energy[head][:2].sum()))
 
 
 # --- step 4: how much a constant can hold -----------------------------------------------------------------------

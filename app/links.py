@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from restorelcc.errors import RestoreLCCError, SettingError
 from restorelcc.findings import Recipe
@@ -12,7 +14,7 @@ from restorelcc.models import Loading
 from restorelcc.pruning import Pruning
 from restorelcc.workspace import Workspace
 
-from .picks import Picks
+from .picks import WHOLE, Picks
 from .state import Session
 
 LONGEST = 1_500  # characters of picks; browsers and chat programs cut much longer links
@@ -49,7 +51,7 @@ def recipe_written(recipe: Recipe) -> dict[str, str]:
     }
     if recipe.pruned is None and recipe.pruning != plain.pruning:
         link["method"] = recipe.pruning.method
-        link["prune"] = recipe.pruning.pattern or f"{recipe.pruning.sparsity:g}"
+        link["prune"] = recipe.pruning.pattern or str(recipe.pruning.sparsity)
     for name in ("device", "dtype"):
         if getattr(recipe.loading, name) != "auto":
             link[name] = getattr(recipe.loading, name)
@@ -61,11 +63,10 @@ def recipe_written(recipe: Recipe) -> dict[str, str]:
 def recipe_read(link: Mapping[str, str]) -> Recipe:
     """What `recipe_written` wrote. Raises SettingError."""
     try:
-        recipe = Recipe(
-            **{name: link[name] for name in TEXTS if name in link},
-            **{name: int(link[name]) for name in NUMBERS if name in link},
-            loading=Loading(link.get("device", "auto"), link.get("dtype", "auto"), link.get("revision")),
-        )
+        given: dict[str, Any] = {name: link[name] for name in TEXTS if name in link}
+        given |= {name: int(link[name]) for name in NUMBERS if name in link}
+        loading = Loading(link.get("device", "auto"), link.get("dtype", "auto"), link.get("revision"))
+        recipe = Recipe(**given, loading=loading)
         amount = link.get("prune")
         if amount is None:
             return recipe
@@ -84,10 +85,10 @@ def applied(session: Session, link: Mapping[str, str]) -> None:
     if link.get("metric") in METRICS:
         session.metric = link["metric"]
     if "head" in link:
-        layer, _, head = link["head"].partition(".")
-        if layer.isdigit() and head.isdigit():
-            session.head = (int(layer), int(head))
-    if link.get("component", "").isdigit():
+        matched = re.fullmatch(rf"({WHOLE})\.({WHOLE})", link["head"])
+        if matched is not None:
+            session.head = (int(matched[1]), int(matched[2]))
+    if re.fullmatch(WHOLE, link.get("component", "")):
         session.component = int(link["component"])
     session.link = {"picks": link["picks"]} if "picks" in link else {}
     session.recipe = recipe_read(link)

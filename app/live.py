@@ -100,11 +100,12 @@ class Lane:
         key = (workspace.recipe, picks, False)
         known = self.known(workspace, picks)
         with self._lock:
-            self._wanted[owner] = key
+            self._wanted.pop(owner, None)
             if known is not None:
                 done: Future[Measured] = Future()
                 done.set_result(known)
                 return done
+            self._wanted[owner] = key
             if key not in self._asked:
                 self._asked[key] = self._thread(workspace).submit(self._measure, workspace, picks)
             return self._asked[key]
@@ -152,6 +153,8 @@ class Lane:
         def give_up_if_unwanted(_: Progress) -> None:
             with self._lock:
                 if key not in self._wanted.values():
+                    # Under one lock: who asks for it from now on must not be handed what is given up here.
+                    del self._asked[key]
                     raise Superseded
 
         try:
@@ -161,10 +164,19 @@ class Lane:
             measured = compared(found.live_dense, found.live_pruned, finish(work, give_up_if_unwanted))
             with self._lock:
                 _put(self._kept, key, measured, KEPT)
+                self._answered(key)
             return measured
-        finally:
+        except Superseded:
+            raise
+        except BaseException:
             with self._lock:
-                self._asked.pop(key, None)
+                self._answered(key)
+            raise
+
+    def _answered(self, key: Key) -> None:
+        """Forget who waits for it. The lock is held."""
+        del self._asked[key]
+        self._wanted = {owner: wanted for owner, wanted in self._wanted.items() if wanted != key}
 
 
 def _put(kept: OrderedDict[Any, Any], key: Hashable, value: object, most: int) -> None:

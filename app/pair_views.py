@@ -30,8 +30,8 @@ WAYS = {
     "one": "A dense model, pruned here",
 }
 METHOD_HELP = {
-    "wanda": "Wanda (Sun et al., 2306.11695): drops the weights with the smallest |weight| × ‖input‖ in each row. Reads "
-    "calibration text, layer by layer.",
+    "wanda": "Wanda (Sun et al., 2306.11695): drops the weights with the smallest |weight| × ‖input‖ in each row. It "
+    "reads calibration text, layer by layer.",
     "magnitude": "Drops the weights of smallest size in each row. Needs no text, and loses more.",
 }
 PATTERNS = {"": "Unstructured", "2:4": "2:4 (hardware speed-up)", "4:8": "4:8"}
@@ -40,14 +40,12 @@ PATTERNS = {"": "Unstructured", "2:4": "2:4 (hardware speed-up)", "4:8": "4:8"}
 def ways_in() -> None:
     """The form, and the button that opens what it says."""
     typed = st.session_state.setdefault(KEY, _plain())
-    st.segmented_control(
-        "Which pair", list(WAYS), format_func=WAYS.get, required=True, label_visibility="collapsed", **_mirror("way")
-    )
+    st.radio("Pair", list(WAYS), format_func=lambda way: WAYS[way], label_visibility="collapsed", **_mirror("way"))
     way = typed["way"]
     if way == "demo":
         st.markdown(
-            "A 7 M-parameter Llama trained for this project on children's stories, and its partner pruned with Wanda to "
-            "60 %. It comes with the app: nothing is downloaded."
+            "A 7 M-parameter Llama trained for this project on children's stories, and its partner, pruned with Wanda "
+            "to 60 %. It comes with the app: nothing is downloaded."
         )
     else:
         st.text_input(
@@ -120,7 +118,7 @@ def _pruning() -> None:
     st.segmented_control(
         "Pattern",
         list(PATTERNS),
-        format_func=PATTERNS.get,
+        format_func=lambda pattern: PATTERNS[pattern],
         required=True,
         help="n:m keeps n of every m consecutive input weights, which some GPUs can use to run faster.",
         **_mirror("pattern"),
@@ -139,8 +137,8 @@ def _pruning() -> None:
 def _text() -> None:
     sources = [text.DEMO, text.SELF, *text.HUB]
     help_text = (
-        "demo: stories that come with the app; self: sampled from the dense model; wikitext2, c4, alpaca: from the hub; "
-        "or type a .txt or .jsonl file on the machine that runs this app, or hf:dataset/config:split:column."
+        "demo: stories that come with the app; self: sampled from the dense model; wikitext2, c4, alpaca: from the "
+        "hub; or type a .txt or .jsonl file on the machine that runs this app, or hf:dataset/config:split:column."
     )
     for name, label, options in (
         ("calibration", "Calibration text: prunes, captures and trains", sources),
@@ -233,8 +231,8 @@ def facts(workspace: Workspace) -> None:
     kv = "" if shape.n_kv_heads == shape.n_heads else f", {shape.n_kv_heads} key/value heads"
     st.markdown(f"#### {found.dense_name} and {found.pruned_name}")
     st.caption(
-        f"{shape.n_layers} layers of {shape.n_heads} heads of width {shape.d_head}{kv}; residual stream {shape.d_model}. "
-        f"Head activations read from {found.statistics.count:,} tokens of '{workspace.recipe.calibration}'."
+        f"{shape.n_layers} layers of {shape.n_heads} heads of width {shape.d_head}{kv}; residual stream of "
+        f"{shape.d_model}. Head activations read from {found.statistics.count:,} tokens of '{workspace.recipe.calibration}'."
     )
     columns = st.columns(4)
     columns[0].metric("Parameters", count(found.dense_size.parameters), help=f"{found.dense_size.parameters:,}")
@@ -253,8 +251,8 @@ def facts(workspace: Workspace) -> None:
         columns[3].metric(
             "Lost",
             f"{signed(known.lost.nats, 3)} nats",
-            help=f"± {known.lost.stderr:.3f}: mean negative log-likelihood per token, pruned minus dense, paired by window, "
-            f"over {known.dense.tokens:,} tokens. {HELP['perplexity']}",
+            help=f"± {known.lost.stderr:.3f}: mean negative log-likelihood per token, pruned minus dense, paired by "
+            f"window, over {known.dense.tokens:,} tokens. {HELP['perplexity']}",
         )
         st.markdown(
             f"Perplexity **{known.dense.value:.2f}** ± {known.dense.stderr:.2f} dense, **{known.pruned.value:.2f}** "

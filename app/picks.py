@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -10,6 +11,10 @@ from torch import Tensor
 
 from restorelcc.errors import SettingError
 from restorelcc.selection import Pick, Selection, Shape, everything
+
+# In links, as patterns. No more digits than an index can have: Python refuses to read thousands of them.
+WHOLE = r"[0-9]{1,6}"
+REAL = r"-?[0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?"
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class Picks:
             if len(plain) == self.selection.shape[2]:
                 heads.append(f"{layer}.{head}")
                 continue
-            scaled = [f"{i}*{factors[layer, head, i]:g}" for i in chosen if (layer, head, i) in factors]
+            scaled = [f"{i}*{_number(factors[layer, head, i])}" for i in chosen if (layer, head, i) in factors]
             heads.append("_".join([f"{layer}.{head}", *_ranges(plain), *scaled]))
         return "~".join(heads)
 
@@ -85,22 +90,31 @@ class Picks:
         picks: set[Pick] = set()
         factors: dict[Pick, float] = {}
         for part in filter(None, text.split("~")):
+            unreadable = SettingError(f"The link's picks cannot be read at '{part[:40]}'. Pick again.")
             name, *components = part.split("_")
-            matched = re.fullmatch(r"(\d+)\.(\d+)", name)
+            matched = re.fullmatch(rf"({WHOLE})\.({WHOLE})", name)
             if matched is None:
-                raise SettingError(f"The link's picks cannot be read at '{part[:40]}'. Pick again.")
+                raise unreadable
             layer, head = int(matched[1]), int(matched[2])
             for component in components or [f"0-{shape[2] - 1}"]:
-                found = re.fullmatch(r"(\d+)(?:-(\d+)|\*(-?\d+(?:\.\d+)?))?", component)
+                found = re.fullmatch(rf"({WHOLE})(?:-({WHOLE})|\*({REAL}))?", component)
                 if found is None:
-                    raise SettingError(f"The link's picks cannot be read at '{part[:40]}'. Pick again.")
-                first, last = int(found[1]), int(found[2] or found[1])
+                    raise unreadable
+                first, last, factor = int(found[1]), int(found[2] or found[1]), float(found[3] or 1)
+                if first > last or not math.isfinite(factor):
+                    raise unreadable
                 if last >= shape[2]:
                     raise SettingError(f"The link picks component {last}; heads of this pair have {shape[2]}.")
                 picks |= {(layer, head, i) for i in range(first, last + 1)}
-                if found[3]:
-                    factors[layer, head, first] = float(found[3])
+                if factor != 1.0:
+                    factors[layer, head, first] = factor
         return cls(Selection(shape, frozenset(picks)), tuple(sorted(factors.items())))
+
+
+def _number(value: float) -> str:
+    """As short as reads back the same; without the plus sign, which is a space in links."""
+    short = f"{value:g}"
+    return (short if float(short) == value else repr(value)).replace("e+", "e")
 
 
 def _ranges(numbers: list[int]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, asdict, fields
+from typing import Any
 
 import streamlit as st
 
@@ -32,8 +33,8 @@ LABELS = {
 HELP = {
     "loss": "Distilling matches the dense model's next-token distribution (KL divergence): it needs the fewest tokens, "
     "and learns what was lost rather than the text. Cross-entropy is the paper's, there of responses to prompts.",
-    "lr": "Peak learning rate of AdamW, in the unit below. 0.2 with the unit of loss; the paper's is 0.001 in activation "
-    "units.",
+    "lr": "Peak learning rate of AdamW, in the unit below. 0.2 with the unit of loss; the paper's is 0.001 in "
+    "activation units.",
     "steps": "Optimiser steps. Each reads one batch of windows.",
     "batch": "Windows of calibration text in a step.",
     "learned": "Train a free vector b for each picked head beside the magnitudes β of its components (Eq. 8).",
@@ -61,8 +62,8 @@ def what(workspace: Workspace) -> None:
     tokens = workspace.training.count
     st.caption(
         f"Trains on {len(workspace.training)} windows of '{workspace.recipe.calibration}' ({tokens:,} tokens) and is "
-        f"judged every few steps by {len(workspace.held_out)} held-out windows of the same text; the evaluation text is "
-        "measured at the end and is never trained on."
+        f"judged every few steps by {len(workspace.held_out)} held-out windows of the same text; the evaluation text "
+        "is measured at the end and is never trained on."
     )
 
 
@@ -94,11 +95,11 @@ def form(workspace: Workspace) -> None:
     with st.expander("More", key="more-settings"):
         _select("unit", "Learning rate is in", UNITS)
         _select("start", "Start", STARTS)
-        row = st.columns(2)
-        with row[0]:
+        left, right = st.columns(2)
+        with left:
             _number("warm_up", "Warm-up", 0.0, 1.0, 0.05, "%.2f")
             _number("evaluate_every", "Measure every", 1, 1_000, 5)
-        with row[1]:
+        with right:
             _number("cool_down", "Cool-down", 0.0, 1.0, 0.05, "%.2f")
             _number("patience", "Patience", 0, 1_000, 1)
         _number("seed", "Seed", 0, 100_000, 1)
@@ -153,18 +154,19 @@ def _typed(show: bool = False) -> Settings | None:
         return None
 
 
-def _mirror(name: str) -> dict[str, object]:
+def _mirror(name: str) -> dict[str, Any]:
     typed = st.session_state[KEY]
     return controls.mirrored(f"setting-{name}", typed[name], lambda value: typed.update({name: value}))
 
 
 def _select(name: str, label: str, options: tuple[str, ...]) -> None:
-    st.selectbox(label, options, format_func=LABELS[name].get, help=HELP[name], **_mirror(name))
+    st.selectbox(label, options, format_func=lambda value: LABELS[name][value], help=HELP[name], **_mirror(name))
 
 
 def _number(name: str, label: str, least: float, most: float, step: float, style: str | None = None) -> None:
+    # The three of one type, whole or not: Streamlit refuses a mixture, and settings tell 8 windows from 8.0.
     typed = st.session_state[KEY]
-    typed[name] = min(most, max(least, typed[name] or 0))
+    typed[name] = type(least)(min(most, max(least, typed[name] or 0)))
     st.number_input(label, least, most, step=step, format=style, help=HELP[name], **_mirror(name))
 
 
@@ -193,7 +195,6 @@ def _growing(job_id: str) -> None:
     job = jobs.get(job_id)
     if job is None or job.finished:
         st.rerun()
-        return
     bar, button = st.columns([5, 1], vertical_alignment="center")
     bar.progress(min(1.0, job.fraction), text=feedback.doing(job))
     feedback.cancel_button(job, button, key="cancel-restoration", label="Stop" if job.notes else "Cancel")
@@ -205,7 +206,7 @@ def _growing(job_id: str) -> None:
     dense = job.notes[0].value
     left, right = st.columns(2)
     # Not `controls.figure`: its popover would close at every tick. The table comes when it is over.
-    chart = {"config": {"staticPlot": False, "displayModeBar": False}}
+    chart: dict[str, Any] = {"config": {"displayModeBar": False}}
     left.plotly_chart(
         training_charts.perplexities(metrics, dense, look),
         key="live-perplexity",

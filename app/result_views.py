@@ -100,8 +100,8 @@ def _trained(workspace: Workspace, run: Run) -> None:
         alpha = workspace.lost.magnitude
         st.markdown(
             "##### Trained β against α",
-            help="If training only put back the mean of what was lost, all points would lie on the dotted line. They do "
-            "not: what helps is not what was lost on average, because deeper heads show what shallower ones lost.",
+            help="If training only put back the mean of what was lost, all points would lie on the dotted line. They "
+            "do not: what helps is not what was lost on average, because deeper heads show what shallower ones lost.",
         )
         frame = pd.DataFrame(picked.nonzero().numpy(), columns=["layer", "head", "component"])
         controls.figure(

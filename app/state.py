@@ -53,7 +53,8 @@ def _owner() -> str:
     """From the cookie that Streamlit gives each browser against forged requests, so that it outlives a reload; it is
     secret, so only its hash is kept."""
     cookie = st.context.cookies.get("_streamlit_xsrf")
-    return hashlib.sha256((cookie or secrets.token_hex(16)).encode()).hexdigest()[:16]
+    name = cookie if isinstance(cookie, str) and cookie else secrets.token_hex(16)  # no browser, no cookie
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
 
 
 def dark() -> bool:

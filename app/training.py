@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from restorelcc.compensation import compensated
-from restorelcc.evaluate import Perplexity, measure, perplexity
+from restorelcc.evaluate import measure, perplexity
 from restorelcc.progress import Progress
 from restorelcc.restore import Restoration, Settings, Step, Training
 from restorelcc.runs import Run, save_run
@@ -32,6 +32,7 @@ def start(workspace: Workspace, selection: Selection, settings: Settings, name: 
         pair = workspace.pair()
         trainer = Training(pair, workspace.lost, selection, workspace.training, workspace.held_out, settings)
         job.notes.append(perplexity((yield from measure(pair.dense, workspace.held_out))))
+        pruned = perplexity((yield from measure(pair.pruned, workspace.held_out)))
         for step in trainer.steps():
             job.notes.append(step)
             yield Progress(f"step {step.step} of {settings.steps}", step.step, settings.steps)
@@ -42,14 +43,15 @@ def start(workspace: Workspace, selection: Selection, settings: Settings, name: 
         judged = trainer.judged()
         if judged is not None:
             job.notes[-1] = judged
-        return (yield from _kept(workspace, trainer.result(), name, job.notes[0], job.stopping))
+        held_out = {"dense": job.notes[0].figures(), "pruned": pruned.figures()}
+        return (yield from _kept(workspace, trainer.result(), name, held_out, job.stopping))
 
     device = workspace.recipe.loading.resolved_device()
     return jobs.submit(f"Restoring {name}", owner, device, work, keeps_on_cancel=True)
 
 
 def _kept(
-    workspace: Workspace, restoration: Restoration, name: str, dense: Perplexity, stopped: bool
+    workspace: Workspace, restoration: Restoration, name: str, held_out: dict[str, Any], stopped: bool
 ) -> Generator[Progress, None, Run]:
     pair, found = workspace.pair(), workspace.findings
     evaluation = found.evaluation
@@ -66,7 +68,8 @@ def _kept(
             "windows": len(workspace.training),
             "length": found.calibration.ids.shape[1],
         },
-        "held_out": {"dense": dense.figures()},
+        "held_out": held_out,
+        "parameters": found.dense_size.parameters,
         "stopped": stopped,
         "figures": {
             "dense": measured.dense.figures(),

@@ -32,6 +32,7 @@ from .pruning.sparsity import MatrixSparsity
 from .text import Tokens
 
 FACTS, TENSORS = "findings.json", "findings.safetensors"
+PRUNING = Pruning("wanda", 0.6)
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Recipe:
     """Hub id, folder, or `demo`."""
     pruned: str | None = None
     """Hub id or folder; None: prune the dense model here, as `pruning` says."""
-    pruning: Pruning = field(default_factory=lambda: Pruning("wanda", 0.6))
+    pruning: Pruning = PRUNING
+    """At its default where `pruned` is given, as it decides nothing there: equal pairs are of equal recipes."""
     calibration: str = text.DEMO
     """Source of the text that prunes, captures and trains (see `text`)."""
     evaluation: str = text.DEMO
@@ -66,6 +68,10 @@ class Recipe:
                 f"{self.windows} calibration windows are too few: at least 2 are needed, one to train on and one to "
                 "judge by."
             )
+        if self.length is not None and self.length < 2:
+            raise SettingError(f"Windows of {self.length} tokens predict nothing: at least 2 tokens are needed.")
+        if self.pruned is not None:
+            object.__setattr__(self, "pruning", PRUNING)
 
 
 @dataclass(frozen=True)
@@ -154,10 +160,13 @@ def save_findings(folder: Path, found: Findings) -> None:
         "positions": statistics.positions,
         "count": statistics.count,
     }
-    with whole(folder, replace=True) as draft:
-        # Copies: safetensors refuses tensors that share memory, as `scored` and `response` of plain text do.
-        save_file({name: value.clone().contiguous() for name, value in tensors.items()}, draft / TENSORS)
-        write_json(draft / FACTS, facts)
+    try:
+        with whole(folder, replace=True) as draft:
+            # Copies: safetensors refuses tensors that share memory, as `scored` and `response` of plain text do.
+            save_file({name: value.clone().contiguous() for name, value in tensors.items()}, draft / TENSORS)
+            write_json(draft / FACTS, facts)
+    except SafetensorError as error:  # A full disk, for one: safetensors raises no OSError.
+        raise WriteError(f"{folder} cannot be written: {error}. Nothing was kept.") from error
 
 
 def load_findings(folder: Path) -> Findings:
@@ -166,7 +175,7 @@ def load_findings(folder: Path) -> Findings:
     try:
         tensors = load_file(folder / TENSORS)
         return _built(facts, tensors)
-    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+    except (OSError, LookupError, TypeError, ValueError, SafetensorError) as error:
         raise LoadError(f"The findings in {folder} are damaged ({error}). Delete the folder.") from error
 
 

@@ -26,7 +26,7 @@ class Projection:
     directions: Points
     """[component, 2] the head's components v_i as they lie in this plane; length 1 where a v_i lies wholly in it."""
     explained: tuple[float, float]
-    """Share of the variance of δz about its mean that each axis holds."""
+    """Share of the variance of δz about its mean that each axis holds; 0 where there is no variance."""
 
 
 def project(samples: Samples, directions: Tensor, layer: int, head: int) -> Projection:
@@ -39,9 +39,10 @@ def project(samples: Samples, directions: Tensor, layer: int, head: int) -> Proj
 
     lost = samples.lost[layer, head].double().numpy()
     dense = samples.dense[layer, head].double().numpy()
-    fitted = PCA(n_components=2, svd_solver="full").fit(lost)
+    with np.errstate(invalid="ignore"):  # A head that lost nothing has no variance to share out: 0 / 0.
+        fitted = PCA(n_components=2, svd_solver="full").fit(lost)
     axes = fitted.components_.T
-    first, second = fitted.explained_variance_ratio_
+    first, second = np.nan_to_num(fitted.explained_variance_ratio_)
     return Projection(
         lost=lost @ axes,
         dense=dense @ axes,

@@ -68,7 +68,7 @@ def pruned_name(recipe: Recipe) -> str:
     """How people would call the pruned model: 'wanda 60 %', or the name it was given by."""
     if recipe.pruned is not None:
         return recipe.pruned
-    return f"{recipe.pruning.method} {recipe.pruning.pattern or f'{recipe.pruning.sparsity:.0%}'}"
+    return f"{recipe.pruning.method} {recipe.pruning.pattern or f'{100 * recipe.pruning.sparsity:g} %'}"
 
 
 def _paired(recipe: Recipe) -> Generator[Progress, None, tuple[ModelPair, Tokens]]:

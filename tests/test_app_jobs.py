@@ -114,7 +114,7 @@ def test_only_the_owner_may_cancel(jobs, busy):
 
 
 def test_cancelled_in_the_queue_it_never_runs(jobs, busy):
-    running, gate = busy
+    _, gate = busy
     never, after = Gated(), jobs.submit("First", "me", "cpu", quick())
     job = jobs.submit("Never", "me", "cpu", never)
     last = jobs.submit("Last", "me", "cpu", quick())
@@ -161,7 +161,7 @@ def test_the_same_work_is_joined_while_it_waits_or_runs(jobs, busy):
     first = jobs.submit("Open", "me", "cpu", quick(1), key="pair")
     assert jobs.submit("Open", "you", "cpu", quick(2), key="pair") is first
     assert jobs.submit("Open", "me", "cpu", quick(3), key="another") is not first
-    assert jobs.submit("Open", "me", "cpu", quick(), key=None) is not jobs.submit("Open", "me", "cpu", quick(), key=None)
+    assert jobs.submit("Keyless", "me", "cpu", quick()) is not jobs.submit("Keyless", "me", "cpu", quick())
     busy[1].go.set()
     assert first.wait(SOON)
     again = jobs.submit("Open", "me", "cpu", quick(4), key="pair")

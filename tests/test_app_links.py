@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import links
@@ -19,7 +19,8 @@ SHAPE = (3, 4, 8)
 name = st.text(min_size=1)
 share = st.floats(0, 1, exclude_min=True, exclude_max=True)
 method = st.sampled_from(["wanda", "magnitude"])
-prunings = st.builds(Pruning, method, share) | st.builds(Pruning, method, pattern=st.sampled_from(["2:4", "4:8", "1:16"]))
+pattern = st.sampled_from(["2:4", "4:8", "1:16"])
+prunings = st.builds(Pruning, method, share) | st.builds(Pruning, method, pattern=pattern)
 recipes = st.builds(
     Recipe,
     dense=name,
@@ -46,6 +47,7 @@ def workspace(lost):
     return SimpleNamespace(lost=lost)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(recipes)
 def test_a_recipe_there_and_back(recipe):
     assert links.recipe_read(links.recipe_written(recipe)) == recipe
@@ -108,6 +110,7 @@ names = st.sampled_from(["dense", "windows", "length", "prune", "method", "head"
                          "device", "dtype", "revision", "x"])  # fmt: skip
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.dictionaries(names, words))
 def test_any_link_is_read_or_refused(link):
     session = Session(owner="me")

@@ -2,7 +2,6 @@
 
 import math
 import random
-import sys
 import threading
 
 import pytest
@@ -117,20 +116,30 @@ def test_nobody_loses_what_another_still_wants(lane, workspace, held):
     assert mine is theirs  # measured once for both
 
 
-def test_what_was_asked_last_is_always_measured(lane, workspace):
-    """However the two threads fall: there and back, again and again."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        for round_ in range(40):
-            picks = [ONE.scaled((0, 0, 0), 2.0 + round_), TWO.scaled((0, 0, 0), 2.0 + round_)]
-            for _ in range(6):
-                first, _ = (lane.ask(workspace, one, "me") for one in picks)
-                last = lane.ask(workspace, picks[0], "me")
-            assert last.result(SOON).windows == len(workspace.findings.live)
-            del first
-    finally:
-        sys.setswitchinterval(interval)
+class Watched:
+    """A lock that calls `then` the moment after a measurement was given up under it."""
+
+    def __init__(self, then):
+        self._lock, self._then = threading.Lock(), then
+
+    def __enter__(self):
+        self._lock.acquire()
+
+    def __exit__(self, kind, *_):
+        self._lock.release()
+        if kind is Superseded:
+            self._then()
+
+
+def test_asking_again_while_it_is_being_given_up_is_answered(lane, workspace, held):
+    again = []
+    lane._lock = Watched(lambda: again.append(lane.ask(workspace, ONE, "me")))
+    old = lane.ask(workspace, ONE, "me")
+    lane.ask(workspace, TWO, "me")
+    held.set()
+    with pytest.raises(Superseded):
+        old.result(SOON)
+    assert again[0].result(SOON).picked == alone(workspace, ONE, workspace.findings.live)
 
 
 def test_nothing_picked_is_known_without_models(lane, workspace, monkeypatch):
@@ -140,7 +149,6 @@ def test_nothing_picked_is_known_without_models(lane, workspace, monkeypatch):
     known = lane.known(closed, none)
     assert known.picked == known.pruned == perplexity(workspace.findings.live_pruned)
     assert (known.gain.nats, known.gain.stderr) == (0, 0)
-    assert known.share == 0
     assert lane.ask(closed, none, "me").result(0) == known
     assert lane.known(closed, none, full=True) is None
     assert lane.known(closed, ONE) is None

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.picks import Picks
@@ -26,11 +26,13 @@ def any_picks(draw):
     return picks
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(any_picks())
 def test_text_there_and_back(picks):
     assert Picks.from_text(picks.to_text(), SHAPE) == picks
 
 
+@settings(deadline=None)
 @given(any_picks())
 def test_weights_are_one_where_picked_and_the_factor_where_there_is_one(picks):
     weights = picks.weights()
@@ -68,6 +70,7 @@ def test_bad_text_is_one_kind_of_error(text):
         Picks.from_text(text, SHAPE)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="0123456789._-*~ae+ ", max_size=12))
 def test_any_text_is_read_or_refused(text):
     try:
@@ -93,6 +96,7 @@ def test_factors_stay_where_the_component_stays():
     assert len(changed) == 5
 
 
+@settings(deadline=None)
 @given(st.permutations([((0, 0, 0), 2.0), ((1, 1, 1), 3.0), ((2, 2, 2), 0.5)]))
 def test_the_order_of_picking_does_not_matter(order):
     picks = Picks.none(SHAPE)

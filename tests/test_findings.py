@@ -166,7 +166,9 @@ def test_other_texts_and_versions_find_nothing(found, tmp_path, monkeypatch):
         assert kept_findings(Recipe()) is None
 
 
-@pytest.mark.parametrize("changes", [{"dense": "a/b"}, {"pruned": "a/b"}, {"calibration": "a.txt"}, {"evaluation": "c4"}])
+@pytest.mark.parametrize(
+    "changes", [{"dense": "a/b"}, {"pruned": "a/b"}, {"calibration": "a.txt"}, {"evaluation": "c4"}]
+)
 def test_only_the_embedded_pair_is_kept(found, changes):
     keep_findings(Recipe(**changes), found)
     assert kept_findings(Recipe(**changes)) is None

@@ -27,9 +27,7 @@ def test_the_effect_equals_a_loop_over_the_vocabulary(direction, tied):
     model = with_gain(tie_word_embeddings=tied)
     effect = vocabulary_effect(model, 1, 2, direction)
     written = model.model.layers[1].self_attn.o_proj.weight[:, 16:24] @ direction
-    slow = [
-        sum(row[i] * model.model.norm.weight[i] * written[i] for i in range(24)) for row in model.lm_head.weight
-    ]
+    slow = [sum(row[i] * model.model.norm.weight[i] * written[i] for i in range(24)) for row in model.lm_head.weight]
     torch.testing.assert_close(effect, torch.stack(slow), rtol=1e-4, atol=1e-5)
 
 
@@ -60,7 +58,6 @@ def test_moments_are_the_tokens_where_most_was_lost(pair, tokens, tokenizer, sta
     gap = (z_values(pair.dense, tokens.ids) - z_values(pair.pruned, tokens.ids))[1, :, :, 16:24] @ direction.float()
     order = gap.flatten().abs().argsort(descending=True)[:5]
     assert [moment.value for moment in moments] == pytest.approx(gap.flatten()[order].tolist(), rel=1e-3)
-    assert len({moment.value > 0 for moment in moments} | {True}) in (1, 2)
     for moment, index in zip(moments, order.tolist(), strict=True):
         text, pos = divmod(index, 16)
         line = tokens.ids[text].tolist()
@@ -93,4 +90,6 @@ def test_moments_of_padded_texts_are_of_real_tokens(pair, tokenizer, lost):
     ragged = Tokens(torch.where(real, full.ids, 0), real, full.scored & real, full.scored & real)
     samples = finish(capture(pair, ragged)).samples
     moments = strongest_moments(samples, ragged, tokenizer, 2, 1, lost.directions[2, 1, 0], most=100, around=0)
-    assert sorted(moment.token for moment in moments) == sorted(tokenizer.decode([i]) for i in ragged.ids[real].tolist())
+    assert sorted(moment.token for moment in moments) == sorted(
+        tokenizer.decode([i]) for i in ragged.ids[real].tolist()
+    )

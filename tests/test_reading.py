@@ -98,7 +98,9 @@ def test_attention_times_values_is_what_heads_give(build, passage):
 
 
 def test_the_models_are_left_as_they_were(pair, passage):
-    before = [(m.config._attn_implementation, m.config.to_dict(), m(passage[None]).logits) for m in (pair.dense, pair.pruned)]
+    before = [
+        (m.config._attn_implementation, m.config.to_dict(), m(passage[None]).logits) for m in (pair.dense, pair.pruned)
+    ]
     read_passage(pair, passage)
     for model, (attention, config, logits) in zip((pair.dense, pair.pruned), before, strict=True):
         assert model.config._attn_implementation == attention != "eager"

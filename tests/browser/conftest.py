@@ -1,0 +1,64 @@
+"""The app as a user meets it: a server of its own, and Debian's chromium driven by Playwright."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from people import DESKTOP, Server, User, start
+from playwright.sync_api import Browser, sync_playwright
+
+from restorelcc.findings import Recipe
+from restorelcc.progress import finish
+from restorelcc.workspace import Workspace, open_workspace
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Started once, with an empty cache."""
+    cache, data = tmp_path_factory.mktemp("cache"), tmp_path_factory.mktemp("data")
+    log = tmp_path_factory.mktemp("log") / "server.log"
+    with start(cache, data, log) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    assert chromium, "The browser tests need chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(
+            executable_path=chromium,
+            args=["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
+        )
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def people(browser: Browser, server: Server) -> Iterator[list[User]]:
+    """Whoever a test brings in; all leave at its end."""
+    came: list[User] = []
+    yield came
+    for user in came:
+        assert user.page.locator("[data-testid=stException]").count() == 0
+        user.context.close()
+
+
+@pytest.fixture
+def user(people: list[User], browser: Browser, server: Server) -> User:
+    """Somebody at a desk."""
+    people.append(User(browser, server, DESKTOP))
+    return people[-1]
+
+
+@pytest.fixture(scope="session")
+def engine(server: Server, browser: Browser) -> Workspace:
+    """The same pair, opened without the app, from what the app left in its cache: for numbers to compare with."""
+    first = User(browser, server, DESKTOP)
+    first.open("")
+    first.context.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(server.cache))
+        workspace = finish(open_workspace(Recipe()))
+        workspace.pair()
+    return workspace

@@ -25,7 +25,7 @@ class Header:
         self._workspace = workspace
         here = state.session()
         picks = state.picks()
-        self._asked: Future[Measured] = lane.ask(workspace, picks, here.owner)
+        self._asked: Future[Measured] = lane.ask(workspace, picks, here.tab)
         with st.container(key="header", horizontal=True, vertical_alignment="center", gap="small"):
             self._place: DeltaGenerator = st.empty()
             _buttons(workspace, picks)

@@ -30,7 +30,7 @@ def arrows(points: Plane, colours: Colours, most: int = 60) -> go.Figure:
     """δz of single tokens as lines from where the pruned model is to where the dense one was, and their mean."""
     dense, pruned = points.dense[:most].numpy(), points.pruned[:most].numpy()
     gap = np.full(len(dense), np.nan)
-    figure = base(380, margin=TOP)
+    figure = base(460, margin=TOP)
     figure.add_scatter(
         x=np.stack([pruned[:, 0], dense[:, 0], gap], 1).ravel(),
         y=np.stack([pruned[:, 1], dense[:, 1], gap], 1).ravel(),
@@ -60,8 +60,17 @@ def arrows(points: Plane, colours: Colours, most: int = 60) -> go.Figure:
         hovertemplate="mean<br>%{x:.3f}, %{y:.3f}<extra></extra>",
     )
     figure.update_layout(showlegend=True, legend=LEGEND)
-    figure.update_xaxes(title="along component 1")
-    figure.update_yaxes(title="along component 2", scaleanchor="x", constrain="domain")
+    # One far token would press all others together; it is drawn, outside of the first view.
+    everything = np.concatenate([dense, pruned])
+    low, high = np.quantile(everything, 0.03, axis=0), np.quantile(everything, 0.97, axis=0)
+    middle, reach = (low + high) / 2, 0.62 * float((high - low).max())
+    figure.update_xaxes(title="along component 1", range=[middle[0] - reach, middle[0] + reach], constrain="domain")
+    figure.update_yaxes(
+        title="along component 2",
+        range=[middle[1] - reach, middle[1] + reach],
+        scaleanchor="x",
+        constrain="domain",
+    )
     return figure
 
 

@@ -116,9 +116,9 @@ def _injected(
                 f"**{now.share:.0%}** ± {now.share_error:.0%}.".replace("-", "−")
             )
         st.caption(
-            "Closer activations need not mean a better model. What deeper heads lost contains what shallower heads "
-            "lost, since they read it: put the means back everywhere and part of the loss is put back twice. Compare "
-            "the first two layers with all heads. Points stay as you measure them; bars are one standard error, "
+            "Activations closer on average need not make a better model. What deeper heads lost contains what "
+            "shallower heads lost, since they read it: put back everywhere, part of it is put back twice. Compare the "
+            "first two layers with all heads. Points stay as you measure them; bars are one standard error, "
             f"paired over {now.windows} windows."
         )
     with place.container():
@@ -147,8 +147,7 @@ def training(workspace: Workspace) -> None:
             "Rather than measure each head’s mean by itself, train all constants together for what they do to the "
             r"output: $c = \sum_i \beta_i v_i + b$ (Eq. 8), everything else frozen. Against what? The paper takes the "
             "text’s next token (cross-entropy). The **dense model** is the better teacher: its whole distribution over "
-            "the next token says more than the one token that came, and it asks only for what pruning took, not for "
-            "the author of the calibration text."
+            "the next token says more than the one token that came, and it asks only for what pruning took."
         )
         st.markdown(f"Train all heads for {learn_work.STEPS} steps, now:")
         with st.container(horizontal=True):
@@ -178,8 +177,16 @@ def training(workspace: Workspace) -> None:
             curves.append((f"teacher: {name.lower()}", lesson.steps, lesson.held_out))
             result = lesson.measured
             st.markdown(
-                f"{name}: on evaluation text **{result.share:.0%}** ± {result.share_error:.0%} recovered "
-                f"({signed(result.gain.nats)} ± {result.gain.stderr:.4f} nats).".replace("-", "−")
+                f"**{name}** as the teacher, on evaluation text: {signed(result.gain.nats)} ± {result.gain.stderr:.4f} "
+                f"nats ({result.share:.0%} ± {result.share_error:.0%} of the loss). Distance to the dense model, KL: "
+                f"{lesson.distance[0]:.4f} → **{lesson.distance[1]:.4f}** ({signed(lesson.closer.nats)} ± "
+                f"{lesson.closer.stderr:.4f}).".replace("-", "−")
+            )
+        if curves:
+            st.caption(
+                "Compare the distances, not the curves alone: calibration and evaluation text are by one author here. "
+                "Trained on the text, the model learns that author’s manner, and its perplexity may even pass below "
+                "the dense model’s. That is learning something new, not getting back what was lost."
             )
         st.page_link("../pages/restore.py", label="Restore the open pair", icon=":material/healing:")
     with right:
@@ -247,7 +254,7 @@ def _facts(view: str) -> tuple[list[tuple[str, float]], str, str]:
     return (
         published_shares(view),
         f"LLaMA-7B on WikiText-2: pruning took perplexity from {dense:.2f} to {pruned:.2f}. Bars are what each method "
-        "won back of that. LoRA and its kin train low-rank matrices, which no longer fit under the zeros.",
+        "won back of that. LoRA, DoRA and EoRA add low-rank matrices, which fill the zeros once they are merged.",
         "Perplexities published by Feng et al.; shares computed from them.",
     )
 

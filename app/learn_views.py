@@ -87,7 +87,7 @@ def pruning(workspace: Workspace) -> None:
         label = st.select_slider(
             "Share of weights that Wanda sets to zero",
             learn_work.SPARSITIES,
-            "60%",
+            "60 %",
             key="learn-sparsity",
             persist_state="session",
             help="2:4 also removes half of the weights, but exactly two of every four neighbours, as GPUs want it. A "
@@ -179,7 +179,7 @@ def lost_activation(workspace: Workspace) -> Head:
             f"than {float(shares.median()):.0%}."
         )
     points = learn_work.plane(workspace, chosen)
-    with right:
+    with right, st.container(width=MAP + 60):
         controls.figure(
             learn_charts.arrows(points, colours(state.dark())),
             "learn-arrows",
@@ -196,7 +196,7 @@ def lost_activation(workspace: Workspace) -> Head:
         )
         st.caption(
             f"In the plane of the head’s first two components (step 3), which hold {points.held:.0%} of what it lost; "
-            "activation units."
+            "activation units. The view leaves out the farthest tokens; double-click it for all."
         )
     return chosen
 

@@ -106,7 +106,7 @@ SOURCES = (
 """(what, arXiv number, what it is here for)."""
 
 PAPER = {
-    "Wanda 50%": (
+    "Wanda 50 %": (
         5.68,
         7.26,
         {"RestoreLCC": 6.93, "LoRA": 7.09, "DoRA": 7.11, "EoRA": 7.14, "LoFiT": 7.35},
@@ -144,7 +144,7 @@ CHOICES = (
 )
 REHEARSAL = (
     "Measured by us on an earlier training of the embedded architecture (6.9 M parameters, 8 layers of 8 heads), Wanda "
-    "60%, held-out TinyStories, on a CPU, one seed: shares differ by a few points from model to model."
+    "60 %, held-out TinyStories, on a CPU, one seed: shares differ by a few points from model to model."
 )
 """Where TEACHERS (constants in all heads; 150 steps on given text, 50 on the model's own) and CHOICES (a quarter of the
 heads, 50 steps) come from."""

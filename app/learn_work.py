@@ -8,22 +8,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from restorelcc.compensation import compensated, injected, merged
+from restorelcc.compensation import Compensation, compensated, injected, merged
 from restorelcc.components import LostComponents
-from restorelcc.evaluate import Difference, Perplexity, measure, paired_difference, perplexity
+from restorelcc.evaluate import Difference, Perplexity, TokenLoss, measure, paired_difference, perplexity
 from restorelcc.findings import Findings, Recipe
 from restorelcc.layout import copied, with_output_biases
 from restorelcc.models import ModelPair
+from restorelcc.objective import distillation
 from restorelcc.progress import Progress
 from restorelcc.pruning import Pruning, measure_sparsity
 from restorelcc.restore import Loss, Settings, Training
 from restorelcc.selection import Selection, everything, of_heads
+from restorelcc.text import Tokens
 from restorelcc.workspace import Workspace, open_workspace
 
 from .jobs import Job, State, jobs
 from .live import Measured, compared
 
-SPARSITIES = ("30%", "40%", "50%", "2:4", "60%", "70%")
+SPARSITIES = ("30 %", "40 %", "50 %", "2:4", "60 %", "70 %")
 """From the mildest to the harshest: 2:4 is 50 % with less freedom."""
 STEPS = 30  # of the short training: about 20 s on two idle cores
 EVERY = 5  # steps between held-out perplexities
@@ -63,7 +65,7 @@ def damage(workspace: Workspace) -> Damage:
 
 def recipe_at(label: str) -> Recipe:
     """The embedded pair at one of `SPARSITIES`; the usual recipe where that is what is asked for."""
-    pruning = Pruning("wanda", pattern=label) if ":" in label else Pruning("wanda", int(label.rstrip("%")) / 100)
+    pruning = Pruning("wanda", pattern=label) if ":" in label else Pruning("wanda", int(label.rstrip(" %")) / 100)
     usual = Recipe()
     # Fewer windows choose nearly the same weights, and a slider should not take half a minute.
     return usual if pruning == usual.pruning else Recipe(pruning=pruning, windows=16, captured=8)
@@ -143,6 +145,10 @@ class Lesson:
     """The dense model's perplexity on them."""
     measured: Measured
     """Of the result, on the live set: text that neither was trained on."""
+    distance: tuple[float, float]
+    """KL from the dense model's next-token distribution on the live set, before and after; nats per token."""
+    closer: Difference
+    """After minus before, paired by window."""
 
 
 def training_key(recipe: Recipe, loss: Loss) -> tuple[str, Recipe, Loss]:
@@ -173,12 +179,35 @@ def training_job(workspace: Workspace, loss: Loss, owner: str) -> Job:
         back = training.result().compensation
         with_it = yield from measure(pair.pruned, found.live, within=lambda: compensated(pair.pruned, back))
         steps, held_out = zip(*points, strict=True)
-        lesson = compared(found.live_dense, found.live_pruned, with_it)
-        return Lesson(tuple(steps), tuple(held_out), perplexity(dense).value, lesson)
+        before = yield from divergence(pair, found.live, Compensation.none(pair.geometry))
+        after = yield from divergence(pair, found.live, back)
+        return Lesson(
+            steps=tuple(steps),
+            held_out=tuple(held_out),
+            dense=perplexity(dense).value,
+            measured=compared(found.live_dense, found.live_pruned, with_it),
+            distance=(perplexity(before).nats, perplexity(after).nats),
+            closer=paired_difference(after, before),
+        )
 
     title = "Training against the dense model" if loss == "kl" else "Training on the text"
     device = workspace.recipe.loading.resolved_device()
     return jobs.submit(title, owner, device, work, training_key(workspace.recipe, loss))
+
+
+def divergence(pair: ModelPair, tokens: Tokens, back: Compensation) -> Generator[Progress, None, TokenLoss]:
+    """KL(dense ‖ pruned with `back`) of the next-token distribution; the mean of each window at all its tokens."""
+    loss = torch.zeros(tokens.ids.shape, dtype=torch.float64)
+    for text in range(len(tokens)):
+        yield Progress("measuring the distance to the dense model", text, len(tokens))
+        one = tokens[text : text + 1]
+        ids, scored = one.ids.to(pair.pruned.device), one.scored.to(pair.pruned.device)
+        with torch.no_grad(), compensated(pair.pruned, back):
+            logits = pair.pruned(ids, use_cache=False).logits
+            teacher = pair.dense(ids.to(pair.dense.device), use_cache=False).logits.to(logits.device)
+            if bool(scored[:, 1:].any()):
+                loss[text] = float(distillation(logits, teacher, scored)) * one.scored[0]
+    return TokenLoss(loss, tokens.scored)
 
 
 # --- step 6: hooked against merged ------------------------------------------------------------------------------

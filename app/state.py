@@ -22,7 +22,9 @@ class Session:
     """One browser tab. Widgets are drawn from it and write to it; nothing else is the truth."""
 
     owner: str
-    """Who may cancel what was started here; the same after a reload of the page."""
+    """Who may cancel what was started here; the same after a reload of the page, and in all tabs of a browser."""
+    tab: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Whose picks are measured: another tab's are not superseded."""
     recipe: Recipe = field(default_factory=Recipe)
     pending: str = ""
     """Job that opens another pair, to be shown once it is done."""

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DEFAULT = Pruning("wanda", 0.6)
+# More move the perplexity of the pruned model by less than its standard error, and whoever starts the app waits for them.
+WINDOWS = 48
 
 
 def demo_dense(loading: Loading | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -38,7 +40,8 @@ def demo_pair(
     calibration: str = DEMO,
     loading: Loading | None = None,
 ) -> Generator[Progress, None, ModelPair]:
-    """The dense model with its pruned partner: from the user's cache, or made now and put there."""
+    """The dense model with its pruned partner: from the user's cache, or made now from the first tokens and put there."""
+    tokens = tokens[:WINDOWS]
     folder = cached_pruned(dense, tokens, pruning)
     try:
         pruned = load_model(str(folder), loading)

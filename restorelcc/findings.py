@@ -51,7 +51,7 @@ class Recipe:
     """Source of the text that perplexities are of."""
     windows: int = 96
     """Windows of calibration text, at most."""
-    captured: int = 32
+    captured: int = 24
     """Windows of it that head activations are read from."""
     evaluated: int = 128
     """Windows of evaluation text in the full set, at most."""
@@ -160,13 +160,10 @@ def save_findings(folder: Path, found: Findings) -> None:
         "positions": statistics.positions,
         "count": statistics.count,
     }
-    try:
-        with whole(folder, replace=True) as draft:
-            # Copies: safetensors refuses tensors that share memory, as `scored` and `response` of plain text do.
-            save_file({name: value.clone().contiguous() for name, value in tensors.items()}, draft / TENSORS)
-            write_json(draft / FACTS, facts)
-    except SafetensorError as error:  # A full disk, for one: safetensors raises no OSError.
-        raise WriteError(f"{folder} cannot be written: {error}. Nothing was kept.") from error
+    with whole(folder, replace=True) as draft:
+        # Copies: safetensors refuses tensors that share memory, as `scored` and `response` of plain text do.
+        save_file({name: value.clone().contiguous() for name, value in tensors.items()}, draft / TENSORS)
+        write_json(draft / FACTS, facts)
 
 
 def load_findings(folder: Path) -> Findings:

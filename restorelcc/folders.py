@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from .errors import WriteError
 
 
@@ -34,8 +36,9 @@ def whole(folder: Path, replace: bool = False) -> Iterator[Path]:
     try:
         yield draft
         _take_place(draft, folder)
-    except OSError as error:
-        raise WriteError(f"{folder} cannot be written: {error.strerror or error}. Nothing was kept.") from error
+    except (OSError, SafetensorError) as error:  # On a full disk safetensors raises an error of its own.
+        reason = getattr(error, "strerror", None) or error
+        raise WriteError(f"{folder} cannot be written: {reason}. Nothing was kept.") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

@@ -169,9 +169,12 @@ def _filled(twin: PreTrainedModel, model: PreTrainedModel, state: dict[str, Tens
 def final_norm(model: PreTrainedModel) -> Tensor:
     """[d_model] the gain of the norm before the unembedding. Raises UnsupportedModel."""
     norm = getattr(getattr(model, "model", None), "norm", None)
-    gain = getattr(norm, "weight", None)
-    if not isinstance(gain, Tensor):
+    weight = getattr(norm, "weight", None)
+    if not isinstance(norm, nn.Module) or not isinstance(weight, Tensor):
         raise UnsupportedModel(f"{type(model).__name__} has no final norm where it is looked for (model.norm).")
+    # What the norm makes of ones, whose RMS is 1, and not its weight: Gemma multiplies by 1 + weight.
+    with torch.no_grad():
+        gain: Tensor = norm(torch.ones_like(weight))
     return gain
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -13,6 +14,10 @@ from restorelcc.components import LostComponents, components
 from restorelcc.models import ModelPair, paired
 from restorelcc.progress import finish
 from restorelcc.text import Tokens
+
+# Machines that tests run on are shared: how long an example takes says nothing.
+settings.register_profile("shared", deadline=None)
+settings.load_profile("shared")
 
 WORDS = (
     "the a little girl boy dog cat ball tree house ran saw had was and to in on big red blue happy sad "

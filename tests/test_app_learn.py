@@ -14,10 +14,11 @@ from app.colours import LIGHT
 from app.jobs import State
 from app.learn_words import FORMULAS, GLOSSARY, PAPER, SOURCES, published_shares
 from restorelcc.capture import HeadStatistics
+from restorelcc.compensation import Compensation
 from restorelcc.evaluate import token_loss
 from restorelcc.findings import Findings, Recipe, Size
 from restorelcc.models import ModelPair
-from restorelcc.progress import Progress
+from restorelcc.progress import Progress, finish
 from restorelcc.pruning import measure_sparsity
 from restorelcc.restore import Loss
 from restorelcc.text import Tokens
@@ -36,7 +37,7 @@ def workspace(pair: ModelPair, tokens: Tokens, statistics: HeadStatistics) -> Wo
     found = Findings(
         pair.geometry,
         "demo",
-        "wanda 60%",
+        "wanda 60 %",
         *sizes,
         measure_sparsity(pair.pruned),
         tokens,
@@ -84,8 +85,8 @@ def test_the_page_opens_with_six_steps_formulas_glossary_and_sources(page: AppTe
 
 def test_another_sparsity_is_pruned_and_shown(page: AppTest):
     before = said(page)
-    page.select_slider(key="learn-sparsity").set_value("30%").run()
-    job = learn_work.jobs.find(("learn-prune", learn_work.recipe_at("30%")))
+    page.select_slider(key="learn-sparsity").set_value("30 %").run()
+    job = learn_work.jobs.find(("learn-prune", learn_work.recipe_at("30 %")))
     assert job is not None
     assert job.wait(10)
     assert job.state == State.DONE
@@ -120,6 +121,8 @@ def test_training_shows_what_came_back(page: AppTest, workspace: Workspace):
     assert job.wait(20)
     assert job.state == State.DONE, job.error
     assert job.result.steps == (0, 1, 2)
+    before, after = job.result.distance
+    assert after - before == pytest.approx(job.result.closer.nats)
     assert "on evaluation text" in said(page.run())
     assert page.button(key="learn-train-kl").disabled
 
@@ -174,13 +177,13 @@ def test_components_of_a_scope(scope: str, heads: int):
 
 
 def test_the_usual_sparsity_is_the_embedded_pair():
-    assert learn_work.recipe_at("60%") == Recipe()
+    assert learn_work.recipe_at("60 %") == Recipe()
     assert learn_work.recipe_at("2:4").pruning.pattern == "2:4"
     assert len({learn_work.recipe_at(label) for label in learn_work.SPARSITIES}) == len(learn_work.SPARSITIES)
 
 
 def test_published_shares_are_those_that_the_perplexities_give():
-    shares = dict(published_shares("Wanda 50%"))
+    shares = dict(published_shares("Wanda 50 %"))
     assert shares["RestoreLCC"] == pytest.approx((log(7.26) - log(6.93)) / (log(7.26) - log(5.68)))
     assert shares["LoFiT"] < 0
 
@@ -191,6 +194,13 @@ def test_a_training_that_is_stopped_leaves_the_pair_alone(workspace: Workspace, 
     learn_work.jobs.cancel(job, "me")
     assert job.wait(20)
     assert job.state in (State.CANCELLED, State.DONE)
+
+
+def test_the_distance_to_the_dense_model_is_none_where_nothing_was_pruned(pair: ModelPair, tokens: Tokens):
+    nothing = Compensation.none(pair.geometry)
+    same = finish(learn_work.divergence(replace(pair, pruned=pair.dense), tokens, nothing))
+    assert float(same.nll.abs().max()) < 1e-6
+    assert bool((finish(learn_work.divergence(pair, tokens, nothing)).nll[tokens.scored] > 0.01).all())
 
 
 def test_figures_show_what_they_are_given(workspace: Workspace):

@@ -79,6 +79,7 @@ def test_context_ends_where_the_text_does(tokenizer):
     real = torch.arange(13)[None] < 10
     tokens = Tokens(ids, real, real, real)
     assert context(tokens, tokenizer, 0, 0, around=2) == ("", "once", "upon a")
+    assert context(tokens, tokenizer, 0, 1, around=2) == ("once", "upon", "a time")
     assert context(tokens, tokenizer, 0, 5, around=2) == ("time the", "dog", "ran in")
     assert context(tokens, tokenizer, 0, 9, around=2) == ("in the", "park", "")  # no padding
 

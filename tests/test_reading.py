@@ -40,6 +40,9 @@ def test_energies_equal_the_obvious_computation(pair, passage):
     torch.testing.assert_close(reading.dense, dense.square().sum(-1))
     torch.testing.assert_close(reading.share, reading.lost / dense.square().sum(-1).mean(-1)[..., None])
     assert reading.lost.shape == (3, 4, 16)
+    assert torch.equal(reading.dense_attention, attention_weights(pair.dense, passage[None]))
+    assert torch.equal(reading.pruned_attention, attention_weights(pair.pruned, passage[None]))
+    assert not torch.allclose(reading.pruned_attention, reading.dense_attention)
     assert torch.equal(reading.ids, passage)
 
 

@@ -37,19 +37,20 @@ def head_map(
     selected: Head | None = None,
     signed: bool = False,
     height: int | None = None,
-    select: bool = True,
+    box: bool = False,
 ) -> go.Figure:
     """Layer × head as square cells; selecting gives points with (layer, head) as customdata.
 
     table: [layer, head]. picked: components
-    picked of each head, drawn as a dot. signed: diverging colours centred on 0.
+    picked of each head, drawn as a dot. signed: diverging colours centred on 0. box: the mouse draws a box; Plotly
+    then takes no clicks on cells, so the two are apart.
     """
     values = table.detach().double().numpy()
     layers, heads = values.shape
     height = height or int(min(760, max(280, 46 * layers + 70)))
     grid_layer, grid_head = (part.ravel() for part in np.meshgrid(range(layers), range(heads), indexing="ij"))
     most = float(np.nanmax(np.abs(values))) or 1.0
-    figure = base(height, dragmode="select" if select else False, clickmode="event+select", hoverdistance=40)
+    figure = base(height, dragmode="select" if box else False, clickmode="event+select", hoverdistance=40)
     figure.add_heatmap(
         z=values,
         xgap=2,

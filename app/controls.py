@@ -83,4 +83,6 @@ def selected_points(key: str) -> list[tuple[int, ...]]:
     """customdata of the points that are selected in a chart."""
     chosen = st.session_state.get(key)
     points = chosen["selection"]["points"] if chosen else []
-    return [tuple(int(value) for value in point["customdata"]) for point in points if "customdata" in point]
+    found = [point["customdata"] for point in points if "customdata" in point]
+    # Arrays travel packed, and what is picked from them comes back as {"0": …, "1": …}.
+    return [tuple(int(v) for v in (one.values() if isinstance(one, dict) else one)) for one in found]

@@ -112,8 +112,10 @@ def _pending() -> None:
     if job.state == State.DONE:
         state.show(job.result)
         st.rerun()
-    elif job.finished:
+    elif job.state == State.CANCELLED:
         here.pending = ""
+    elif job.finished:  # What went wrong stays in view until it is read.
+        st.button("Dismiss", key="dismiss", on_click=lambda: setattr(here, "pending", ""), type="tertiary")
 
 
 def _full_measurement() -> None:

@@ -17,6 +17,11 @@ from .words import METRIC_WORDS, head_name
 
 Head = tuple[int, int]
 PASSAGE = 64  # tokens, at most
+MOUSE = {"look": "Click looks", "box": "Box picks"}
+DOES = {
+    "look": "Click a cell to look at its head.",
+    "box": "Drag a box to add all components of the heads in it to the picks.",
+}
 
 
 def loss_map(workspace: Workspace, metric: str) -> None:
@@ -26,8 +31,17 @@ def loss_map(workspace: Workspace, metric: str) -> None:
     picked: dict[Head, int] = {}
     for layer, head, _ in state.picks().selection.picks:
         picked[layer, head] = picked.get((layer, head), 0) + 1
-    chart = charts.head_map(table, word, colours(state.dark()), picked, here.head)
-    st.markdown(f"##### {word.label} of every head", help=word.help)
+    with st.container(horizontal=True, vertical_alignment="center", key="map-title"):
+        st.markdown(f"##### {word.label} of every head", help=word.help, width="stretch")
+        st.segmented_control(
+            "The mouse",
+            list(MOUSE),
+            format_func=lambda name: MOUSE[name],
+            required=True,
+            label_visibility="collapsed",
+            **controls.mirrored("mouse", here.mouse, lambda value: setattr(here, "mouse", value)),
+        )
+    chart = charts.head_map(table, word, colours(state.dark()), picked, here.head, box=here.mouse == "box")
     worst = divmod(int(table.argmax()), table.shape[1])
     controls.figure(
         chart,
@@ -37,8 +51,7 @@ def loss_map(workspace: Workspace, metric: str) -> None:
         on_select=lambda: _map_selected(workspace),
     )
     st.caption(
-        "Click a cell to look at its head. Drag a box to add all components of the heads in it to the picks. "
-        "A green dot marks heads with picks."
+        f"{DOES[here.mouse]} A green dot marks heads with picks."
     )
 
 

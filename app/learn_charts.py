@@ -21,7 +21,7 @@ TOP = {"l": 52, "r": 12, "t": 34, "b": 44}
 def damage_map(table: Tensor, word: Word, colours: Colours) -> go.Figure:
     """Layer × head on a scale that stays, so that one sparsity can be compared with the next. table: [layer, head]
     share, 0 to 1."""
-    figure = head_map(table, word, colours, height=360, select=False)
+    figure = head_map(table, word, colours, height=360)
     figure.update_traces(zmin=0.0, zmax=1.0, selector={"type": "heatmap"})
     return figure
 
@@ -55,7 +55,7 @@ def arrows(points: Plane, colours: Colours, most: int = 60) -> go.Figure:
         y=[start[1], end[1]],
         mode="lines+markers",
         line={"color": colours.restored, "width": 4},
-        marker={"symbol": "arrow", "angleref": "previous", "size": [0, 16], "color": colours.restored},
+        marker={"symbol": "arrow", "angleref": "previous", "size": [0, 22], "color": colours.restored},
         name="their mean",
         hovertemplate="mean<br>%{x:.3f}, %{y:.3f}<extra></extra>",
     )
@@ -139,7 +139,7 @@ def injections(points: Sequence[tuple[int, Measured]], colours: Colours, count: 
         hovertemplate="components 1 to %{x}<br>%{y:+.4f} ± %{customdata[1]:.4f} nats"
         "<br>perplexity %{customdata[0]:.2f}<extra></extra>",
     )
-    figure.update_xaxes(title="components put back in every head of the choice", range=[-1, most + 1], fixedrange=True)
+    figure.update_xaxes(title="components put back in each head", range=[-1, most + 1], fixedrange=True)
     figure.update_yaxes(title="nats per token against pruned", fixedrange=True)
     return figure
 

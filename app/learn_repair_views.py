@@ -53,7 +53,7 @@ def constant(workspace: Workspace, head: Head) -> None:
         )
     with right, st.container(width=MAP):
         controls.figure(
-            charts.head_map(table, CONSTANT, colours(state.dark()), height=330, select=False),
+            charts.head_map(table, CONSTANT, colours(state.dark()), height=330),
             "learn-constant",
             f"Share of lost energy that a constant can hold, by layer and head: {least:.0%} to {most:.0%}.",
             by_head(table, "constant_share"),
@@ -218,6 +218,7 @@ def measured_elsewhere() -> None:
             default="heads",
             required=True,
             format_func=views.__getitem__,
+            wrap=True,
             key="learn-facts",
             persist_state="session",
         )

@@ -105,8 +105,8 @@ def pruning(workspace: Workspace) -> None:
             + (", which is within noise." if abs(found.lost.z) < 2 else ".")
         )
         st.caption(
-            f"{found.sparsity:.1%} of decoder weights zero, chosen with {found.windows} windows of calibration text; "
-            f"perplexity of {found.dense.tokens:,} tokens."
+            f"{found.sparsity:.1%} of decoder weights zero; perplexity of {found.dense.tokens:,} tokens of evaluation "
+            "text."
         )
     with right, st.container(width=MAP):
         word = METRIC_WORDS["relative_error"]
@@ -176,7 +176,7 @@ def lost_activation(workspace: Workspace) -> Head:
         st.markdown(
             f"{head_name(chosen)} lost **{float(workspace.loss.relative_error[chosen]):.0%}** of its energy. The mean "
             f"arrow holds **{float(shares[chosen]):.0%}** of that loss; in half of the heads it holds less "
-            f"than {float(shares.median()):.0%}."
+            f"than {float(shares.quantile(0.5)):.0%}."
         )
     points = learn_work.plane(workspace, chosen)
     with right, st.container(width=MAP + 60):

@@ -18,7 +18,7 @@ FORMULAS = (
         "Main component",
         "Eq. 4",
         r"c = \sum_{i \le K} \alpha_i v_i, \quad \alpha_i = \mathbb{E}[\delta z] \cdot v_i",
-        "With all components $K = d_{head}$, $c$ is the mean lost activation itself.",
+        "With all components $K = d_{\\text{head}}$, $c$ is the mean lost activation itself.",
     ),
     ("Corrected activation", "Eq. 5", r"z_c = z_{\text{pruned}} + c", "The same c at every position."),
     (

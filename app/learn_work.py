@@ -46,8 +46,6 @@ class Damage:
     """Pruned minus dense on the live set, paired."""
     sparsity: float
     """Share of the decoder's weights that are zero."""
-    windows: int
-    """Windows of calibration text that chose the weights."""
 
 
 def damage(workspace: Workspace) -> Damage:
@@ -59,7 +57,6 @@ def damage(workspace: Workspace) -> Damage:
         perplexity(found.live_pruned),
         paired_difference(found.live_pruned, found.live_dense),
         found.sparsity.sparsity,
-        len(found.calibration),
     )
 
 

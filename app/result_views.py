@@ -88,7 +88,7 @@ def _trained(workspace: Workspace, run: Run) -> None:
         )
         rows = [(a, b, float(norms[a, b])) for a in range(norms.shape[0]) for b in range(norms.shape[1])]
         controls.figure(
-            charts.head_map(norms, NORM, look, select=False),
+            charts.head_map(norms, NORM, look),
             "norms",
             f"Map of the length of the trained constant by layer and head, at most {float(norms.max()):.2f}.",
             pd.DataFrame(rows, columns=["layer", "head", "norm"]),

@@ -31,6 +31,8 @@ class Session:
     metric: str = "relative_error"
     head: tuple[int, int] | None = None
     component: int = 0
+    mouse: str = "look"
+    """What the mouse does on the map of heads: look at one, or draw a box to pick."""
     picks: Picks | None = None
     """None until a pair is open, or until the link's picks could be read."""
     past: list[Picks] = field(default_factory=list)
@@ -55,8 +57,20 @@ def _owner() -> str:
     """From the cookie that Streamlit gives each browser against forged requests, so that it outlives a reload; it is
     secret, so only its hash is kept."""
     cookie = st.context.cookies.get("_streamlit_xsrf")
-    name = cookie if isinstance(cookie, str) and cookie else secrets.token_hex(16)  # no browser, no cookie
-    return hashlib.sha256(name.encode()).hexdigest()[:16]
+    name = unmasked(cookie) if isinstance(cookie, str) and cookie else secrets.token_bytes(16)  # no browser, no cookie
+    return hashlib.sha256(name).hexdigest()[:16]
+
+
+def unmasked(cookie: str) -> bytes:
+    """The token in a cookie `2|mask|token ^ mask|time`, which is masked anew at every load; else the cookie itself."""
+    try:
+        version, mask, masked, _ = cookie.split("|")
+        if version == "2":
+            key = bytes.fromhex(mask)
+            return bytes(byte ^ key[index % len(key)] for index, byte in enumerate(bytes.fromhex(masked)))
+    except (ValueError, ZeroDivisionError):
+        pass
+    return cookie.encode()
 
 
 def dark() -> bool:

@@ -69,6 +69,8 @@ def test_a_click_on_a_cell_opens_the_panel_of_that_head(user: User) -> None:
 
 def test_a_box_picks_the_heads_in_it_and_undo_takes_them_back(user: User) -> None:
     page = user.open("")
+    page.locator(".st-key-mouse button", has_text="Box").click()
+    user.settle()
     (left, top), (right, bottom) = cell(page, 2, 1), cell(page, 3, 3)
     page.mouse.move(left - 8, top - 8)
     page.mouse.down()

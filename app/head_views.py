@@ -50,9 +50,7 @@ def loss_map(workspace: Workspace, metric: str) -> None:
         workspace.loss.to_pandas(),
         on_select=lambda: _map_selected(workspace),
     )
-    st.caption(
-        f"{DOES[here.mouse]} A green dot marks heads with picks."
-    )
+    st.caption(f"{DOES[here.mouse]} A green dot marks heads with picks.")
 
 
 def _map_selected(workspace: Workspace) -> None:

@@ -30,6 +30,7 @@ from restorelcc.workspace import Workspace
 from .picks import Picks
 
 T = TypeVar("T")
+WARM_UP = 2.5  # seconds
 KEPT = 256  # measurements, a few hundred bytes each
 
 
@@ -85,6 +86,7 @@ class Lane:
         self._kept: OrderedDict[Key, Measured] = OrderedDict()
         self._asked: dict[Key, Future[Measured]] = {}
         self._wanted: dict[str, Key] = {}
+        self._warmed: set[Recipe] = set()
         self._baselines: OrderedDict[Recipe, tuple[TokenLoss, TokenLoss]] = OrderedDict()
 
     def known(self, workspace: Workspace, picks: Picks, full: bool = False) -> Measured | None:
@@ -111,9 +113,16 @@ class Lane:
             return self._asked[key]
 
     def warm_up(self, workspace: Workspace) -> None:
-        """Load the models while nobody waits for them."""
+        """Load the models while nobody waits for them: a little later, since the browser draws the first page now and
+        may share the processor. Whoever needs the models before loads them then."""
         with self._lock:
-            self._thread(workspace).submit(workspace.pair)
+            if workspace.recipe in self._warmed:
+                return
+            self._warmed.add(workspace.recipe)
+            thread = self._thread(workspace)
+        timer = threading.Timer(WARM_UP, thread.submit, args=(workspace.pair,))
+        timer.daemon = True
+        timer.start()
 
     def run(self, workspace: Workspace, call: Callable[[], T]) -> T:
         """Run something short on the thread of the workspace's device, and wait for it."""

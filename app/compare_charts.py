@@ -23,7 +23,7 @@ from restorelcc.restore import Settings
 from restorelcc.runs import Run
 from restorelcc.workspace import pruned_name
 
-from . import links
+from . import recipes
 from .charts import base
 from .colours import LIGHT, Colours
 from .words import count
@@ -181,7 +181,7 @@ def recipe_of(run: Run) -> Recipe | None:
     dense, pruned = run.config.get("dense"), run.config.get("pruned")
     with suppress(RestoreLCCError):
         if isinstance(kept, dict):
-            return links.recipe_read({str(name): str(value) for name, value in kept.items()})
+            return recipes.recipe_read({str(name): str(value) for name, value in kept.items()})
         if isinstance(dense, str) and isinstance(pruned, str):
             partner = re.fullmatch(r"demo-([a-z]+)-([\d.]+)(of\d+)?-[0-9a-f]{16}", Path(pruned).name)
             if dense == DEMO and (partner is not None or pruned == DEMO):  # Of the embedded model, in the user's cache.

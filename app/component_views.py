@@ -92,14 +92,15 @@ def scree(workspace: Workspace, head: Head) -> None:
         **controls.mirrored("ticks", picked, lambda chosen: _ticked(head, chosen)),
     )
     with st.container(horizontal=True, key="quick"):
-        for label, count in (("None", 0), ("First", 1), ("First 4", 4), ("First 8", 8), ("All", len(energy))):
-            if count <= len(energy):
-                st.button(
-                    label,
-                    key=f"quick-{count}",
-                    on_click=lambda count=count: state.choose(state.picks().of_head(*head, range(count))),
-                    disabled=picked == list(range(count)),
-                )
+        counts = {0: "None", 1: "First", 4: "First 4", 8: "First 8"}
+        counts = {count: label for count, label in counts.items() if count < len(energy)} | {len(energy): "All"}
+        for count, label in counts.items():
+            st.button(
+                label,
+                key=f"quick-{count}",
+                on_click=lambda count=count: state.choose(state.picks().of_head(*head, range(count))),
+                disabled=picked == list(range(count)),
+            )
 
 
 def _ticked(head: Head, chosen: list[int]) -> None:

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
 
-from restorelcc.errors import RestoreLCCError, SettingError
-from restorelcc.findings import Recipe
 from restorelcc.head_loss import METRICS
-from restorelcc.models import Loading
-from restorelcc.pruning import Pruning
 from restorelcc.workspace import Workspace
 
 from .picks import WHOLE, Picks
+from .recipes import recipe_read, recipe_written
 from .state import Session
 
 LONGEST = 1_500  # characters of picks; browsers and chat programs cut much longer links
-TEXTS = ("dense", "pruned", "calibration", "evaluation")
-NUMBERS = ("windows", "captured", "evaluated", "length")
 
 
 def written(session: Session) -> dict[str, str]:
@@ -39,44 +32,6 @@ def written(session: Session) -> dict[str, str]:
     if text and len(text) <= LONGEST:
         link["picks"] = text
     return link
-
-
-def recipe_written(recipe: Recipe) -> dict[str, str]:
-    """A recipe, without what is at its default."""
-    plain = Recipe()
-    link = {
-        name: str(getattr(recipe, name))
-        for name in (*TEXTS, *NUMBERS)
-        if getattr(recipe, name) != getattr(plain, name) and getattr(recipe, name) is not None
-    }
-    if recipe.pruned is None and recipe.pruning != plain.pruning:
-        link["method"] = recipe.pruning.method
-        link["prune"] = recipe.pruning.pattern or str(recipe.pruning.sparsity)
-    for name in ("device", "dtype"):
-        if getattr(recipe.loading, name) != "auto":
-            link[name] = getattr(recipe.loading, name)
-    if recipe.loading.revision:
-        link["revision"] = recipe.loading.revision
-    return link
-
-
-def recipe_read(link: Mapping[str, str]) -> Recipe:
-    """What `recipe_written` wrote. Raises SettingError."""
-    try:
-        given: dict[str, Any] = {name: link[name] for name in TEXTS if name in link}
-        given |= {name: int(link[name]) for name in NUMBERS if name in link}
-        loading = Loading(link.get("device", "auto"), link.get("dtype", "auto"), link.get("revision"))
-        recipe = Recipe(**given, loading=loading)
-        amount = link.get("prune")
-        if amount is None:
-            return recipe
-        method = link.get("method", recipe.pruning.method)
-        pruning = Pruning(method, pattern=amount) if ":" in amount else Pruning(method, float(amount))
-        return replace(recipe, pruning=pruning)
-    except (ValueError, TypeError) as error:
-        if isinstance(error, RestoreLCCError):
-            raise
-        raise SettingError(f"The link cannot be read: {error}. The embedded pair is shown instead.") from error
 
 
 def applied(session: Session, link: Mapping[str, str]) -> None:

@@ -232,7 +232,8 @@ def facts(workspace: Workspace) -> None:
     st.markdown(f"#### {found.dense_name} and {found.pruned_name}")
     st.caption(
         f"{shape.n_layers} layers of {shape.n_heads} heads of width {shape.d_head}{kv}; residual stream of "
-        f"{shape.d_model}. Head activations read from {found.statistics.count:,} tokens of '{workspace.recipe.calibration}'."
+        f"{shape.d_model}. Head activations read from {found.statistics.count:,} tokens of "
+        f"'{workspace.recipe.calibration}'."
     )
     columns = st.columns(4)
     columns[0].metric("Parameters", count(found.dense_size.parameters), help=f"{found.dense_size.parameters:,}")
@@ -251,8 +252,8 @@ def facts(workspace: Workspace) -> None:
         columns[3].metric(
             "Lost",
             f"{signed(known.lost.nats, 3)} nats",
-            help=f"± {known.lost.stderr:.3f}: mean negative log-likelihood per token, pruned minus dense, paired by "
-            f"window, over {known.dense.tokens:,} tokens. {HELP['perplexity']}",
+            help=f"± {known.lost.stderr:.3f}: mean negative log-likelihood per token, pruned minus dense, paired "
+            f"by window, over {known.dense.tokens:,} tokens. {HELP['perplexity']}",
         )
         st.markdown(
             f"Perplexity **{known.dense.value:.2f}** ± {known.dense.stderr:.2f} dense, **{known.pruned.value:.2f}** "

@@ -13,7 +13,7 @@ from restorelcc.workspace import Workspace
 
 from . import charts, controls, state, training_charts
 from .colours import colours
-from .links import recipe_written
+from .recipes import recipe_written
 from .words import HELP, Word, count, signed
 
 NORM = Word("‖c‖", "activation units", "")

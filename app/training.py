@@ -17,8 +17,8 @@ from restorelcc.selection import Selection
 from restorelcc.workspace import Workspace
 
 from .jobs import Job, jobs
-from .links import recipe_written
 from .live import lane
+from .recipes import recipe_written
 
 
 def start(workspace: Workspace, selection: Selection, settings: Settings, name: str, owner: str) -> Job:

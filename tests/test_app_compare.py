@@ -16,7 +16,7 @@ from app import compare_charts as charts
 from app import shelf, state
 from app.colours import LIGHT
 from app.jobs import jobs
-from app.links import recipe_written
+from app.recipes import recipe_written
 from restorelcc.compensation import compensated, injected
 from restorelcc.evaluate import measure, token_loss
 from restorelcc.findings import Findings, Recipe, Size

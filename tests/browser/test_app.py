@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fixtures import browser, engine, people, server, user
 from people import DESKTOP, PHONE, SLOW, Server, User, start
 from playwright.sync_api import Browser, Page, expect
 
@@ -14,6 +15,8 @@ from restorelcc.evaluate import perplexity, token_loss
 from restorelcc.runs import list_runs
 from restorelcc.selection import Pick, Selection
 from restorelcc.workspace import Workspace
+
+__all__ = ["browser", "engine", "people", "server", "user"]  # fixtures that pytest finds by name
 
 pytestmark = pytest.mark.browser
 

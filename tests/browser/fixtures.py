@@ -1,4 +1,7 @@
-"""The app as a user meets it: a server of its own, and Debian's chromium driven by Playwright."""
+"""The app as a user meets it: a server of its own, and Debian's chromium driven by Playwright.
+
+Not a conftest.py: of two modules of that name, `from conftest import …` in the other tests would find the wrong one.
+"""
 
 import shutil
 from collections.abc import Iterator

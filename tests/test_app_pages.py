@@ -1,0 +1,128 @@
+"""Pages of the app by Streamlit's own test driver, on a tiny stand-in for the embedded pair; clicks on charts are the
+browser tests' affair."""
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from test_app_learn import workspace  # noqa: F401 - a fixture
+
+from app import shelf, state
+from app.jobs import jobs
+from restorelcc.findings import Recipe
+from restorelcc.runs import list_runs
+from restorelcc.workspace import Workspace
+
+MAIN = str(Path(__file__).resolve().parents[1] / "app" / "main.py")
+PAGES = ("pair", "heads", "components", "restore", "compare", "learn")
+
+
+@pytest.fixture
+def app(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> AppTest:  # noqa: F811
+    """Open on the stand-in, at the Heads page."""
+    monkeypatch.setattr(shelf, "_open", shelf.OrderedDict({Recipe(): workspace}))
+    return AppTest.from_file(MAIN, default_timeout=60).run()
+
+
+def shown(app: AppTest, page: str) -> AppTest:
+    app.switch_page(f"../pages/{page}.py").run()
+    assert not app.exception
+    return app
+
+
+def session(app: AppTest) -> state.Session:
+    found: state.Session = app.session_state["studio"]
+    return found
+
+
+def said(app: AppTest) -> str:
+    return "\n".join(part.value for part in (*app.markdown, *app.caption))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_opens(app: AppTest, page: str):
+    assert not shown(app, page).error
+
+
+def test_the_measure_chosen_is_the_one_shown(app: AppTest):
+    assert "Relative error of every head" in said(app)
+    app.segmented_control(key="metric").set_value("output_weighted").run()
+    assert "Output-weighted of every head" in said(app)
+    assert shown(app, "pair").query_params["metric"] == "output_weighted"  # and it outlives a change of page
+
+
+def test_a_heads_panel_adds_it_to_the_picks_and_undo_takes_it_back(app: AppTest):
+    session(app).head = (1, 2)
+    app.run()
+    app.button(key="add-head").click().run()
+    assert session(app).picks.to_text() == "1.2"
+    app.button(key="undo").click().run()
+    assert len(session(app).picks) == 0
+    app.button(key="redo").click().run()
+    app.button(key="clear").click().run()
+    assert len(session(app).picks) == 0
+
+
+def test_ticks_and_magnitude_change_the_picks(app: AppTest):
+    session(app).head = (0, 1)
+    shown(app, "components")
+    app.button(key="quick-4").click().run()
+    assert session(app).picks.components_of(0, 1) == [0, 1, 2, 3]
+    session(app).component = 5
+    app.run()
+    app.slider(key="magnitude").set_value(1.5).run()
+    assert session(app).picks.factor((0, 1, 5)) == 1.5
+    assert 5 in session(app).picks.components_of(0, 1)
+
+
+@pytest.mark.parametrize(("strategy", "heads"), [("all", 12), ("random", 3), ("loss", 3)])
+def test_a_strategy_fills_the_picks(app: AppTest, strategy: str, heads: int):
+    shown(app, "components")
+    app.selectbox(key="strategy").set_value(strategy).run()
+    app.button(key="fill").click().run()
+    assert len(session(app).picks.selection.heads) == heads
+
+
+def test_a_setting_that_makes_no_sense_is_refused_in_the_engines_words(app: AppTest):
+    shown(app, "restore")
+    app.number_input(key="setting-warm_up").set_value(0.9).run()
+    assert "at most 1 together" in app.error[0].value
+    assert app.button(key="start-restoration").disabled
+
+
+def test_a_restoration_runs_and_is_kept(app: AppTest):
+    shown(app, "components").button(key="quick-4").click().run()
+    shown(app, "restore")
+    app.number_input(key="setting-steps").set_value(3).run()
+    app.text_input(key="run-name").set_value("small").run()
+    app.button(key="start-restoration").click().run()
+    job = jobs.get(session(app).run)
+    assert job is not None
+    assert job.wait(60)
+    app.run()
+    assert not app.exception
+    assert "#### small" in said(app)
+    assert [run.name for run in list_runs()] == ["small"]
+    assert session(app).run == list_runs()[0].folder.name
+
+
+def test_nothing_is_opened_from_a_form_that_lacks_a_model(app: AppTest):
+    shown(app, "pair")
+    app.radio(key="pair-way").set_value("two").run()
+    app.text_input(key="pair-dense").set_value("some/model").run()
+    assert app.button(key="open-pair").disabled
+
+
+def test_a_bad_path_is_a_message_and_the_pair_stays(app: AppTest):
+    shown(app, "pair")
+    app.radio(key="pair-way").set_value("one").run()
+    app.text_input(key="pair-dense").set_value("/nowhere/at/all").run()
+    app.button(key="open-pair").click().run()
+    job = jobs.get(session(app).pending)
+    assert job is not None
+    assert job.wait(30)
+    app.run()
+    assert "There is no folder /nowhere/at/all" in app.error[0].value
+    assert session(app).recipe == Recipe()
+    app.button(key="dismiss").click().run()
+    assert not app.error

@@ -40,7 +40,7 @@ def demo_pair(
     calibration: str = DEMO,
     loading: Loading | None = None,
 ) -> Generator[Progress, None, ModelPair]:
-    """The dense model with its pruned partner: from the user's cache, or made now from the first tokens and put there."""
+    """The dense model with its pruned partner: from the cache, or made now from the first tokens and put there."""
     tokens = tokens[:WINDOWS]
     folder = cached_pruned(dense, tokens, pruning)
     try:

@@ -209,3 +209,20 @@ def test_nothing_to_train_is_refused(pair, lost, tokens):
     no_answers = Tokens(tokens.ids, tokens.real, tokens.scored, torch.zeros_like(tokens.scored))
     with pytest.raises(SettingError, match="longer windows"):
         Training(pair, lost, everything(lost.shape), no_answers, tokens, Settings(loss="response"))
+    with pytest.raises(SettingError, match="longer windows"):  # Nothing to judge by would keep step 0 in silence.
+        Training(pair, lost, everything(lost.shape), tokens, no_answers, Settings(loss="response"))
+
+
+def test_a_training_left_between_measurements_is_judged_where_it_stands(pair, lost, tokens):
+    trainer = Training(pair, lost, everything(lost.shape), tokens, tokens, Settings(steps=20, batch=3))
+    for step in trainer.steps():
+        if step.step == 7:  # the default measures at 0, 10 and 20
+            break
+    assert trainer.judged().step == 7
+    assert trainer.judged() is None  # once is enough
+    restored = trainer.result()
+    assert restored.history[-1].held_out is not None
+    lowest = min((s for s in restored.history if s.held_out_loss is not None), key=lambda s: s.held_out_loss)
+    assert restored.best_step == lowest.step == 7
+    with compensated(pair.pruned, restored.compensation):
+        assert perplexity(token_loss(pair.pruned, tokens)) == restored.history[-1].held_out

@@ -19,7 +19,7 @@ from .words import count, seconds
 
 KEY = "restore-settings"
 """Settings as typed so far, as a dict: kept across pages, and filled by whoever opens earlier settings again."""
-POLL = 1.0  # seconds
+POLL = 2.0  # seconds; drawing costs the training where the browser shares its processor
 
 LABELS = {
     "loss": {

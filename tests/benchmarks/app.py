@@ -4,6 +4,7 @@ Chromium draws on the same processor, so these are upper bounds. The speed of a 
 one run: the same training by the engine alone, before and after, on the same machine.
 """
 
+import re
 import statistics
 import sys
 import tempfile
@@ -41,7 +42,7 @@ def picked(user: User, component: int) -> float:
     number = ".studio-header .number.picked b"
     before = user.page.locator(number).get_attribute("data-value")
     began = time.monotonic()
-    user.page.locator(".st-key-ticks button").nth(component).click()
+    user.page.locator(".st-key-ticks button", has_text=re.compile(f"^{component}$")).click()
     user.page.wait_for_function(
         "([css, old]) => { const v = document.querySelector(css)?.dataset.value; return v && v !== old }",
         arg=[number, before],

@@ -21,6 +21,6 @@ with right:
         elif job is None:
             st.info(
                 "Loss and held-out perplexity will be drawn here, step by step, between the dense and the pruned "
-                "model's. Start with the button on the left.",
+                "model's, once you press Start restoration.",
                 icon=":material/show_chart:",
             )

@@ -179,7 +179,7 @@ def profile(table: Tensor, word: Word, colours: Colours) -> go.Figure:
         fill="toself",
         mode="lines",
         line={"width": 0},
-        fillcolor=_faint(colours.pruned),
+        fillcolor=faint(colours.pruned),
         hoverinfo="skip",
     )
     figure.add_scatter(
@@ -196,7 +196,8 @@ def profile(table: Tensor, word: Word, colours: Colours) -> go.Figure:
     return figure
 
 
-def _faint(colour: str, alpha: float = 0.18) -> str:
+def faint(colour: str, alpha: float = 0.18) -> str:
+    """A colour, mostly transparent, as CSS and Plotly read it."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{alpha})"
 

@@ -15,6 +15,7 @@ from restorelcc.workspace import Workspace
 
 from . import compare_charts as charts
 from . import controls, exports, feedback, shelf, state
+from .charts import faint
 from .colours import colours
 from .compare_charts import plain, recipe_of
 from .jobs import jobs
@@ -61,8 +62,7 @@ def table(runs: list[Run]) -> list[Run]:
     # Drawn from the session, as every widget: rows move when runs come and go.
     rows = [index for index, name in enumerate(names) if name in wanted]
     st.session_state["runs-table"] = {"selection": {"rows": rows, "columns": [], "cells": []}}
-    look = colours(state.dark())
-    tint = "rgba({},{},{},0.13)".format(*(int(look.restored[i : i + 2], 16) for i in (1, 3, 5)))
+    tint = faint(colours(state.dark()).restored, 0.13)
     st.dataframe(
         frame.style.set_properties(subset=list[Hashable](differ), **{"background-color": tint}) if differ else frame,
         key="runs-table",

@@ -11,6 +11,7 @@ from restorelcc.workspace import Workspace
 
 from . import cache, component_charts, controls, state
 from .colours import colours
+from .head_views import look_at
 from .words import METRIC_WORDS, head_name, signed
 
 Head = tuple[int, int]
@@ -55,12 +56,6 @@ def chosen_head(workspace: Workspace) -> Head:
             unsafe_allow_html=True,
         )
     return head
-
-
-def look_at(head: Head) -> None:
-    """Show another head, from its strongest component."""
-    here = state.session()
-    here.head, here.component = head, 0
 
 
 def scree(workspace: Workspace, head: Head) -> None:

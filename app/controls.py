@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
+from torch import Tensor
 
 from . import state
 from .words import METRIC_WORDS
@@ -86,3 +87,10 @@ def selected_points(key: str) -> list[tuple[int, ...]]:
     found = [point["customdata"] for point in points if "customdata" in point]
     # Arrays travel packed, and what is picked from them comes back as {"0": …, "1": …}.
     return [tuple(int(v) for v in (one.values() if isinstance(one, dict) else one)) for one in found]
+
+
+def by_head(table: Tensor, name: str) -> pd.DataFrame:
+    """One row a head: layer, head, and the value of `table` [layer, head] under `name`."""
+    layers, heads = table.shape
+    index = [(layer, head) for layer in range(layers) for head in range(heads)]
+    return pd.DataFrame(index, columns=["layer", "head"]).assign(**{name: table.flatten().numpy()})

@@ -80,9 +80,7 @@ def _workspace() -> Workspace | None:
     """The session's pair; while it is being opened, the progress of that."""
     here = state.session()
     if shelf.workspace(here.recipe) is None:
-        job = jobs.find(("open", here.recipe))
-        if job is None or job.state == State.DONE:  # Done, yet no longer open: others took its place.
-            job = shelf.opening(here.recipe, here.owner)
+        job = shelf.awaited(here.recipe, here.owner)
         feedback.progress(job)
         if job.state == State.DONE:
             st.rerun()

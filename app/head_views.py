@@ -28,9 +28,7 @@ def loss_map(workspace: Workspace, metric: str) -> None:
     """Layer × head; a click looks at a head, a box picks heads."""
     here, word = state.session(), METRIC_WORDS[metric]
     table = workspace.loss.table(metric)
-    picked: dict[Head, int] = {}
-    for layer, head, _ in state.picks().selection.picks:
-        picked[layer, head] = picked.get((layer, head), 0) + 1
+    picked = state.picks().by_head()
     with st.container(horizontal=True, vertical_alignment="center", key="map-title"):
         st.markdown(f"##### {word.label} of every head", help=word.help, width="stretch")
         st.segmented_control(

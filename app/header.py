@@ -13,7 +13,7 @@ from restorelcc.workspace import Workspace
 
 from . import state
 from .jobs import jobs
-from .live import Measured, Superseded, lane
+from .live import Measured, Superseded, lane, unpicked
 from .picks import Picks
 from .words import HELP, signed
 
@@ -102,8 +102,7 @@ def _html(workspace: Workspace, picked: int, measured: Measured | None, full: Me
         f'<div class="muted">{found.sparsity.sparsity:.1%} of weights zero · {picked} picked</div></div>'
     )
     if shown is None:
-        known = lane.known(workspace, Picks.none(workspace.lost.shape))
-        assert known is not None  # nothing picked is always known
+        known = unpicked(workspace)
         numbers = _number("dense", "Dense", known.dense.value, known.dense.stderr)
         numbers += '<div class="number picked working"><span>With my picks</span><b>measuring…</b></div>'
         numbers += _number("pruned", "Pruned", known.pruned.value, known.pruned.stderr)

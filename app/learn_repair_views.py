@@ -14,7 +14,7 @@ from restorelcc.workspace import Workspace
 from . import charts, controls, feedback, learn_charts, learn_work, state
 from .colours import colours
 from .jobs import State, jobs
-from .learn_views import MAP, by_head, step
+from .learn_views import MAP, step
 from .learn_words import CHOICES, PAPER, REHEARSAL, TEACHERS, published_shares
 from .live import Superseded, lane
 from .picks import Picks
@@ -56,7 +56,7 @@ def constant(workspace: Workspace, head: Head) -> None:
             charts.head_map(table, CONSTANT, colours(state.dark()), height=330),
             "learn-constant",
             f"Share of lost energy that a constant can hold, by layer and head: {least:.0%} to {most:.0%}.",
-            by_head(table, "constant_share"),
+            controls.by_head(table, "constant_share"),
         )
     st.markdown("##### Add component 1, 2, 3 …")
     left, right = st.columns([5, 7], gap="large")

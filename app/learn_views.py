@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import pandas as pd
 import streamlit as st
-import torch
 from streamlit.delta_generator import DeltaGenerator
 
 from restorelcc.findings import Recipe
@@ -29,9 +28,7 @@ def embedded_pair() -> Workspace | None:
     found = shelf.workspace(recipe)
     if found is not None:
         return found
-    job = jobs.find(("open", recipe))
-    if job is None or job.state == State.DONE:  # Done, yet no longer open: others took its place.
-        job = shelf.opening(recipe, owner)
+    job = shelf.awaited(recipe, owner)
     feedback.progress(job)
     if job.finished:
         st.button("Open the embedded pair", key="learn-open", on_click=_open, args=(owner,))
@@ -116,7 +113,7 @@ def pruning(workspace: Workspace) -> None:
             learn_charts.damage_map(table, word, colours(state.dark())),
             "learn-damage",
             f"Relative error by layer and head at {label}. It reaches {float(table.max()):.2f}, at {head_name(worst)}.",
-            by_head(table, "relative_error"),
+            controls.by_head(table, "relative_error"),
         )
 
 
@@ -139,13 +136,6 @@ def _damage(workspace: Workspace, label: str) -> learn_work.Damage | None:
 
 def _prune(label: str, owner: str) -> None:
     learn_work.pruning_job(label, owner)
-
-
-def by_head(table: torch.Tensor, name: str) -> pd.DataFrame:
-    """One row a head: layer, head, and the value of `table` [layer, head] under `name`."""
-    layers, heads = table.shape
-    index = [(layer, head) for layer in range(layers) for head in range(heads)]
-    return pd.DataFrame(index, columns=["layer", "head"]).assign(**{name: table.flatten().numpy()})
 
 
 # --- 2 ----------------------------------------------------------------------------------------------------------

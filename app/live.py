@@ -74,6 +74,12 @@ def compared(dense: TokenLoss, pruned: TokenLoss, picked: TokenLoss) -> Measured
     )
 
 
+def unpicked(workspace: Workspace) -> Measured:
+    """With nothing put back, on the live set: that is the pruned model, and known without any model."""
+    found = workspace.findings
+    return compared(found.live_dense, found.live_pruned, found.live_pruned)
+
+
 Key = tuple[Recipe, Picks, bool]
 
 
@@ -90,10 +96,9 @@ class Lane:
         self._baselines: OrderedDict[Recipe, tuple[TokenLoss, TokenLoss]] = OrderedDict()
 
     def known(self, workspace: Workspace, picks: Picks, full: bool = False) -> Measured | None:
-        """What is measured already. Nothing picked needs no model: that is the pruned one."""
+        """What is measured already."""
         if len(picks) == 0 and not full:
-            found = workspace.findings
-            return compared(found.live_dense, found.live_pruned, found.live_pruned)
+            return unpicked(workspace)
         with self._lock:
             return self._kept.get((workspace.recipe, picks, full))
 

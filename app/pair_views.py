@@ -18,8 +18,7 @@ from restorelcc.workspace import Workspace
 
 from . import charts, controls, shelf, state
 from .colours import colours
-from .live import lane
-from .picks import Picks
+from .live import unpicked
 from .words import HELP, count, signed
 
 KEY = "pair-form"
@@ -247,18 +246,17 @@ def facts(workspace: Workspace) -> None:
         f"{found.sparsity.sparsity:.1%}",
         help="Share of zeros in the weight matrices of the decoder layers.",
     )
-    known = lane.known(workspace, Picks.none(workspace.lost.shape))
-    if known is not None:
-        columns[3].metric(
-            "Lost",
-            f"{signed(known.lost.nats, 3)} nats",
-            help=f"± {known.lost.stderr:.3f}: mean negative log-likelihood per token, pruned minus dense, paired "
-            f"by window, over {known.dense.tokens:,} tokens. {HELP['perplexity']}",
-        )
-        st.markdown(
-            f"Perplexity **{known.dense.value:.2f}** ± {known.dense.stderr:.2f} dense, **{known.pruned.value:.2f}** "
-            f"± {known.pruned.stderr:.2f} pruned, on the live set of {known.dense.tokens:,} tokens."
-        )
+    known = unpicked(workspace)
+    columns[3].metric(
+        "Lost",
+        f"{signed(known.lost.nats, 3)} nats",
+        help=f"± {known.lost.stderr:.3f}: mean negative log-likelihood per token, pruned minus dense, paired "
+        f"by window, over {known.dense.tokens:,} tokens. {HELP['perplexity']}",
+    )
+    st.markdown(
+        f"Perplexity **{known.dense.value:.2f}** ± {known.dense.stderr:.2f} dense, **{known.pruned.value:.2f}** "
+        f"± {known.pruned.stderr:.2f} pruned, on the live set of {known.dense.tokens:,} tokens."
+    )
 
 
 def sparsity(workspace: Workspace) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -63,6 +64,10 @@ class Picks:
         if factor != 1.0:
             kept[pick] = factor
         return Picks(self.selection.added([pick]), tuple(sorted(kept.items())))
+
+    def by_head(self) -> dict[tuple[int, int], int]:
+        """How many components of each head are picked; heads without any are left out."""
+        return dict(Counter(pick[:2] for pick in self.selection.picks))
 
     # --- as text, for links -------------------------------------------------------------------------------------
 

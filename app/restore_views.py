@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import MISSING, asdict, fields
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from restorelcc.errors import RestoreLCCError
 from restorelcc.restore import LOSSES, PUBLISHED, STARTS, UNITS, Settings, Step, trained_parameters
-from restorelcc.runs import Run
+from restorelcc.runs import Run, step_rows
 from restorelcc.workspace import Workspace
 
 from . import controls, feedback, state, training, training_charts
@@ -202,7 +203,7 @@ def _growing(job_id: str) -> None:
     if not steps:
         return
     _figures(job, steps)
-    metrics, look = training.table(steps), colours(state.dark())
+    metrics, look = pd.DataFrame(step_rows(steps)), colours(state.dark())
     dense = job.notes[0].value
     left, right = st.columns(2)
     # Not `controls.figure`: its popover would close at every tick. The table comes when it is over.

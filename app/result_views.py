@@ -86,12 +86,11 @@ def _trained(workspace: Workspace, run: Run) -> None:
         st.markdown(
             "##### Trained constant of every head, ‖c‖", help="Length of what is added to each head's activation."
         )
-        rows = [(a, b, float(norms[a, b])) for a in range(norms.shape[0]) for b in range(norms.shape[1])]
         controls.figure(
             charts.head_map(norms, NORM, look),
             "norms",
             f"Map of the length of the trained constant by layer and head, at most {float(norms.max()):.2f}.",
-            pd.DataFrame(rows, columns=["layer", "head", "norm"]),
+            controls.by_head(norms, "norm"),
         )
     if run.config.get("recipe") != recipe_written(workspace.recipe):
         return  # α is of another pair.

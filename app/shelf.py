@@ -13,7 +13,7 @@ from restorelcc.findings import Recipe
 from restorelcc.progress import Progress
 from restorelcc.workspace import Workspace, open_workspace, pruned_name
 
-from .jobs import Job, jobs
+from .jobs import Job, State, jobs
 
 MOST = 3  # pairs in memory; the one longest unused goes first
 _lock = threading.Lock()
@@ -45,3 +45,11 @@ def opening(recipe: Recipe, owner: str) -> Job:
 
     title = f"Opening {recipe.dense} and {pruned_name(recipe)}"
     return jobs.submit(title, owner, recipe.loading.resolved_device(), work, key=("open", recipe))
+
+
+def awaited(recipe: Recipe, owner: str) -> Job:
+    """The job to wait for: one that failed or was cancelled too, so that nothing starts anew by itself."""
+    job = jobs.find(("open", recipe))
+    if job is None or job.state == State.DONE:  # Done, yet no longer open: others took its place.
+        return opening(recipe, owner)
+    return job

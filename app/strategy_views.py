@@ -27,9 +27,7 @@ def energy_map(workspace: Workspace) -> None:
         "How many components of each head", 1, components, min(4, components), key="energy-k", persist_state="session"
     )
     table = workspace.lost.energy[:, :, :k].sum(-1)
-    picked: dict[tuple[int, int], int] = {}
-    for layer, head, _ in state.picks().selection.picks:
-        picked[layer, head] = picked.get((layer, head), 0) + 1
+    picked = state.picks().by_head()
     chart = charts.head_map(table, ENERGY, colours(state.dark()), picked, state.session().head)
     rows = [(a, b, float(table[a, b]), picked.get((a, b), 0)) for a in range(layers) for b in range(heads)]
     controls.figure(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from dataclasses import asdict
+from collections.abc import Generator
 from typing import Any
-
-import pandas as pd
 
 from restorelcc.compensation import compensated
 from restorelcc.evaluate import measure, perplexity
 from restorelcc.progress import Progress
-from restorelcc.restore import Restoration, Settings, Step, Training
+from restorelcc.restore import Restoration, Settings, Training
 from restorelcc.runs import Run, save_run
 from restorelcc.selection import Selection
 from restorelcc.workspace import Workspace
@@ -81,13 +78,3 @@ def _kept(
         },
     }
     return save_run(restoration, found.geometry, name, about)
-
-
-def table(steps: Sequence[Step]) -> pd.DataFrame:
-    """Steps as `Run.metrics` has them: one row each, `perplexity` and `stderr` where it was measured."""
-    rows = []
-    for step in steps:
-        row = asdict(step)
-        held_out = row.pop("held_out") or {}
-        rows.append(row | {"perplexity": held_out.get("value"), "stderr": held_out.get("stderr")})
-    return pd.DataFrame(rows)

@@ -15,7 +15,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,7 +31,7 @@ from .errors import LoadError, SettingError, WriteError
 from .export import FORMAT, Adapter, fill_adapter, load_adapter, read_json, versions, write_json
 from .folders import whole
 from .layout import HeadGeometry
-from .restore import Restoration, Settings
+from .restore import Restoration, Settings, Step
 from .selection import Selection
 
 CONFIG, METRICS, TRAINING, ADAPTER = "config.json", "metrics.jsonl", "training.safetensors", "adapter"
@@ -125,7 +125,7 @@ def save_run(
     }
     with whole(folder) as draft:
         write_json(draft / CONFIG, config)
-        lines = [json.dumps(row) for row in _rows(restoration)]
+        lines = [json.dumps(row) for row in step_rows(restoration.history)]
         (draft / METRICS).write_text("\n".join(lines) + "\n", encoding="utf-8")
         save_file(
             {"beta": restoration.beta.contiguous(), "learned": restoration.learned.contiguous()}, draft / TRAINING
@@ -135,10 +135,10 @@ def save_run(
     return Run(folder, config)
 
 
-def _rows(restoration: Restoration) -> list[dict[str, Any]]:
-    """Steps as flat rows; JSON knows no NaN, so the loss before training is null."""
+def step_rows(history: Sequence[Step]) -> list[dict[str, Any]]:
+    """Steps as flat rows, as `Run.metrics` has them; JSON knows no NaN, so the loss before training is null."""
     rows = []
-    for step in restoration.history:
+    for step in history:
         row = asdict(step)
         held_out = row.pop("held_out") or {}
         row["loss"] = None if step.step == 0 else step.loss

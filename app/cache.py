@@ -33,13 +33,10 @@ def vocabulary(
     recipe: Recipe, layer: int, head: int, component: int, most: int, _workspace: Workspace
 ) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
     """(promoted, suppressed) words of a component, strongest first, with the change of their logits."""
-
-    def read() -> torch.Tensor:
-        direction = _workspace.lost.directions[layer, head, component]
-        return vocabulary_effect(_workspace.pair().pruned, layer, head, direction)
-
-    effect = lane.run(_workspace, read)
-    tokenizer = _workspace.pair().tokenizer
+    pair = _workspace.pair()
+    # Two small products: not worth a place in the queue, where a measurement may be under way.
+    effect = vocabulary_effect(pair.pruned, layer, head, _workspace.lost.directions[layer, head, component])
+    tokenizer = pair.tokenizer
     order = effect.argsort(descending=True)
 
     def words(ids: torch.Tensor) -> list[tuple[str, float]]:

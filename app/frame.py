@@ -23,6 +23,7 @@ PAGES = {
     "compare": ("Compare", ":material/table_rows:"),
     "learn": ("Learn", ":material/school:"),
 }
+GLANCE = 0.5  # seconds in which a pair that is known already opens, without a bar flashing up
 WITHOUT_PAIR = ("Pair", "Compare")
 """Pages that have something to show before a pair is open."""
 
@@ -79,21 +80,26 @@ def _write_link() -> None:
 def _workspace() -> Workspace | None:
     """The session's pair; while it is being opened, the progress of that."""
     here = state.session()
-    if shelf.workspace(here.recipe) is None:
-        job = shelf.awaited(here.recipe, here.owner)
-        feedback.progress(job)
-        if job.state == State.DONE:
-            st.rerun()
-        if not job.finished:
-            return None
-        st.page_link("../pages/pair.py", label="Choose a pair", icon=":material/compare:")
-        st.button("Try again", on_click=lambda: _again(here))
+    if shelf.workspace(here.recipe) is None and not _opened(here):
         return None
     workspace = state.workspace()
     if workspace is not None and here.link:
         with feedback.guarded():
             links.fitted(here, workspace)
     return workspace
+
+
+def _opened(here: state.Session) -> bool:
+    """Wait a moment for the session's pair; what there is to see until it is open, or instead."""
+    job = shelf.awaited(here.recipe, here.owner)
+    job.wait(GLANCE)
+    if job.state == State.DONE:
+        return True
+    feedback.progress(job)
+    if job.finished:
+        st.page_link("../pages/pair.py", label="Choose a pair", icon=":material/compare:")
+        st.button("Try again", on_click=lambda: _again(here))
+    return False
 
 
 def _again(here: state.Session) -> None:

@@ -107,11 +107,15 @@ class Jobs:
     def submit(
         self, title: str, owner: str, device: str, work: Work, key: Hashable = None, keeps_on_cancel: bool = False
     ) -> Job:
-        """Put work into the device's queue; work of the same key that is waiting or running is joined, not repeated."""
+        """Put work into the device's queue; work of the same key that is waiting or running is joined, not repeated.
+
+        Work without an owner, which the server began by itself, belongs to the first who joins it.
+        """
         with self._lock:
             if key is not None:
                 for other in self._alive():
                     if other.key == key and not other.stopping:
+                        other.owner = other.owner or owner
                         return other
             job = Job(title, owner, device, work, key, keeps_on_cancel)
             if device not in self._queues:

@@ -30,7 +30,7 @@ from restorelcc.workspace import Workspace
 from .picks import Picks
 
 T = TypeVar("T")
-WARM_UP = 2.5  # seconds
+WARM_UP = 3.0  # seconds
 KEPT = 256  # measurements, a few hundred bytes each
 
 

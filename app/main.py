@@ -1,12 +1,34 @@
-"""The app's entry: `python -m streamlit run app/main.py`."""
+"""The app's entry: `python -m streamlit run app/main.py`.
+
+The server opens the embedded pair as it starts, so that work is under way while the first browser still loads.
+"""
 
 import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+import streamlit as st
 
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))  # a bare `streamlit run` puts only this folder there
 
-from app import frame  # noqa: E402
 
-frame.run(ROOT)
+def open_first() -> None:
+    """In a thread of its own: torch and the rest take seconds to import."""
+    from app import frame, shelf  # noqa: F401 - the frame stands on everything that pages are drawn with
+    from restorelcc.findings import Recipe
+
+    shelf.opening(Recipe(), owner="")
+
+
+@asynccontextmanager
+async def lifespan(_: st.App) -> AsyncIterator[None]:
+    """Of the server."""
+    threading.Thread(target=open_first, name="open-first", daemon=True).start()
+    yield
+
+
+app = st.App("studio.py", lifespan=lifespan)

@@ -20,7 +20,8 @@ from .words import count, seconds
 
 KEY = "restore-settings"
 """Settings as typed so far, as a dict: kept across pages, and filled by whoever opens earlier settings again."""
-POLL = 2.0  # seconds; drawing costs the training where the browser shares its processor
+# Seconds between looks at a training. Drawing curves costs it dearly where the browser shares its processor.
+NUMBERS, CURVES = 1.0, 4.0
 
 LABELS = {
     "loss": {
@@ -182,7 +183,8 @@ def watched() -> Job | None:
 def live(job: Job) -> None:
     """Curves that grow by themselves while the job runs; one rerun of the page when it is over."""
     if not job.finished:
-        st.fragment(_growing, run_every=POLL)(job.id)
+        st.fragment(_counting, run_every=NUMBERS)(job.id)
+        st.fragment(_growing, run_every=CURVES)(job.id)
         return
     if job.state == State.FAILED:
         st.error(job.error, icon=":material/error:")
@@ -192,29 +194,38 @@ def live(job: Job) -> None:
         st.info("Cancelled before the first step: nothing to keep.", icon=":material/cancel:")
 
 
-def _growing(job_id: str) -> None:
+def _counting(job_id: str) -> None:
     job = jobs.get(job_id)
     if job is None or job.finished:
         st.rerun()
     bar, button = st.columns([5, 1], vertical_alignment="center")
     bar.progress(min(1.0, job.fraction), text=feedback.doing(job))
     feedback.cancel_button(job, button, key="cancel-restoration", label="Stop" if job.notes else "Cancel")
-    steps = [note for note in list(job.notes) if isinstance(note, Step)]
-    if not steps:
+    steps = _steps(job)
+    if steps:
+        _figures(job, steps)
+
+
+def _growing(job_id: str) -> None:
+    job = jobs.get(job_id)
+    steps = [] if job is None else _steps(job)
+    if job is None or not steps:
         return
-    _figures(job, steps)
     metrics, look = pd.DataFrame(step_rows(steps)), colours(state.dark())
-    dense = job.notes[0].value
     left, right = st.columns(2)
     # Not `controls.figure`: its popover would close at every tick. The table comes when it is over.
     chart: dict[str, Any] = {"config": {"displayModeBar": False}}
     left.plotly_chart(
-        training_charts.perplexities(metrics, dense, look),
+        training_charts.perplexities(metrics, job.notes[0].value, look),
         key="live-perplexity",
         alt="Held-out perplexity by step.",
         **chart,
     )
     right.plotly_chart(training_charts.losses(metrics, look), key="live-loss", alt="Loss by step.", **chart)
+
+
+def _steps(job: Job) -> list[Step]:
+    return [note for note in list(job.notes) if isinstance(note, Step)]
 
 
 def _figures(job: Job, steps: list[Step]) -> None:

@@ -50,6 +50,7 @@ def opening(recipe: Recipe, owner: str) -> Job:
 def awaited(recipe: Recipe, owner: str) -> Job:
     """The job to wait for: one that failed or was cancelled too, so that nothing starts anew by itself."""
     job = jobs.find(("open", recipe))
-    if job is None or job.state == State.DONE:  # Done, yet no longer open: others took its place.
+    # Done, yet no longer open: others took its place. Nobody's: this is the first to wait for it.
+    if job is None or job.state == State.DONE or not job.owner:
         return opening(recipe, owner)
     return job

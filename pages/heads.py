@@ -6,22 +6,41 @@ from app import controls, head_views, state
 
 workspace = state.opened()
 metric = controls.metric()
-left, right = st.columns([7, 5], gap="medium")
-with left:
-    head_views.loss_map(workspace, metric)
-with right:
-    head_views.ranks(workspace, metric)
-head = state.session().head
-if head is None:
-    st.info(
-        "Click a cell of the map, or a bar of the ranking, to see what that head lost.", icon=":material/ads_click:"
-    )
-else:
+above, below = st.container(), st.container()
+
+
+def overview() -> None:
+    """All heads."""
+    left, right = above.columns([7, 5], gap="medium")
+    with left:
+        head_views.loss_map(workspace, metric)
+    with right:
+        head_views.ranks(workspace, metric)
+
+
+def panel() -> None:
+    """The head in view."""
+    head = state.session().head
+    if head is None:
+        st.info(
+            "Click a cell of the map, or a bar of the ranking, to see what that head lost.", icon=":material/ads_click:"
+        )
+        return
     head_views.title(workspace, head)
     spread, text = st.columns([4, 6], gap="medium")
-    with spread:
-        head_views.spread(workspace, head)
     passage = head_views.passage(workspace)
     with text:
         head_views.tinted(workspace, head, passage)
+    with spread:
+        head_views.spread(workspace, head)
     head_views.attention(workspace, head, passage)
+
+
+# A click is answered where it shows first; while the models are still to be loaded, the map, which needs none.
+panel_first = workspace.loaded
+if not panel_first:
+    overview()
+with below:
+    panel()
+if panel_first:
+    overview()

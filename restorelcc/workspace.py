@@ -41,6 +41,11 @@ class Workspace:
         self.training, self.held_out = split_held_out(findings.calibration)
         self._pair, self._lock = pair, threading.Lock()
 
+    @property
+    def loaded(self) -> bool:
+        """The models are in memory."""
+        return self._pair is not None
+
     def pair(self) -> ModelPair:
         """The models; loads them, in seconds, if only findings were read so far. Raises LoadError."""
         with self._lock:

@@ -29,7 +29,7 @@ from restorelcc.selection import everything, top_components
 from restorelcc.text import lead, whole
 from restorelcc.workspace import Workspace
 
-MAIN = str(Path(__file__).parents[1] / "app" / "main.py")
+MAIN = str(Path(__file__).parents[1] / "app" / "studio.py")
 
 
 @pytest.fixture

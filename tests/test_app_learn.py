@@ -24,7 +24,7 @@ from restorelcc.restore import Loss
 from restorelcc.text import Tokens
 from restorelcc.workspace import Workspace
 
-MAIN = str(Path(__file__).resolve().parents[1] / "app" / "main.py")
+MAIN = str(Path(__file__).resolve().parents[1] / "app" / "studio.py")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from restorelcc.findings import Recipe
 from restorelcc.runs import list_runs
 from restorelcc.workspace import Workspace
 
-MAIN = str(Path(__file__).resolve().parents[1] / "app" / "main.py")
+MAIN = str(Path(__file__).resolve().parents[1] / "app" / "studio.py")
 PAGES = ("pair", "heads", "components", "restore", "compare", "learn")
 
 

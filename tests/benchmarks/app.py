@@ -53,6 +53,7 @@ def picked(user: User, component: int) -> float:
 
 def clicked(user: User, layer: int, head: int) -> float:
     """Seconds from a click on a cell to the panel of its head."""
+    user.settle()
     began = time.monotonic()
     click_cell(user.page, layer, head)
     user.page.locator(f'.tinted[data-head="L{layer} H{head}"]').wait_for()

@@ -1,6 +1,6 @@
 """How Hugging Face lays out a model: the only file that knows.
 
-Everything else speaks through `HeadGeometry`, `output_projections`, `decoder_layers` and `prunable`.
+Everything else speaks through `HeadGeometry`, `output_projections` and `decoder_layers`.
 """
 
 from __future__ import annotations
@@ -88,11 +88,6 @@ def geometry(model: PreTrainedModel) -> HeadGeometry:
         d_head=d_head,
         d_model=projections[0].out_features,
     )
-
-
-def prunable(layer: nn.Module) -> dict[str, nn.Linear]:
-    """The weight matrices of one decoder layer that pruning may touch, by name."""
-    return {name: module for name, module in layer.named_modules() if isinstance(module, nn.Linear)}
 
 
 def copied(model: PreTrainedModel) -> PreTrainedModel:

@@ -12,8 +12,8 @@ from restorelcc.layout import (
     hooked,
     layer_inputs,
     output_projections,
-    prunable,
 )
+from restorelcc.matrices import prunable
 
 
 def test_geometry_under_grouped_queries_and_a_free_head_width():

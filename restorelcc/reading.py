@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .capture import head_activations
-from .layout import showing_attention
+from .merging import showing_attention
 from .models import ModelPair
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import SettingError
-from ..layout import copied, decoder_layers, layer_inputs
+from ..layout import decoder_layers, layer_inputs
 from ..matrices import Matrix, prunable
+from ..merging import copied
 from ..progress import Progress
 from ..text import Tokens
 from . import magnitude, wanda

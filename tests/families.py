@@ -4,6 +4,9 @@ import torch
 from conftest import WORDS
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from restorelcc.compensation import Compensation, compensated
+from restorelcc.layout import geometry, output_projections
+
 # Where the family allows it: fewer key/value heads than heads, and a head_dim (8) that is not d_model / n_heads (6).
 SHAPE = {
     "vocab_size": len(WORDS) + 3,
@@ -51,3 +54,40 @@ def make_family(model_type: str, seed: int = 0, **changes: object) -> PreTrained
             if parameter.ndim == 1 or name.endswith("bias"):
                 parameter.add_(0.2 * torch.randn(parameter.shape))
     return model.eval().requires_grad_(False)
+
+
+def logits_with(model, compensation, ids):
+    with compensated(model, compensation), torch.no_grad():
+        return model(ids).logits
+
+
+def random_compensation(model, seed=0):
+    """Large enough to be seen in the logits."""
+    shape = geometry(model)
+    size = (shape.n_layers, shape.n_heads, shape.d_head)
+    return Compensation(0.3 * torch.randn(size, generator=torch.Generator().manual_seed(seed)))
+
+
+def check_captured(statistics, pair, tokens):
+    """Head by head, by plain hooks."""
+    shape, seen = pair.geometry, []
+    for model in (pair.dense, pair.pruned):
+        z = []
+        hooks = [m.register_forward_pre_hook(lambda _, args, z=z: z.append(args[0])) for m in output_projections(model)]
+        out = model(tokens.ids)
+        for hook in hooks:
+            hook.remove()
+        assert len(z) == shape.n_layers
+        assert torch.isfinite(out.logits).all()
+        seen.append(torch.stack(z).double().flatten(1, 2).unflatten(-1, (shape.n_heads, shape.d_head)))
+    lost = seen[0] - seen[1]  # [layer, token, head, d_head]
+    torch.testing.assert_close(statistics.mean, lost.mean(1), rtol=1e-4, atol=1e-6)
+    for layer, projection in enumerate(output_projections(pair.pruned)):
+        zeros = torch.zeros_like(lost[layer])
+        for head in range(shape.n_heads):
+            one = zeros.clone()
+            one[:, head] = lost[layer, :, head]
+            # The module itself, not its weight: what its output changes by.
+            gap = projection(one.flatten(1).float()) - projection(zeros.flatten(1).float())
+            written = gap.double().square().sum(-1).mean()
+            torch.testing.assert_close(statistics.written_loss[layer, head], written, rtol=1e-3, atol=1e-6)

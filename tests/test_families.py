@@ -1,20 +1,21 @@
-"""Every family in the engine's table, the whole way; and what happens to models that are in no table."""
+"""Every family in the engine's table, the whole way."""
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
 from conftest import make_tokens
-from families import make_family
+from families import check_captured, logits_with, make_family
 from transformers import AutoModelForCausalLM
 
 from restorelcc.capture import capture
-from restorelcc.compensation import Compensation, compensated, injected
+from restorelcc.compensation import Compensation, injected
 from restorelcc.components import components
 from restorelcc.errors import UnsupportedModel
 from restorelcc.export import save_checkpoint
-from restorelcc.families import FAMILIES
-from restorelcc.layout import decoder_layers, geometry, layer_inputs, output_projections, remarks
+from restorelcc.families import FAMILIES, families_table
+from restorelcc.layout import decoder_layers, geometry, layer_inputs, remarks
 from restorelcc.matrices import prunable
 from restorelcc.models import paired
 from restorelcc.progress import finish
@@ -25,17 +26,6 @@ from restorelcc.restore import Settings, Training
 from restorelcc.selection import everything
 
 every_family = pytest.mark.parametrize("model_type", FAMILIES)
-
-
-def logits_with(model, compensation, ids):
-    with compensated(model, compensation), torch.no_grad():
-        return model(ids).logits
-
-
-def random_compensation(model, seed=0):
-    shape = geometry(model)
-    size = (shape.n_layers, shape.n_heads, shape.d_head)
-    return Compensation(0.3 * torch.randn(size, generator=torch.Generator().manual_seed(seed)))
 
 
 @every_family
@@ -84,31 +74,6 @@ def check_pruned(before, pruned):
         assert torch.equal(value, before[name]) != bool(inside and value.ndim > 1), name
 
 
-def check_captured(statistics, pair, tokens):
-    """Head by head, by plain hooks."""
-    shape, seen = pair.geometry, []
-    for model in (pair.dense, pair.pruned):
-        z = []
-        hooks = [m.register_forward_pre_hook(lambda _, args, z=z: z.append(args[0])) for m in output_projections(model)]
-        out = model(tokens.ids)
-        for hook in hooks:
-            hook.remove()
-        assert len(z) == shape.n_layers
-        assert torch.isfinite(out.logits).all()
-        seen.append(torch.stack(z).double().flatten(1, 2).unflatten(-1, (shape.n_heads, shape.d_head)))
-    lost = seen[0] - seen[1]  # [layer, token, head, d_head]
-    torch.testing.assert_close(statistics.mean, lost.mean(1), rtol=1e-4, atol=1e-6)
-    for layer, projection in enumerate(output_projections(pair.pruned)):
-        zeros = torch.zeros_like(lost[layer])
-        for head in range(shape.n_heads):
-            one = zeros.clone()
-            one[:, head] = lost[layer, :, head]
-            # The module itself, not its weight: what its output changes by.
-            gap = projection(one.flatten(1).float()) - projection(zeros.flatten(1).float())
-            written = gap.double().square().sum(-1).mean()
-            torch.testing.assert_close(statistics.written_loss[layer, head], written, rtol=1e-3, atol=1e-6)
-
-
 @every_family
 def test_layers_called_by_hand_compute_what_the_model_does(model_type):
     model, ids = make_family(model_type), make_tokens().ids
@@ -138,3 +103,9 @@ def test_heads_are_where_they_are_said_to_be(model_type):
     else:
         torch.testing.assert_close(sums, torch.ones_like(sums))
     assert not weights.triu(1).any()
+
+
+def test_readmes_list_is_the_table():
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    between = readme.split("<!-- families -->")[1].split("<!-- /families -->")[0]
+    assert between.strip() == families_table()

@@ -34,8 +34,8 @@ def vocabulary_effect(model: PreTrainedModel, layer: int, head: int, direction: 
 
     N is the linear part of the norm: its gain, and for LayerNorm the subtraction of the mean. Where another norm stands
     between attention and the residual stream (Gemma 2 and 3, OLMo 2) its linear part comes first, and the effect is
-    times its RMS as well. That both RMS change a little with what is written is left out, and so is a cap on the
-    logits (Gemma), which shrinks large ones and keeps their order. Raises UnsupportedModel.
+    times its RMS as well. That an RMS changes with what is written, along the vector it is of, is left out, and
+    so is a cap on the logits (Gemma), which shrinks large ones and keeps their order. Raises UnsupportedModel.
     """
     shape = geometry(model)
     weight = weight_of(output_projections(model)[layer])

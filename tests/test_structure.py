@@ -24,7 +24,7 @@ from restorelcc.selection import everything
 
 @pytest.mark.parametrize(
     ("model_type", "changes"),
-    [("stablelm", {"use_qkv_bias": True, "partial_rotary_factor": 0.5}), ("bloom", {}), ("cohere", {"logit_scale": 1.0}),
+    [("stablelm", {"use_qkv_bias": True, "partial_rotary_factor": 0.5}), ("bloom", {}), ("cohere", {}),
      ("gptj", {"rotary_dim": 4, "n_inner": 32}), ("starcoder2", {"sliding_window": None})],
 )  # fmt: skip
 def test_an_architecture_in_no_table_is_found_by_structure_and_says_so(model_type, changes, tokenizer):

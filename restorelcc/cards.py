@@ -89,11 +89,11 @@ def _facts(about: Mapping[str, Any]) -> list[str]:
         )
     if settings:
         loss = LOSSES.get(str(settings.get("loss")), "")
-        facts.append(
-            f"Method: {about.get('trained_parameters')} values trained {loss}, in up to {settings.get('steps')} "
-            f"steps of {settings.get('batch')} windows at rate {settings.get('lr')} (seed {settings.get('seed')}); everything "
-            "else is as it was."
-        )
+        facts += [
+            f"Method: {about.get('trained_parameters')} values trained {loss}; everything else is as it was.",
+            f"Training: at most {settings.get('steps')} steps of {settings.get('batch')} windows, rate "
+            f"{settings.get('lr')}, seed {settings.get('seed')}; the best by held-out loss is kept.",
+        ]
     return facts
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .errors import SettingError
 from .layout import HeadGeometry, Stop, hooked, output_projections, run_until_stop
+from .matrices import weight_of
 from .models import ModelPair
 from .progress import Progress
 from .text import Tokens
@@ -182,7 +183,7 @@ def _batch_statistics(
         lost = d - p
         moment = lost.transpose(1, 2) @ lost / len(texts)
         # ‖W δz‖² averaged is tr(W M Wᵀ): one product a head instead of one a token.
-        w = shape.split(projection.weight.to(d.device, wide)).transpose(0, 1)  # [head, d_model, d_head]
+        w = shape.split(weight_of(projection).to(d.device, wide)).transpose(0, 1)  # [head, d_model, d_head]
         rows["mean"].append(lost.mean(1))
         rows["second_moment"].append(moment)
         rows["dense_energy"].append(d.square().sum(-1).mean(1))

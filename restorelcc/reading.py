@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .capture import head_activations
-from .layout import showing_attention
+from .merging import showing_attention
 from .models import ModelPair
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Reading:
     dense: Tensor
     """[layer, head, pos] ‖z_d‖²."""
     dense_attention: Tensor
-    """[layer, head, query, key] weights of the dense model; every row sums to 1."""
+    """[layer, head, query, key] weights of the dense model; every row sums to 1, or less beside a sink (gpt-oss)."""
     pruned_attention: Tensor
     """[layer, head, query, key] weights of the pruned model."""
 
@@ -58,4 +58,5 @@ def read_passage(pair: ModelPair, ids: Tensor) -> Reading:
 def attention_weights(model: PreTrainedModel, ids: Tensor) -> Tensor:
     """[layer, head, query, key] float32 for one row of `ids` [1, pos]."""
     output = showing_attention(model)(ids.to(model.device), use_cache=False, output_attentions=True, logits_to_keep=1)
-    return torch.stack([layer[0].float().cpu() for layer in output.attentions])
+    # Layers of other kinds give none.
+    return torch.stack([layer[0].float().cpu() for layer in output.attentions if layer is not None])

@@ -6,14 +6,14 @@ import torch
 from conftest import make_model, make_tokens
 
 from restorelcc.layout import (
-    copied,
     decoder_layers,
     geometry,
     hooked,
     layer_inputs,
     output_projections,
-    prunable,
 )
+from restorelcc.matrices import prunable
+from restorelcc.merging import copied
 
 
 def test_geometry_under_grouped_queries_and_a_free_head_width():

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restorelcc.errors import SettingError
-from restorelcc.layout import decoder_layers, prunable
+from restorelcc.layout import decoder_layers
+from restorelcc.matrices import prunable
 from restorelcc.progress import finish
 from restorelcc.pruning import Pattern, Pruning, measure_sparsity, prune
 from restorelcc.pruning.sparsity import lowest, lowest_in_groups, named

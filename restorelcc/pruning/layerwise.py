@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import SettingError
-from ..layout import copied, decoder_layers, layer_inputs, prunable
+from ..layout import decoder_layers, layer_inputs
+from ..matrices import Matrix, prunable
+from ..merging import copied
 from ..progress import Progress
 from ..text import Tokens
 from . import magnitude, wanda
+from .inputs import Batch, forward, matrix_inputs
 from .sparsity import Pattern
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def prune(
     layers = decoder_layers(twin)
     # One list entry a batch of texts: hidden states at the entry of the layer being pruned.
     hidden: list[Tensor] = []
-    arguments: dict[int, list[dict[str, object]]] = {}
+    arguments: dict[int, list[dict[str, Any]]] = {}
     if rule.NEEDS_INPUTS:
         for part in tokens.batches(batch):
             new = len(part) not in arguments  # They depend on the shape alone, so two sets serve all batches.
@@ -76,52 +78,30 @@ def prune(
     for index, layer in enumerate(layers):
         yield Progress(f"pruning layer {index + 1} of {len(layers)}", index, len(layers))
         matrices = prunable(layer)
-        norms: dict[str, Tensor | None] = dict.fromkeys(matrices)
-        if rule.NEEDS_INPUTS:
-            norms.update(_input_norms(layer, matrices, hidden, real, arguments, index))
-        for name, linear in matrices.items():
-            weight = linear.weight
-            weight.data[rule.dropped(weight.data, norms[name], pruning.sparsity, pattern)] = 0
-        if rule.NEEDS_INPUTS:
-            hidden = [_forward(layer, states, arguments[len(states)][index]) for states in hidden]
+        batches = [(h, mask, arguments[len(h)][index]) for h, mask in zip(hidden, real, strict=bool(hidden))]
+        norms = _input_norms(layer, matrices, batches) if rule.NEEDS_INPUTS else {}
+        for name, matrix in matrices.items():
+            matrix.weight[rule.dropped(matrix.weight, norms.get(name), pruning.sparsity, pattern)] = 0
+        hidden = [forward(layer, states, others) for states, _, others in batches]
     record = {"calibration": calibration, "tokens": int(tokens.real.sum()), "text": tokens.digest()}
     twin.config.pruning = asdict(pruning) | (record if rule.NEEDS_INPUTS else {})
     yield Progress("pruned", len(layers), len(layers))
     return twin
 
 
-@torch.no_grad()
-def _forward(layer: nn.Module, states: Tensor, arguments: dict[str, object]) -> Tensor:
-    output = layer(states, **arguments)
-    result: Tensor = output[0] if isinstance(output, tuple) else output
-    return result
+def _input_norms(layer: nn.Module, matrices: dict[str, Matrix], batches: list[Batch]) -> dict[str, Tensor]:
+    """‖X_j‖₂ of every input j of every matrix over the real tokens; 1 where nothing came by, such as at an expert that
+    no token was routed to, so that its weights are judged by their size alone."""
+    squares: dict[str, Tensor] = {}
+    last: list[Tensor] = []  # [rows, their squares]: q, k and v read the same, and so do gate and up
 
+    def add(name: str, rows: Tensor) -> None:
+        if not last or last[0] is not rows:
+            last[:] = [rows, rows.float().square().sum(0)]
+        squares[name] = squares.get(name, 0) + last[1]
 
-def _input_norms(
-    layer: nn.Module,
-    matrices: dict[str, nn.Linear],
-    hidden: list[Tensor],
-    real: list[Tensor],
-    arguments: dict[int, list[dict[str, object]]],
-    index: int,
-) -> dict[str, Tensor]:
-    """‖X_j‖₂ of every input j of every matrix over the real tokens."""
-    squares = {name: torch.zeros(m.in_features, device=m.weight.device) for name, m in matrices.items()}
-    now: list[Tensor] = []
-    last: list[Tensor] = []  # [inputs, their squares]: q, k and v read the same tensor, and so do gate and up
-
-    def add(name: str, inputs: Tensor) -> None:
-        if not last or last[0] is not inputs:
-            # Experts and the like see a flat choice of tokens; the mask of real tokens fits whole batches only.
-            padded = inputs.shape[:2] == now[0].shape and not bool(now[0].all())
-            rows = inputs[now[0]] if padded else inputs.flatten(0, -2)
-            last[:] = [inputs, rows.float().square().sum(0)]
-        squares[name] += last[1]
-
-    with ExitStack() as hooks:
-        for name, matrix in matrices.items():
-            hooks.callback(matrix.register_forward_pre_hook(lambda _, args, name=name: add(name, args[0])).remove)
-        for states, mask in zip(hidden, real, strict=True):
-            now[:] = [mask]
-            _forward(layer, states, arguments[len(states)][index])
+    matrix_inputs(layer, matrices, batches, add)
+    for name, matrix in matrices.items():
+        if name not in squares:
+            squares[name] = torch.ones(matrix.weight.shape[1], device=matrix.weight.device)
     return {name: total.sqrt() for name, total in squares.items()}

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ..errors import SettingError
-from ..layout import decoder_layers, prunable
+from ..layout import decoder_layers
+from ..matrices import prunable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -80,7 +81,7 @@ class MatrixSparsity:
 
 @dataclass(frozen=True)
 class SparsityReport:
-    """Zeros of every matrix that pruning may touch: the linear maps of the decoder layers."""
+    """Zeros of every matrix that pruning may touch: the linear maps and experts of the decoder layers."""
 
     matrices: tuple[MatrixSparsity, ...]
 
@@ -112,9 +113,9 @@ def measure_sparsity(model: PreTrainedModel) -> SparsityReport:
     """Count the zeros, and name the n:m pattern where there is one."""
     return SparsityReport(
         tuple(
-            MatrixSparsity(index, name, linear.weight.numel(), int((linear.weight == 0).sum()), named(linear.weight))
+            MatrixSparsity(index, name, matrix.weight.numel(), int((matrix.weight == 0).sum()), named(matrix.weight))
             for index, layer in enumerate(decoder_layers(model))
-            for name, linear in prunable(layer).items()
+            for name, matrix in prunable(layer).items()
         )
     )
 

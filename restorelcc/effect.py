@@ -1,30 +1,32 @@
 """What putting something back will do to the loss, predicted for every head and component from one backward pass.
 
-A constant c added to a head changes the mean NLL by about g·c + ½ c·F c. The slope g = ∂NLL/∂c is the gradient at
-c = 0; the curvature F comes from the same pass, as the outer products of the gradients of single texts.
+A constant c added to a head changes the mean loss by about g·c + ½ c·F c. The slope g = ∂loss/∂c is the gradient at
+c = 0. The curvature F is the Fisher information of the head's constant, estimated from gradients m of the mean loss of
+single texts, which one backward pass gives too: with tokens about independent, E[γγᵀ] of token gradients γ is
+T Cov(m) + g gᵀ for texts of T tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+import pandas as pd
 import torch
 from torch import Tensor
 
 from .components import LostComponents
 from .errors import SettingError
-from .layout import geometry, hooked, output_projections
+from .layout import hooked, output_projections
+from .matrices import weight_of
 from .models import ModelPair
 from .objective import cross_entropy, distillation
 from .progress import Progress
 from .text import Tokens
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
 Against = Literal["ce", "kl"]
+DAMPING = 1.0
 
 
 @dataclass(frozen=True)
@@ -37,34 +39,141 @@ class Slopes:
     """[text] scored tokens."""
 
 
-def slopes(pair: ModelPair, tokens: Tokens, against: Against = "ce", batch: int = 8) -> Generator[Progress, None, Slopes]:
+def slopes(
+    pair: ModelPair, tokens: Tokens, against: Against = "ce", batch: int = 8
+) -> Generator[Progress, None, Slopes]:
     """One forward and backward pass of the pruned model over `tokens`, yielding after every batch.
 
-    against: ce, the text's own tokens; kl, the dense model's next-token distribution. Raises SettingError.
+    against: ce, the text's own tokens; kl, the dense model's next-token distribution, which costs its forward pass
+    too. Raises SettingError.
     """
-    model, shape = pair.pruned, pair.geometry
-    projections = output_projections(model)
     rows = []
     for start in range(0, len(tokens), batch):
         yield Progress("differentiating by every head", start, len(tokens))
-        part = tokens[start : start + batch]
-        ids, scored = part.ids.to(model.device), part.scored.to(model.device)
-        # One bias a text instead of one for all: its gradient is then the text's own.
-        added = [torch.zeros(len(part), 1, shape.d_model, device=model.device, requires_grad=True) for _ in projections]
-        with torch.enable_grad():
-            with hooked(projections, lambda layer, _, output: output + added[layer].to(output)):
-                logits = model(ids, use_cache=False).logits
-            if against == "kl":
-                with torch.no_grad():
-                    teacher = pair.dense(ids.to(pair.dense.device), use_cache=False).logits.to(logits.device)
-                loss = distillation(logits, teacher, scored) * scored[:, 1:].sum()
-            else:
-                loss = cross_entropy(logits, ids, scored) * scored[:, 1:].sum()
-            written = torch.autograd.grad(loss, added)
-        # A constant reaches the residual stream through W_O, so its gradient comes back through W_Oᵀ.
-        by_layer = [one[:, 0] @ projection.weight.float() for one, projection in zip(written, projections, strict=True)]
-        rows.append(shape.split(torch.stack(by_layer, dim=1)).cpu())
+        rows.append(_batch_slopes(pair, tokens[start : start + batch], against))
     yield Progress("differentiating by every head", len(tokens), len(tokens))
     if not rows:
         raise SettingError("There are no tokens to differentiate on.")
     return Slopes(torch.cat(rows), tokens.scored.sum(1))
+
+
+def _batch_slopes(pair: ModelPair, tokens: Tokens, against: Against) -> Tensor:
+    """[text, layer, head, d_head] gradients of each text's summed loss."""
+    model, shape = pair.pruned, pair.geometry
+    projections = output_projections(model)
+    ids, scored = tokens.ids.to(model.device), tokens.scored.to(model.device)
+    # One bias a text instead of one for all: its gradient is then the text's own.
+    added = [torch.zeros(len(ids), 1, shape.d_model, device=model.device, requires_grad=True) for _ in projections]
+    with torch.enable_grad():
+        with hooked(projections, lambda layer, _, output: output + added[layer].to(output)):
+            logits = model(ids, use_cache=False).logits
+        if against == "kl":
+            with torch.no_grad():
+                teacher = pair.dense(ids.to(pair.dense.device), use_cache=False).logits.to(logits.device)
+            loss = distillation(logits, teacher, scored)
+        else:
+            loss = cross_entropy(logits, ids, scored)
+        written = torch.autograd.grad(loss * scored[:, 1:].sum(), added)
+    # A constant reaches the residual stream through W_O, so its gradient comes back through W_Oᵀ.
+    weights = map(weight_of, projections)
+    by_layer = [one[:, 0] @ weight.float() for one, weight in zip(written, weights, strict=True)]
+    return shape.split(torch.stack(by_layer, dim=1)).cpu()
+
+
+@dataclass(frozen=True)
+class PredictedEffect:
+    """Changes of the mean loss, nats per token; negative is better. float32."""
+
+    gradient: Tensor
+    """[layer, head, d_head] g, nats per activation unit."""
+    constants: Tensor
+    """[layer, head, d_head] the best constant of every head on its own, activation units: −(F + λ)⁻¹ g."""
+    of_head: Tensor
+    """[layer, head] change with that constant."""
+    of_head_error: Tensor
+    """[layer, head] its standard error, with texts as the sample."""
+    slope: Tensor
+    """[layer, head, component] along v_i, nats per activation unit."""
+    curvature: Tensor
+    """[layer, head, component] along v_i, nats per squared activation unit, λ included."""
+    best: Tensor
+    """[layer, head, component] β*, the best magnitude of each component on its own, activation units."""
+    of_component: Tensor
+    """[layer, head, component] change with it."""
+    of_component_error: Tensor
+    """[layer, head, component] its standard error, with texts as the sample."""
+
+    @property
+    def gradient_norm(self) -> Tensor:
+        """[layer, head] ‖g‖, nats per activation unit."""
+        norms: Tensor = torch.linalg.vector_norm(self.gradient, dim=-1)
+        return norms
+
+    def at(self, magnitudes: Tensor) -> Tensor:
+        """[layer, head, component] change where each component alone is put back with this magnitude."""
+        return self.slope * magnitudes + self.curvature * magnitudes.square() / 2
+
+    def heads_to_pandas(self) -> pd.DataFrame:
+        """One row a head: layer, head, predicted change, its error, gradient norm."""
+        frame = _frame(self.of_head, ["layer", "head"])
+        columns = {"predicted": self.of_head, "predicted_error": self.of_head_error, "gradient": self.gradient_norm}
+        return frame.assign(**{name: value.flatten().numpy() for name, value in columns.items()})
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a component: layer, head, component, slope, curvature, best magnitude, predicted change and error."""
+        frame = _frame(self.slope, ["layer", "head", "component"])
+        columns = {
+            "slope": self.slope,
+            "curvature": self.curvature,
+            "best_magnitude": self.best,
+            "predicted": self.of_component,
+            "predicted_error": self.of_component_error,
+        }
+        return frame.assign(**{name: value.flatten().numpy() for name, value in columns.items()})
+
+
+def predicted(found: Slopes, components: LostComponents, damping: float = DAMPING) -> PredictedEffect:
+    """Of every head's best constant and of every component's best magnitude.
+
+    damping: λ in units of the head's mean curvature; it keeps steps short along directions that hardly mattered on
+    these texts. Raises SettingError for fewer than two texts, which show no curvature.
+    """
+    if len(found.counts) < 2:
+        raise SettingError("One text shows no curvature: give at least 2, better 50, or shorter windows.")
+    total = found.counts.sum()
+    gradient = found.by_text.sum(0) / total
+    # Mean gradient of each text, about the mean over texts; lengths differ little, so texts weigh alike here.
+    spread = found.by_text / found.counts.view(-1, 1, 1, 1) - gradient
+    covariance = torch.einsum("tlhi,tlhj->lhij", spread, spread) / (len(spread) - 1)
+    fisher = covariance * found.counts.float().mean() + gradient[..., :, None] * gradient[..., None, :]
+    floor = damping * fisher.diagonal(dim1=-2, dim2=-1).mean(-1)
+    # A head whose output goes nowhere has no gradient and no curvature; 1 keeps the system solvable, and its answer 0.
+    floor = torch.where(floor > 0, floor, 1.0)
+    damped = fisher + floor[..., None, None] * torch.eye(fisher.shape[-1])
+    constants = -torch.linalg.solve(damped, gradient)
+    of_head = (gradient * constants).sum(-1) / 2  # = g·s + ½ s·(F + λ) s at the best s
+    directions = components.directions.float()
+    slope = torch.einsum("lhd,lhid->lhi", gradient, directions)
+    curvature = torch.einsum("lhid,lhde,lhie->lhi", directions, damped, directions)
+    best = -slope / curvature
+    # The step is taken as given: what errs is the slope along it.
+    errs = covariance / len(spread)
+    of_head_error = torch.einsum("lhi,lhij,lhj->lh", constants, errs, constants).sqrt()
+    along = torch.einsum("lhid,lhde,lhie->lhi", directions, errs, directions).sqrt()
+    return PredictedEffect(
+        gradient=gradient,
+        constants=constants,
+        of_head=of_head,
+        of_head_error=of_head_error,
+        slope=slope,
+        curvature=curvature,
+        best=best,
+        of_component=slope * best / 2,
+        of_component_error=along * best.abs(),
+    )
+
+
+def _frame(table: Tensor, names: list[str]) -> pd.DataFrame:
+    """The indices of a table, one row an entry."""
+    grid = torch.cartesian_prod(*(torch.arange(size) for size in table.shape))
+    return pd.DataFrame(grid.numpy(), columns=names)

@@ -73,6 +73,10 @@ def _outermost_lists(module: nn.Module) -> Iterator[tuple[nn.Module, nn.ModuleLi
 READING = {"q", "k", "v", "kv", "qkv", "query", "key", "value", "g", "gate", "wq", "wk", "wv"}
 
 
+# What a module is called whose output is that of the whole MLP. OPT has no module around its two matrices.
+WRITING = ("mlp", "feed_forward", "block_sparse_moe", "fc2")
+
+
 def _found(model: PreTrainedModel) -> dict[int, tuple[nn.Module, nn.Module]]:
     """(attention, its output projection) of every decoder layer with heads, by the layer's index in the model.
 
@@ -139,6 +143,21 @@ def attentions(model: PreTrainedModel) -> list[nn.Module]:
 def layers_with_heads(model: PreTrainedModel) -> list[int]:
     """Where in the model the layers with heads are, among its decoder layers. Raises UnsupportedModel."""
     return list(_found(model))
+
+
+def mlps(model: PreTrainedModel) -> list[nn.Module]:
+    """Of every layer with heads the module whose output is what its MLP writes. Raises UnsupportedModel."""
+    layers = decoder_layers(model)
+    found = []
+    for index in layers_with_heads(model):
+        named = [child for name, child in layers[index].named_children() if name in WRITING]
+        if len(named) != 1:
+            raise UnsupportedModel(
+                f"The MLP of layer {index} of {type(model).__name__} is none of {', '.join(WRITING)}, where it is "
+                "looked for, so it cannot be patched. Heads can."
+            )
+        found += named
+    return found
 
 
 def geometry(model: PreTrainedModel) -> HeadGeometry:

@@ -1,8 +1,8 @@
 """Measure a model again and again with something changed from one layer on, computing only the layers from there.
 
-    prefix = Prefix(model, tokens)
-    plain = finish(prefix.measured())                                   # one whole pass; what enters the layers is kept
-    with compensated(model, c): prefix.again(first_layer)               # the same tokens, from that layer on
+prefix = Prefix(model, tokens)
+plain = finish(prefix.measured())                                   # one whole pass; what enters the layers is kept
+with compensated(model, c): prefix.again(first_layer)               # the same tokens, from that layer on
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 from .evaluate import TokenLoss, measure
-from .layout import decoder_layers
+from .layout import decoder_layers, layers_with_heads
 from .progress import Progress
 from .text import Tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+M = TypeVar("M", bound=nn.Module)
 MEMORY = 2**29  # bytes
 
 
@@ -54,11 +54,13 @@ class Prefix:
     def again(
         self, layer: int, within: Callable[[], AbstractContextManager[None]] = nullcontext
     ) -> Generator[Progress, None, TokenLoss]:
-        """The loss on the same tokens where nothing below `layer` differs from when it was `measured`.
+        """The loss on the same tokens where nothing below `layer`, of those with heads, differs from when it was
+        `measured`.
 
         within: entered around every batch, such as `lambda: compensated(model, c)`.
         """
-        first = max((kept for kept in self._states if kept <= layer), default=0)
+        changed = layers_with_heads(self.model)[layer]
+        first = max((kept for kept in self._states if kept <= changed), default=0)
         batches = iter(self._states.get(first, ()))
         layers: list[nn.Module] = list(self._layers)
         if first:
@@ -87,14 +89,18 @@ class _Instead(nn.Module):
 def _with_layers(model: PreTrainedModel, layers: Sequence[nn.Module]) -> PreTrainedModel:
     """A model with other decoder layers and everything else shared: copies of the modules on the way to them alone."""
     first = decoder_layers(model)[0]
-    path = next(name for name, module in model.named_modules() if module is first).split(".")[:-1]
-    twin = at = copy.copy(model)
-    twin._modules = dict(model._modules)
-    for name in path[:-1]:
-        inner = copy.copy(at._modules[name])
-        assert inner is not None
-        inner._modules = dict(inner._modules)
-        at._modules[name] = inner
-        at = inner
-    at._modules[path[-1]] = nn.ModuleList(layers)
+    *path, last, _ = next(name for name, module in model.named_modules() if module is first).split(".")
+    twin = _own(model)
+    at: nn.Module = twin
+    for name in path:
+        at._modules[name] = _own(at.get_submodule(name))
+        at = at.get_submodule(name)
+    at._modules[last] = nn.ModuleList(layers)
+    return twin
+
+
+def _own(module: M) -> M:
+    """The same module with a table of its own for what is in it."""
+    twin = copy.copy(module)
+    twin._modules = dict(module._modules)
     return twin

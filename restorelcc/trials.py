@@ -1,0 +1,58 @@
+"""What putting something back does to the loss, measured: one head or component at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .compensation import Compensation, compensated
+from .components import LostComponents
+from .evaluate import Difference, paired_difference
+from .models import ModelPair
+from .prefix import Prefix
+from .progress import finish
+from .text import Tokens
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One thing to put back on its own."""
+
+    layer: int
+    head: int
+    constant: Tensor
+    """[d_head] activation units."""
+    component: int | None = None
+    """Which of the head's components it is of, if it is of one."""
+
+
+def of_heads(constants: Tensor, order: Tensor | None = None) -> list[Trial]:
+    """Every head with its constant, [layer, head, d_head]; `order` [layer, head]: those with the lowest values first."""
+    heads = constants.shape[1]
+    places = range(constants.shape[0] * heads) if order is None else order.flatten().argsort(stable=True).tolist()
+    return [Trial(*divmod(place, heads), constants[divmod(place, heads)]) for place in places]
+
+
+def of_components(components: LostComponents, magnitudes: Tensor, picks: Sequence[tuple[int, int, int]]) -> list[Trial]:
+    """Some components (layer, head, component), each with its magnitude of [layer, head, component]."""
+    return [Trial(*pick[:2], magnitudes[pick] * components.directions[pick].float(), pick[2]) for pick in picks]
+
+
+def tried(
+    pair: ModelPair, tokens: Tokens, trials: Sequence[Trial], batch: int = 8
+) -> Iterator[tuple[Trial, Difference]]:
+    """Each trial with the change of the mean NLL against the pruned model, paired, as soon as it is measured.
+
+    Only the layers from the trial's on are computed. Stop by leaving the loop.
+    """
+    prefix = Prefix(pair.pruned, tokens, batch)
+    plain = finish(prefix.measured())
+    for trial in trials:
+        vectors = torch.zeros(pair.geometry.n_layers, pair.geometry.n_heads, pair.geometry.d_head)
+        vectors[trial.layer, trial.head] = trial.constant
+        back = Compensation(vectors)
+        loss = finish(prefix.again(trial.layer, within=lambda back=back: compensated(pair.pruned, back)))
+        yield trial, paired_difference(loss, plain)

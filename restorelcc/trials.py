@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -30,15 +31,20 @@ class Trial:
 
 
 def of_heads(constants: Tensor, order: Tensor | None = None) -> list[Trial]:
-    """Every head with its constant, [layer, head, d_head]; `order` [layer, head]: those with the lowest values first."""
-    heads = constants.shape[1]
-    places = range(constants.shape[0] * heads) if order is None else order.flatten().argsort(stable=True).tolist()
-    return [Trial(*divmod(place, heads), constants[divmod(place, heads)]) for place in places]
+    """Every head with its constant of [layer, head, d_head]; those first whose `order` [layer, head] is lowest."""
+    layers, heads = constants.shape[:2]
+    places = [(layer, head) for layer in range(layers) for head in range(heads)]
+    if order is not None:
+        places = [places[index] for index in order.flatten().argsort(stable=True).tolist()]
+    return [Trial(layer, head, constants[layer, head]) for layer, head in places]
 
 
 def of_components(components: LostComponents, magnitudes: Tensor, picks: Sequence[tuple[int, int, int]]) -> list[Trial]:
     """Some components (layer, head, component), each with its magnitude of [layer, head, component]."""
-    return [Trial(*pick[:2], magnitudes[pick] * components.directions[pick].float(), pick[2]) for pick in picks]
+    return [
+        Trial(layer, head, magnitudes[layer, head, i] * components.directions[layer, head, i].float(), i)
+        for layer, head, i in picks
+    ]
 
 
 def tried(
@@ -54,5 +60,5 @@ def tried(
         vectors = torch.zeros(pair.geometry.n_layers, pair.geometry.n_heads, pair.geometry.d_head)
         vectors[trial.layer, trial.head] = trial.constant
         back = Compensation(vectors)
-        loss = finish(prefix.again(trial.layer, within=lambda back=back: compensated(pair.pruned, back)))
+        loss = finish(prefix.again(trial.layer, within=partial(compensated, pair.pruned, back)))
         yield trial, paired_difference(loss, plain)

@@ -74,7 +74,8 @@ def test_best_magnitudes_and_constants_are_the_lowest_points(effect: PredictedEf
     torch.testing.assert_close(lowest, effect.of_component)
     for other in (0.9, 1.1, 0.0):
         assert (effect.at(other * effect.best) >= lowest).all()
-    assert (effect.of_head < 0).all() and (effect.of_head_error > 0).all()
+    assert (effect.of_head < 0).all()
+    assert (effect.of_head_error > 0).all()
     assert (effect.curvature > 0).all()
 
 
@@ -83,7 +84,8 @@ def test_a_head_does_at_least_what_its_best_component_does(effect: PredictedEffe
 
 
 def test_tables_have_a_row_for_everything(effect: PredictedEffect):
-    assert len(effect.heads_to_pandas()) == 12 and len(effect.to_pandas()) == 96
+    assert len(effect.heads_to_pandas()) == 12
+    assert len(effect.to_pandas()) == 96
     row = effect.to_pandas().query("layer == 1 and head == 2 and component == 3").iloc[0]
     assert row["predicted"] == pytest.approx(float(effect.of_component[1, 2, 3]))
 

@@ -111,7 +111,7 @@ def with_output_biases(model: PreTrainedModel, biases: Sequence[Tensor]) -> PreT
             "Export an adapter instead."
         )
     config.attention_bias = True
-    twin = _skeleton(model, config)
+    twin = skeleton(model, config)
     state = model.state_dict()
     names = {module: name for name, module in twin.named_modules()}
     for projection, bias in zip(output_projections(twin), biases, strict=True):
@@ -125,7 +125,7 @@ def with_output_biases(model: PreTrainedModel, biases: Sequence[Tensor]) -> PreT
         state[key] = (
             bias.to(model.dtype) if present is None else (present.float() + bias.to(present.device)).to(present.dtype)
         )
-    return _filled(twin, model, state)
+    return filled(twin, model, state)
 
 
 def showing_attention(model: PreTrainedModel) -> PreTrainedModel:
@@ -135,17 +135,17 @@ def showing_attention(model: PreTrainedModel) -> PreTrainedModel:
     """
     config = copy.deepcopy(model.config)
     config._attn_implementation = "eager"
-    return _filled(_skeleton(model, config), model, model.state_dict())
+    return filled(skeleton(model, config), model, model.state_dict())
 
 
-def _skeleton(model: PreTrainedModel, config: Any) -> PreTrainedModel:
+def skeleton(model: PreTrainedModel, config: Any) -> PreTrainedModel:
     """A model of the same class without weights."""
     with torch.device("meta"):
         twin: PreTrainedModel = type(model)(config)
     return twin
 
 
-def _filled(twin: PreTrainedModel, model: PreTrainedModel, state: dict[str, Tensor]) -> PreTrainedModel:
+def filled(twin: PreTrainedModel, model: PreTrainedModel, state: dict[str, Tensor]) -> PreTrainedModel:
     """The skeleton `twin` with the tensors of `state`, zeros where it has none, and what else `model` holds."""
     for key, parameter in twin.named_parameters():
         if key not in state:

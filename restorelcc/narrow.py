@@ -1,0 +1,122 @@
+"""Llama-shaped models with fewer heads and MLP channels: which rows and columns belong to each, and the config of it.
+
+With `layout` the only file that knows how Hugging Face lays out a model.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import UnsupportedModel
+from .layout import HeadGeometry, decoder_layers, filled, skeleton
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+ATTENTION = tuple(f"self_attn.{one}_proj" for one in "qkvo")
+MLP = tuple(f"mlp.{one}_proj" for one in ("gate", "up", "down"))
+
+
+@dataclass(frozen=True)
+class Narrowing:
+    """How many of what every layer keeps."""
+
+    shape: HeadGeometry
+    """Of the whole model."""
+    kv_heads: int
+    """Key/value heads that stay, each with all query heads that read it."""
+    channels: int
+    """MLP channels that stay."""
+
+    @property
+    def group(self) -> int:
+        """Query heads that read one key/value head."""
+        return self.shape.n_heads // self.shape.n_kv_heads
+
+    def config(self, model: PreTrainedModel) -> Any:
+        """The model's config with these numbers in it."""
+        config = copy.deepcopy(model.config)
+        text = config.get_text_config()
+        text.num_key_value_heads = self.kv_heads
+        text.num_attention_heads = self.kv_heads * self.group
+        text.head_dim = self.shape.d_head  # Named, or it would follow from the number of heads.
+        text.intermediate_size = self.channels
+        return config
+
+
+def channels_of(model: PreTrainedModel) -> int:
+    """MLP channels a layer. Raises UnsupportedModel for a model that is not Llama-shaped."""
+    widths = set()
+    for index, layer in enumerate(decoder_layers(model)):
+        modules = dict(layer.named_modules())
+        absent = [name for name in (*ATTENTION, *MLP) if not isinstance(modules.get(name), nn.Linear)]
+        if absent:
+            raise UnsupportedModel(
+                f"Layer {index} of {type(model).__name__} has no linear {absent[0]}, so it is not known which rows and "
+                "columns make up a head or an MLP channel. Structured pruning needs the shape of Llama: separate q, k, "
+                "v, o and gate, up, down projections. Take a method that zeroes single weights."
+            )
+        widths.add(modules["mlp.down_proj"].in_features)
+    if len(widths) > 1:
+        raise UnsupportedModel(
+            f"Layers of {type(model).__name__} differ in width ({', '.join(map(str, sorted(widths)))} MLP channels), "
+            "and an ordinary config has one. Take a method that zeroes single weights."
+        )
+    return int(widths.pop())
+
+
+def check_narrowing(model: PreTrainedModel, plan: Narrowing) -> None:
+    """Raises UnsupportedModel where the architecture would give anything else another shape too."""
+    was = {name: tuple(value.shape) for name, value in model.named_parameters()}
+    for name, value in skeleton(model, plan.config(model)).named_parameters():
+        ours = any(f".{matrix}." in name for matrix in (*ATTENTION, *MLP))
+        if not ours and was[name] != tuple(value.shape):
+            raise UnsupportedModel(
+                f"{name} of {type(model).__name__} spans all heads ({list(was[name])}), and what it computes would "
+                "change with fewer of them. Take a method that zeroes single weights."
+            )
+
+
+def shrink(layer: nn.Module, shape: HeadGeometry, kv: Tensor, output: Tensor, channels: Tensor, down: Tensor) -> None:
+    """Keep in `layer`, in place, the key/value heads `kv`, their query heads, and the MLP `channels`, by number.
+
+    output, down: the new weights of the projections that heads and channels end in, [d_model, what stays].
+    """
+    q, k, v, o = (_linear(layer, name) for name in ATTENTION)
+    gate, up, last = (_linear(layer, name) for name in MLP)
+    group = shape.n_heads // shape.n_kv_heads
+    for module in (k, v):
+        _keep_rows(module, rows(kv, shape.d_head))
+    _keep_rows(q, rows(kv, group * shape.d_head))
+    for module in (gate, up):
+        _keep_rows(module, channels)
+    for module, weight in ((o, output), (last, down)):
+        module.weight = nn.Parameter(weight.to(module.weight), requires_grad=False)
+        module.in_features = weight.shape[1]
+
+
+def rows(groups: Tensor, width: int) -> Tensor:
+    """Rows (or columns) of groups of `width` of them, in order: [0, 2] by 2 are [0, 1, 4, 5]."""
+    return (groups[:, None] * width + torch.arange(width, device=groups.device)).flatten()
+
+
+def _linear(layer: nn.Module, name: str) -> nn.Linear:
+    module = layer.get_submodule(name)
+    assert isinstance(module, nn.Linear)  # as `channels_of` has seen
+    return module
+
+
+def _keep_rows(module: nn.Linear, kept: Tensor) -> None:
+    for name, value in list(module.named_parameters(recurse=False)):
+        setattr(module, name, nn.Parameter(value[kept].clone(), requires_grad=False))
+    module.out_features = len(kept)
+
+
+def rebuilt(model: PreTrainedModel, plan: Narrowing) -> PreTrainedModel:
+    """An ordinary model of the same class, of a config that says its new size, with the tensors of `model`."""
+    return filled(skeleton(model, plan.config(model)), model, model.state_dict())

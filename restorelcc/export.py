@@ -18,6 +18,8 @@ from .compensation import Compensation, merged
 from .errors import LoadError
 from .folders import whole
 from .layout import HeadGeometry, geometry, with_output_biases
+from .matching import KEPT_FILE, fewer_heads
+from .narrow import kept_heads
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -99,21 +101,28 @@ def save_checkpoint(
 ) -> None:
     """An ordinary checkpoint that stock `transformers` loads, with the compensation merged into o_proj.bias.
 
-    Weight matrices are written as they are: same zeros. Raises WriteError, UnsupportedModel, SettingError.
+    Weight matrices are written as they are: same zeros. Of a model that lost heads, `kept_heads.json` says which of the
+    dense model's are left: {"format": 1, "kept": [[head, …], …]}, a list a layer. Raises WriteError, UnsupportedModel,
+    SettingError.
     """
     if compensation is not None:
         with torch.no_grad():
             model = with_output_biases(model, merged(model, compensation))
+    kept = kept_heads(model)
     with whole(folder, replace) as draft:
         model.save_pretrained(draft)
         tokenizer.save_pretrained(draft)
+        if kept is not None:
+            write_json(draft / KEPT_FILE, {"format": FORMAT, "kept": kept.tolist()})
         for path in draft.iterdir():
             path.chmod(0o644)  # safetensors writes files that only their owner can read.
 
 
 def adapter_fits(adapter: Adapter, model: PreTrainedModel) -> None:
-    """Raises LoadError if the adapter was made for another shape of model."""
-    if adapter.geometry != geometry(model):
+    """Raises LoadError if the adapter was made for another shape of model. One that is in the dense model's heads fits
+    a model that knows which of them it has."""
+    told = kept_heads(model) is not None and fewer_heads(adapter.geometry, geometry(model))
+    if adapter.geometry != geometry(model) and not told:
         raise LoadError(
             f"The adapter is for {adapter.geometry}, the model is {geometry(model)}. Use the one it was made for."
         )

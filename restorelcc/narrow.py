@@ -6,6 +6,7 @@ With `layout` the only file that knows how Hugging Face lays out a model.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,43 @@ import torch
 from torch import Tensor, nn
 
 from .errors import UnsupportedModel
-from .layout import HeadGeometry, decoder_layers, filled, skeleton
+from .layout import HeadGeometry, decoder_layers, filled, geometry, skeleton
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 ATTENTION = tuple(f"self_attn.{one}_proj" for one in "qkvo")
+KEPT = "kept_heads"
 MLP = tuple(f"mlp.{one}_proj" for one in ("gate", "up", "down"))
+
+
+def kept_heads(model: PreTrainedModel) -> Tensor | None:
+    """[layer, head] which head of the dense model each query head of `model` is, from the record in its config; None
+    where there is no such record, as in a model that kept all its heads in place."""
+    record = getattr(model.config, "pruning", None)
+    kept = record.get(KEPT) if isinstance(record, dict) else None
+    return None if kept is None else torch.tensor(kept, dtype=torch.int64)
+
+
+def with_kept_heads(record: Any, kept: Sequence[Sequence[int]], dense_heads: int) -> dict[str, Any]:
+    """What a config's `pruning` says, with the heads that were kept, [layer][head], of how many, among it."""
+    kept = [list(heads) for heads in kept]
+    return (record if isinstance(record, dict) else {}) | {KEPT: kept, "dense_heads": dense_heads}
+
+
+def head_weights(model: PreTrainedModel) -> list[tuple[Tensor, Tensor]]:
+    """Of every layer, what each query head reads values by and writes by: [head, d_head, d_model] twice, float32.
+
+    Raises UnsupportedModel for a model that is not Llama-shaped.
+    """
+    shape, found = geometry(model), []
+    for layer in decoder_layers(model):
+        values, output = (_linear(layer, name).weight.float() for name in ATTENTION[2:])
+        by_head = values.unflatten(0, (shape.n_kv_heads, shape.d_head))
+        found.append(
+            (by_head.repeat_interleave(shape.n_heads // shape.n_kv_heads, 0), shape.split(output).permute(1, 2, 0))
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -52,16 +83,8 @@ class Narrowing:
 def channels_of(model: PreTrainedModel) -> int:
     """MLP channels a layer. Raises UnsupportedModel for a model that is not Llama-shaped."""
     widths = set()
-    for index, layer in enumerate(decoder_layers(model)):
-        modules = dict(layer.named_modules())
-        absent = [name for name in (*ATTENTION, *MLP) if not isinstance(modules.get(name), nn.Linear)]
-        if absent:
-            raise UnsupportedModel(
-                f"Layer {index} of {type(model).__name__} has no linear {absent[0]}, so it is not known which rows and "
-                "columns make up a head or an MLP channel. Structured pruning needs the shape of Llama: separate q, k, "
-                "v, o and gate, up, down projections. Take a method that zeroes single weights."
-            )
-        widths.add(modules["mlp.down_proj"].in_features)
+    for layer in decoder_layers(model):
+        widths.add([_linear(layer, name) for name in (*ATTENTION, *MLP)][-1].in_features)
     if len(widths) > 1:
         raise UnsupportedModel(
             f"Layers of {type(model).__name__} differ in width ({', '.join(map(str, sorted(widths)))} MLP channels), "
@@ -106,8 +129,13 @@ def rows(groups: Tensor, width: int) -> Tensor:
 
 
 def _linear(layer: nn.Module, name: str) -> nn.Linear:
-    module = layer.get_submodule(name)
-    assert isinstance(module, nn.Linear)  # as `channels_of` has seen
+    module = dict(layer.named_modules()).get(name)
+    if not isinstance(module, nn.Linear):
+        raise UnsupportedModel(
+            f"{type(layer).__name__} has no linear {name}, so it is not known which rows and columns make up a head or "
+            "an MLP channel. Structured pruning needs the shape of Llama: separate q, k, v, o and gate, up, down "
+            "projections. Take a method that zeroes single weights."
+        )
     return module
 
 

@@ -146,6 +146,8 @@ def test_one_dense_model_is_pruned_here(folders, story, pair):
         ({"pruning": Pruning("wanda", 0.625)}, "wanda 62.5 %"),
         ({"pruning": Pruning("wanda", 0.004)}, "wanda 0.4 %"),
         ({"pruning": Pruning("wanda", pattern="2:4")}, "wanda 2:4"),
+        ({"pruning": Pruning("structured", 0.25)}, "structured 25 %"),
+        ({"pruning": Pruning("sparsegpt", 0.7, allocation="owl")}, "sparsegpt owl 70 %"),
         ({"pruned": "owner/sparse"}, "owner/sparse"),
     ],
 )

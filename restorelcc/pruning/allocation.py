@@ -1,4 +1,4 @@
-"""How much of every layer goes: as much of each, or less where outliers are many (OWL, Yin et al., arXiv 2310.05175)."""
+"""How much of a layer goes: as much of each, or less where outliers are many (OWL, Yin et al., arXiv 2310.05175)."""
 
 from __future__ import annotations
 

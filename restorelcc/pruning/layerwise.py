@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import SettingError
-from ..layout import copied, decoder_layers
+from ..layout import copied, decoder_layers, geometry
 from ..matrices import prunable
+from ..narrow import with_kept_heads
 from ..progress import Progress
 from ..text import Tokens
 from . import magnitude, sparsegpt, structured, wanda
@@ -63,6 +64,10 @@ class Pruning:
                 "above 0 and below 1, such as 0.5."
             )
 
+    def __str__(self) -> str:
+        owl = " owl" if self.allocation == "owl" else ""
+        return f"{self.method}{owl} {self.pattern or f'{100 * self.sparsity:g} %'}"
+
     @property
     def reads(self) -> bool:
         """Whether calibration text decides anything."""
@@ -82,7 +87,7 @@ def prune(
     record = asdict(pruning)
     if pruning.method == STRUCTURED:
         twin, kept = yield from structured.narrowed(twin, tokens, pruning.sparsity, batch)
-        record["kept_heads"] = kept
+        record = with_kept_heads(record, kept, geometry(model).n_heads)
     else:
         yield from _zeroed(twin, tokens, pruning, batch)
     if pruning.reads:

@@ -12,7 +12,7 @@ from restorelcc.compensation import Compensation, compensated, injected, merged
 from restorelcc.components import LostComponents
 from restorelcc.evaluate import Difference, Perplexity, TokenLoss, measure, paired_difference, perplexity
 from restorelcc.findings import Findings, Recipe
-from restorelcc.layout import copied, with_output_biases
+from restorelcc.merging import copied, with_output_biases
 from restorelcc.models import ModelPair
 from restorelcc.objective import distillation
 from restorelcc.progress import Progress

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .errors import SettingError
 from .layout import HeadGeometry, Stop, geometry, hooked, output_projections, run_until_stop
+from .matrices import weight_of
 from .models import ModelPair
 from .progress import Progress
 from .text import Tokens
@@ -178,7 +179,7 @@ def _batch_statistics(
     pruned_z, _ = head_activations(pair.pruned, tokens.ids)
     rows: dict[str, list[Tensor]] = {name: [] for name in (*MEANS, "lost", "dense")}
     projections = zip(output_projections(pair.dense), output_projections(pair.pruned), strict=True)
-    for layer, (whole, projection) in enumerate(projections):
+    for layer, (whole, part) in enumerate(projections):
         # [head, token, d_head], float64 but on mps, which has none.
         wide = torch.float32 if dense_z[layer].device.type == "mps" else torch.float64
         d = shape.split(dense_z[layer][chosen].to(wide)).transpose(0, 1)
@@ -188,8 +189,8 @@ def _batch_statistics(
         moment = lost.transpose(1, 2) @ lost / len(texts)
         # ‖W δz‖² averaged is tr(W M Wᵀ): one product a head instead of one a token.
         w_d, w_p = (
-            one.split(matrix.weight.to(d.device, wide)).transpose(0, 1)
-            for one, matrix in ((shape, whole), (own, projection))
+            one.split(weight_of(projection).to(d.device, wide)).transpose(0, 1)
+            for one, projection in ((shape, whole), (own, part))
         )
         w = pair.placed(layer, w_p, w_d)  # [head, d_model, d_head]
         rows["mean"].append(lost.mean(1))

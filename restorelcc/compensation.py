@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from .components import LostComponents
-from .errors import SettingError
+from .errors import SettingError, UnsupportedModel
 from .layout import HeadGeometry, geometry, hooked, output_projections
+from .matrices import weight_of
+from .merging import takes_value_biases, with_output_biases, with_value_biases
 from .narrow import kept_heads
 
 if TYPE_CHECKING:
@@ -78,9 +80,25 @@ def merged(model: PreTrainedModel, compensation: Compensation) -> list[Tensor]:
             f"[{shape.n_layers}, {shape.n_heads}, {shape.d_head}]. Use it with the model it was made for."
         )
     return [
-        projection.weight.float() @ c.to(projection.weight.device)
-        for projection, c in zip(output_projections(model), compensation.vectors.flatten(1), strict=True)
+        weight.float() @ c.to(weight.device)
+        for weight, c in zip(map(weight_of, output_projections(model)), compensation.vectors.flatten(1), strict=True)
     ]
+
+
+@torch.no_grad()
+def folded(model: PreTrainedModel, compensation: Compensation) -> PreTrainedModel:
+    """An ordinary model that computes what `model` does with the compensation, which is in its biases.
+
+    In those of the output projections; else, where every head has values of its own, in those of the values. Raises
+    SettingError as `merged` does, and UnsupportedModel with the reason where neither goes.
+    """
+    biases = merged(model, compensation)
+    try:
+        return with_output_biases(model, biases)
+    except UnsupportedModel:
+        if not takes_value_biases(model):
+            raise
+        return with_value_biases(model, own_heads(model, compensation).vectors.flatten(1))
 
 
 @contextmanager

@@ -14,10 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from . import __version__
-from .compensation import Compensation, merged
+from .compensation import Compensation, folded
 from .errors import LoadError
 from .folders import whole
-from .layout import HeadGeometry, geometry, with_output_biases
+from .layout import HeadGeometry, geometry
 from .matching import KEPT_FILE, fewer_heads
 from .narrow import kept_heads
 
@@ -106,8 +106,7 @@ def save_checkpoint(
     SettingError.
     """
     if compensation is not None:
-        with torch.no_grad():
-            model = with_output_biases(model, merged(model, compensation))
+        model = folded(model, compensation)
     kept = kept_heads(model)
     with whole(folder, replace) as draft:
         model.save_pretrained(draft)

@@ -5,17 +5,18 @@ Everything else speaks through `HeadGeometry`, `output_projections` and `decoder
 
 from __future__ import annotations
 
-import copy
+import inspect
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
 from .errors import UnsupportedModel
+from .families import FAMILIES
+from .matrices import is_experts, is_linear, weight_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -26,6 +27,7 @@ class HeadGeometry:
     """The shape of a model's attention."""
 
     n_layers: int
+    """Layers with heads; hybrid models have others too."""
     n_heads: int
     """Query heads per layer: the heads of this package."""
     n_kv_heads: int
@@ -42,31 +44,101 @@ class HeadGeometry:
 
 
 def decoder_layers(model: PreTrainedModel) -> list[nn.Module]:
-    """The decoder layers, first to last. Raises UnsupportedModel."""
-    layers = getattr(getattr(model, "model", None), "layers", None)
-    if not isinstance(layers, nn.ModuleList) or len(layers) == 0:
+    """The decoder layers, first to last, those without attention included. Raises UnsupportedModel."""
+    return list(_decoder(model)[1])
+
+
+def _decoder(model: PreTrainedModel) -> tuple[nn.Module, nn.ModuleList]:
+    """(the module that holds the decoder layers, their list): of the outermost lists in the decoder the one that is
+    as long as the config says. Raises UnsupportedModel."""
+    depth = getattr(model.config.get_text_config(), "num_hidden_layers", None)
+    found = [(owner, layers) for owner, layers in _outermost_lists(model.get_decoder()) if len(layers) == depth]
+    if len(found) != 1:
         raise UnsupportedModel(
-            f"{type(model).__name__} keeps its decoder layers where they are not looked for (model.layers). "
-            "Llama-like models are supported."
+            f"{type(model).__name__} has {len(found)} lists of {depth} modules, the layers that its config counts, so "
+            "its decoder layers cannot be told. A decoder with one list of layers is needed."
         )
-    return list(layers)
+    return found[0]
 
 
-def output_projections(model: PreTrainedModel) -> list[nn.Linear]:
-    """The attention output projection of every layer: its input is all heads side by side.
+def _outermost_lists(module: nn.Module) -> Iterator[tuple[nn.Module, nn.ModuleList]]:
+    for child in module.children():
+        if isinstance(child, nn.ModuleList):
+            yield module, child
+        else:
+            yield from _outermost_lists(child)
 
-    Raises UnsupportedModel.
+
+# What a linear map inside attention is called that reads the residual stream, by the first word of its name.
+READING = {"q", "k", "v", "kv", "qkv", "query", "key", "value", "g", "gate", "wq", "wk", "wv"}
+
+
+def _found(model: PreTrainedModel) -> dict[int, tuple[nn.Module, nn.Module]]:
+    """(attention, its output projection) of every decoder layer with heads, by the layer's index in the model.
+
+    The projection is the one linear map of the attention to the residual stream that does not read it. Layers without
+    softmax attention (Mamba, linear attention, convolutions) are left out. Raises UnsupportedModel.
     """
-    found = []
-    for index, layer in enumerate(decoder_layers(model)):
-        projection = getattr(getattr(layer, "self_attn", None), "o_proj", None)
-        if not isinstance(projection, nn.Linear):
+    config = model.config.get_text_config()
+    kinds = getattr(config, "layer_types", None) or [""] * len(decoder_layers(model))
+    found: dict[int, tuple[nn.Module, nn.Module]] = {}
+    for index, (layer, kind) in enumerate(zip(decoder_layers(model), kinds, strict=True)):
+        attention = None if "linear" in kind else _attention_of(layer)
+        if attention is None:
+            continue
+        candidates = {
+            name: module
+            for name, module in attention.named_modules()
+            if is_linear(module)
+            and name.rpartition(".")[2].lower().split("_")[0] not in READING
+            and weight_of(module).shape[0] == config.hidden_size
+            and weight_of(module).shape[1] % config.num_attention_heads == 0
+        }
+        if len(candidates) != 1:
             raise UnsupportedModel(
-                f"Layer {index} of {type(model).__name__} has no linear self_attn.o_proj, so its heads cannot be told "
-                "apart. Llama-like models are supported."
+                f"The attention of layer {index} of {type(model).__name__} ({type(attention).__name__}) has "
+                f"{len(candidates)} linear maps that could be its output projection "
+                f"({', '.join(candidates) or 'none of the right size'}), so its heads cannot be told apart. "
+                "Exactly one is needed."
             )
-        found.append(projection)
+        found[index] = (attention, *candidates.values())
+    if not found:
+        raise UnsupportedModel(
+            f"None of the {len(kinds)} decoder layers of {type(model).__name__} has attention that ends in one linear "
+            "projection, so there are no heads to compare. Give a model with softmax attention."
+        )
     return found
+
+
+def _attention_of(layer: nn.Module) -> nn.Module | None:
+    """The self-attention of a decoder layer: its child with linear maps that is called so, or None."""
+    for name, child in layer.named_children():
+        called = f"{name} {type(child).__name__}".lower()
+        if (
+            ("attn" in called or "attention" in called)
+            and not ("cross" in called or "linear" in called)
+            and any(is_linear(module) for module in child.modules())
+        ):
+            return child
+    return None
+
+
+def output_projections(model: PreTrainedModel) -> list[nn.Module]:
+    """The attention output projection of every layer with heads: its input is all heads side by side.
+
+    Linear, or GPT-2's Conv1D: `matrices.weight_of` reads both. Raises UnsupportedModel.
+    """
+    return [projection for _, projection in _found(model).values()]
+
+
+def attentions(model: PreTrainedModel) -> list[nn.Module]:
+    """The attention of every layer with heads. Raises UnsupportedModel."""
+    return [attention for attention, _ in _found(model).values()]
+
+
+def layers_with_heads(model: PreTrainedModel) -> list[int]:
+    """Where in the model the layers with heads are, among its decoder layers. Raises UnsupportedModel."""
+    return list(_found(model))
 
 
 def geometry(model: PreTrainedModel) -> HeadGeometry:
@@ -74,9 +146,10 @@ def geometry(model: PreTrainedModel) -> HeadGeometry:
     projections = output_projections(model)
     config = model.config.get_text_config()
     n_heads = config.num_attention_heads
-    width = projections[0].in_features
-    d_head = getattr(config, "head_dim", None) or width // n_heads
-    if any(projection.in_features != n_heads * d_head for projection in projections):
+    d_model, width = weight_of(projections[0]).shape
+    # Where values have a width of their own (DeepSeek), it is that of a head's output.
+    d_head = getattr(config, "v_head_dim", None) or getattr(config, "head_dim", None) or width // n_heads
+    if any(weight_of(projection).shape[1] != n_heads * d_head for projection in projections):
         raise UnsupportedModel(
             f"The config says {n_heads} heads of {d_head}, but output projections read {width} values: "
             "heads cannot be told apart. Was the config edited?"
@@ -86,121 +159,95 @@ def geometry(model: PreTrainedModel) -> HeadGeometry:
         n_heads=n_heads,
         n_kv_heads=getattr(config, "num_key_value_heads", None) or n_heads,
         d_head=d_head,
-        d_model=projections[0].out_features,
+        d_model=d_model,
     )
 
 
-def copied(model: PreTrainedModel) -> PreTrainedModel:
-    """A copy to change, free of any hook that a thread had on the original at that moment."""
-    twin = copy.deepcopy(model)
-    for module in twin.modules():
-        module._forward_hooks.clear()
-    return twin
+def remarks(model: PreTrainedModel) -> list[str]:
+    """What should be said of how this model is read, a sentence each; nothing for the families that are tested."""
+    said = []
+    kind, layers = model.config.get_text_config().model_type, decoder_layers(model)
+    if kind not in FAMILIES:
+        said.append(f"'{kind}' is none of the families that are tested; its heads were found by structure.")
+    skipped = sorted(set(range(len(layers))) - set(layers_with_heads(model)))
+    if skipped:
+        listed = ", ".join(map(str, skipped))
+        said.append(f"Layers {listed} have no softmax attention, so no heads: they are skipped, and others count on.")
+    if any(parameter.ndim == 3 and not is_experts(owner) for owner, parameter in _own_parameters(layers)):
+        said.append("Some experts are stored in a way that is not known: pruning leaves them as they are.")
+    return said
 
 
-def with_output_biases(model: PreTrainedModel, biases: Sequence[Tensor]) -> PreTrainedModel:
-    """An ordinary model of the same class whose output projections carry `biases` ([d_model] a layer) on top.
+def _own_parameters(layers: Sequence[nn.Module]) -> Iterator[tuple[nn.Module, Tensor]]:
+    for layer in layers:
+        for module in layer.modules():
+            for parameter in module.parameters(recurse=False):
+                yield module, parameter
 
-    It shares every other tensor with `model`. The config says `attention_bias`, which gives q, k and v biases too:
-    they are zero. Raises UnsupportedModel where the architecture has no such switch.
+
+def final_norm(model: PreTrainedModel) -> nn.Module:
+    """The norm before the unembedding: the last norm beside the decoder layers. Raises UnsupportedModel."""
+    owner, _ = _decoder(model)
+    norms = [child for child in owner.children() if "norm" in type(child).__name__.lower()]
+    if not norms:
+        raise UnsupportedModel(f"{type(model).__name__} has no final norm beside its decoder layers.")
+    return norms[-1]
+
+
+def attention_norm(layer: nn.Module) -> nn.Module | None:
+    """The norm on what attention writes, before it joins the residual stream (Gemma 2 and 3, OLMo 2, GLM-4), or None.
+
+    Llama's `post_attention_layernorm` is another: it stands before the MLP. Where there is one after the MLP too, it
+    is the attention's own.
     """
-    config = copy.deepcopy(model.config)
-    if not hasattr(config, "attention_bias"):
-        raise UnsupportedModel(
-            f"{type(model).__name__} has no bias on its attention output, so the restoration cannot be merged. "
-            "Export an adapter instead."
-        )
-    config.attention_bias = True
-    twin = skeleton(model, config)
-    state = model.state_dict()
-    names = {module: name for name, module in twin.named_modules()}
-    for projection, bias in zip(output_projections(twin), biases, strict=True):
-        if projection.bias is None:
-            raise UnsupportedModel(
-                f"{type(model).__name__} ignores attention_bias on its output projection, so the restoration cannot be "
-                "merged. Export an adapter instead."
-            )
-        key = f"{names[projection]}.bias"
-        present = state.get(key)
-        state[key] = (
-            bias.to(model.dtype) if present is None else (present.float() + bias.to(present.device)).to(present.dtype)
-        )
-    return filled(twin, model, state)
-
-
-def showing_attention(model: PreTrainedModel) -> PreTrainedModel:
-    """The same model, all tensors shared, computing attention the plain way, so that its weights can be asked for.
-
-    Fused attention never holds them; and the switch is part of a config that everybody's forward passes read.
-    """
-    config = copy.deepcopy(model.config)
-    config._attn_implementation = "eager"
-    return filled(skeleton(model, config), model, model.state_dict())
-
-
-def skeleton(model: PreTrainedModel, config: Any) -> PreTrainedModel:
-    """A model of the same class without weights."""
-    with torch.device("meta"):
-        twin: PreTrainedModel = type(model)(config)
-    return twin
-
-
-def filled(twin: PreTrainedModel, model: PreTrainedModel, state: dict[str, Tensor]) -> PreTrainedModel:
-    """The skeleton `twin` with the tensors of `state`, zeros where it has none, and what else `model` holds."""
-    for key, parameter in twin.named_parameters():
-        if key not in state:
-            state[key] = torch.zeros(parameter.shape, dtype=model.dtype, device=model.device)
-    twin.load_state_dict(state, assign=True)
-    # Rotary tables are no weights: they are in no state dict, and the skeleton's are empty.
-    for key, buffer in model.named_buffers():
-        owner, _, name = key.rpartition(".")
-        twin.get_submodule(owner).register_buffer(name, buffer, persistent=key in state)
-    twin.tie_weights()
-    twin.generation_config = model.generation_config
-    twin.eval().requires_grad_(False)
-    return twin
-
-
-def final_norm(model: PreTrainedModel) -> Tensor:
-    """[d_model] the gain of the norm before the unembedding. Raises UnsupportedModel."""
-    norm = getattr(getattr(model, "model", None), "norm", None)
-    weight = getattr(norm, "weight", None)
-    if not isinstance(norm, nn.Module) or not isinstance(weight, Tensor):
-        raise UnsupportedModel(f"{type(model).__name__} has no final norm where it is looked for (model.norm).")
-    # What the norm makes of ones, whose RMS is 1, and not its weight: Gemma multiplies by 1 + weight.
-    with torch.no_grad():
-        gain: Tensor = norm(torch.ones_like(weight))
-    return gain
+    named: nn.Module | None = getattr(layer, "post_self_attn_layernorm", None)
+    if named is None and hasattr(layer, "post_feedforward_layernorm"):
+        named = getattr(layer, "post_attention_layernorm", None)
+    return named
 
 
 def unembedding(model: PreTrainedModel) -> Tensor:
-    """[vocabulary, d_model] the rows that turn the residual stream into logits. Raises UnsupportedModel."""
+    """[vocabulary, d_model] the rows that turn the residual stream into logits, before any cap on them.
+
+    A projection in between (small OPT) and a fixed scale (Granite) are multiplied in. Raises UnsupportedModel.
+    """
     head = model.get_output_embeddings()
     if not isinstance(head, nn.Linear):
         raise UnsupportedModel(f"{type(model).__name__} has no linear unembedding.")
-    return head.weight
+    between = getattr(_decoder(model)[0], "project_out", None)
+    weight = head.weight if between is None else head.weight @ between.weight
+    return weight / float(getattr(model.config.get_text_config(), "logits_scaling", 1.0))
+
+
+def residual_scale(model: PreTrainedModel) -> float:
+    """What is multiplied to all that layers write before it joins the residual stream: 1 but in Granite."""
+    return float(getattr(model.config.get_text_config(), "residual_multiplier", 1.0))
 
 
 def layer_inputs(model: PreTrainedModel, ids: Tensor, arguments: bool = True) -> tuple[Tensor, list[dict[str, Any]]]:
     """(hidden states entering the first decoder layer, the other arguments of every layer) for `ids` [batch, pos].
 
     Masks and rotary tables may differ from layer to layer (sliding windows), so each layer's are kept, which takes a
-    whole forward pass; without `arguments` it ends at the first layer and the list is empty.
+    forward pass up to the last; without `arguments` it ends at the first layer and the list is empty.
     """
+    layers = decoder_layers(model)
     first: list[Tensor] = []
     seen: list[dict[str, Any]] = []
 
-    def keep(module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> None:
+    def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        names = list(inspect.signature(module.forward).parameters)
+        named = dict(zip(names, args, strict=False)) | kwargs
+        states = named.pop(names[0])
         if not first:
-            first.append(args[0])
-        if not arguments:
+            first.append(states)
+        if arguments:
+            seen.append(named)
+        if not arguments or module is layers[-1]:
             raise Stop
-        seen.append(kwargs)
 
-    handles = [layer.register_forward_pre_hook(keep, with_kwargs=True) for layer in decoder_layers(model)]
+    handles = [layer.register_forward_pre_hook(keep, with_kwargs=True) for layer in layers]
     try:
-        with suppress(Stop):
-            model(ids.to(model.device), use_cache=False, logits_to_keep=1)
+        run_until_stop(model, ids)
     finally:
         for handle in handles:
             handle.remove()

@@ -6,10 +6,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .capture import Samples
-from .layout import final_norm, geometry, output_projections, unembedding
+from .layout import (
+    attention_norm,
+    decoder_layers,
+    final_norm,
+    geometry,
+    layers_with_heads,
+    output_projections,
+    residual_scale,
+    unembedding,
+)
+from .matrices import weight_of
 from .text import Tokens
 
 if TYPE_CHECKING:
@@ -18,15 +28,39 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def vocabulary_effect(model: PreTrainedModel, layer: int, head: int, direction: Tensor) -> Tensor:
-    """[vocabulary] float32: how one unit along `direction` [d_head] moves each logit, times the RMS of the residual
-    stream: U (γ ⊙ W_O,h v), with the final norm's gain γ folded in. The direct path alone: what later layers make of
-    it is left out (as in the logit lens, nostalgebraist 2020).
+    """[vocabulary] float32: how one unit along `direction` [d_head] moves each logit, times the RMS that the final
+    norm divides by: U N(W_O,h v). The direct path alone: what later layers make of it is left out (as in the logit
+    lens, nostalgebraist 2020). layer: counted among those with heads.
+
+    N is the linear part of the norm: its gain, and for LayerNorm the subtraction of the mean. Where another norm stands
+    between attention and the residual stream (Gemma 2 and 3, OLMo 2) its linear part comes first, and the effect is
+    times its RMS as well. That an RMS changes with what is written, along the vector it is of, is left out, and
+    so is a cap on the logits (Gemma), which shrinks large ones and keeps their order. Raises UnsupportedModel.
     """
     shape = geometry(model)
-    weight = output_projections(model)[layer].weight
+    weight = weight_of(output_projections(model)[layer])
     written = shape.split(weight)[:, head].float() @ direction.to(weight.device).float()
-    effect: Tensor = unembedding(model).float() @ (final_norm(model).float() * written)
+    own = attention_norm(decoder_layers(model)[layers_with_heads(model)[layer]])
+    if own is not None:
+        written = linear_part(own, written)
+    written = linear_part(final_norm(model), written * residual_scale(model))
+    effect: Tensor = unembedding(model).float() @ written
     return effect.cpu()
+
+
+def linear_part(norm: nn.Module, x: Tensor) -> Tensor:
+    """[d_model] float32: what a norm makes of `x` [d_model] but for the division by its RMS and the bias.
+
+    Found by asking it, since weights mean different things (Gemma multiplies by 1 + weight): ±1 in turn has mean 0 and
+    RMS 1, so its image is the gain and the bias; adding 1 to it changes nothing if the mean is subtracted.
+    """
+    parameter = next(norm.parameters(), x)
+    signs = torch.ones_like(x, device=parameter.device, dtype=parameter.dtype)
+    signs[1::2] = -1
+    up, down, shifted = (norm(values).float() for values in (signs, -signs, signs + 1))
+    centred = x - x.mean() if torch.allclose(up, shifted, rtol=0.05, atol=1e-3) else x
+    image: Tensor = (up - down) / 2 * signs.float() * centred
+    return image
 
 
 @dataclass(frozen=True)

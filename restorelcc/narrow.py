@@ -1,7 +1,4 @@
-"""Llama-shaped models with fewer heads and MLP channels: which rows and columns belong to each, and the config of it.
-
-With `layout` the only file that knows how Hugging Face lays out a model.
-"""
+"""Llama-shaped models with fewer heads and MLP channels: which rows and columns belong to each, and what config."""
 
 from __future__ import annotations
 
@@ -14,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from .errors import UnsupportedModel
-from .layout import HeadGeometry, decoder_layers, filled, geometry, skeleton
+from .layout import HeadGeometry, decoder_layers, geometry
+from .merging import filled, skeleton
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -96,7 +94,7 @@ def channels_of(model: PreTrainedModel) -> int:
 def check_narrowing(model: PreTrainedModel, plan: Narrowing) -> None:
     """Raises UnsupportedModel where the architecture would give anything else another shape too."""
     was = {name: tuple(value.shape) for name, value in model.named_parameters()}
-    for name, value in skeleton(model, plan.config(model)).named_parameters():
+    for name, value in skeleton(type(model), plan.config(model)).named_parameters():
         ours = any(f".{matrix}." in name for matrix in (*ATTENTION, *MLP))
         if not ours and was[name] != tuple(value.shape):
             raise UnsupportedModel(
@@ -147,4 +145,4 @@ def _keep_rows(module: nn.Linear, kept: Tensor) -> None:
 
 def rebuilt(model: PreTrainedModel, plan: Narrowing) -> PreTrainedModel:
     """An ordinary model of the same class, of a config that says its new size, with the tensors of `model`."""
-    return filled(skeleton(model, plan.config(model)), model, model.state_dict())
+    return filled(skeleton(type(model), plan.config(model)), model, model.state_dict())

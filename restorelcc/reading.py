@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from .capture import head_activations
-from .layout import geometry, showing_attention
+from .layout import geometry
+from .merging import showing_attention
 from .models import ModelPair
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Reading:
     dense: Tensor
     """[layer, head, pos] ‖z_d‖²."""
     dense_attention: Tensor
-    """[layer, head, query, key] weights of the dense model; every row sums to 1."""
+    """[layer, head, query, key] weights of the dense model; every row sums to 1, or less beside a sink (gpt-oss)."""
     pruned_attention: Tensor
     """[layer, head, query, key] weights of the pruned model; 0 for a head that is gone."""
 
@@ -68,4 +69,5 @@ def _placed(pair: ModelPair, pruned: Tensor, dense: Tensor) -> Tensor:
 def attention_weights(model: PreTrainedModel, ids: Tensor) -> Tensor:
     """[layer, head, query, key] float32 for one row of `ids` [1, pos]."""
     output = showing_attention(model)(ids.to(model.device), use_cache=False, output_attentions=True, logits_to_keep=1)
-    return torch.stack([layer[0].float().cpu() for layer in output.attentions])
+    # Layers of other kinds give none.
+    return torch.stack([layer[0].float().cpu() for layer in output.attentions if layer is not None])

@@ -5,11 +5,11 @@ import threading
 import pytest
 import torch
 from conftest import make_model, make_tokens
-from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
+from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from restorelcc.compensation import Compensation, compensated, injected, merged
-from restorelcc.errors import SettingError, UnsupportedModel
-from restorelcc.layout import geometry, with_output_biases
+from restorelcc.errors import SettingError
+from restorelcc.merging import with_output_biases
 from restorelcc.selection import Selection
 
 
@@ -136,13 +136,3 @@ def test_another_models_compensation_is_refused(pair):
     with pytest.raises(SettingError, match=r"\[2, 4, 8\]"), compensated(pair.pruned, random_compensation(0, (2, 4, 8))):
         pass
     assert not any(module._forward_hooks for module in pair.pruned.modules())
-
-
-def test_an_architecture_without_the_bias_says_so(tokens):
-    """Qwen2 has biases on q, k and v alone: nothing of ours may pretend to merge there."""
-    torch.manual_seed(0)
-    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1}
-    model = Qwen2ForCausalLM(Qwen2Config(vocab_size=40, intermediate_size=8, **shape)).eval()
-    c = Compensation(torch.ones(1, 2, geometry(model).d_head))
-    with pytest.raises(UnsupportedModel, match="adapter"):
-        with_output_biases(model, merged(model, c))

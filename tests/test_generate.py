@@ -6,7 +6,7 @@ import torch
 from restorelcc.compensation import Compensation, compensated, merged
 from restorelcc.errors import SettingError
 from restorelcc.generate import generate
-from restorelcc.layout import with_output_biases
+from restorelcc.merging import with_output_biases
 
 PROMPT = torch.tensor([[0, 5, 9], [0, 7, 3]])
 

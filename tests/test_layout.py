@@ -6,7 +6,6 @@ import torch
 from conftest import make_model, make_tokens
 
 from restorelcc.layout import (
-    copied,
     decoder_layers,
     geometry,
     hooked,
@@ -14,6 +13,7 @@ from restorelcc.layout import (
     output_projections,
 )
 from restorelcc.matrices import prunable
+from restorelcc.merging import copied
 
 
 def test_geometry_under_grouped_queries_and_a_free_head_width():

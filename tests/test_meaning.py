@@ -3,9 +3,12 @@
 import pytest
 import torch
 from conftest import make_model, make_tokens, z_values
+from families import logits_with, make_family
 
 from restorelcc.capture import capture
 from restorelcc.compensation import Compensation, compensated
+from restorelcc.layout import attention_norm, decoder_layers, final_norm, output_projections
+from restorelcc.matrices import prunable, weight_of
 from restorelcc.meaning import context, strongest_moments, vocabulary_effect
 from restorelcc.progress import finish
 from restorelcc.text import Tokens
@@ -94,3 +97,57 @@ def test_moments_of_padded_texts_are_of_real_tokens(pair, tokenizer, lost):
     assert sorted(moment.token for moment in moments) == sorted(
         tokenizer.decode([i]) for i in ragged.ids[real].tolist()
     )
+
+
+STREAM = {
+    "llama": {}, "gemma2": {"final_logit_softcapping": None}, "gemma3_text": {}, "olmo2": {}, "granite": {},
+    "gpt2": {}, "opt": {}, "phi": {}, "gpt_neox": {"use_parallel_residual": False},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model_type", STREAM)
+def test_what_a_head_says_is_what_happens_to_the_logits_where_nothing_follows(model_type):
+    """In the last layer, its MLP silent: logits times the RMS that norms divide by are linear in what is put back."""
+    model, ids = make_family(model_type, **STREAM[model_type]), make_tokens(texts=2).ids
+    last = decoder_layers(model)[-1]
+    for name, matrix in prunable(last).items():
+        if name.startswith("mlp.") or name in ("fc1", "fc2"):
+            matrix.weight.zero_()
+            if getattr(matrix.module, "bias", None) is not None:
+                matrix.module.bias.zero_()
+    direction = torch.nn.functional.normalize(torch.arange(8.0) - 3, dim=0)
+    if model_type.startswith(("gemma", "olmo")):
+        # A second norm. Its RMS is left out of the effect, so it must not move with what is put back: beside
+        # something large and at right angles it does not.
+        written = weight_of(output_projections(model)[-1])[:, 16:24] @ direction
+        large = 1e3 * torch.cos(torch.arange(24))
+        large -= (large @ written) / (written @ written) * written
+        output_projections(model)[-1].register_forward_hook(lambda _, args, out: out + large)
+    vectors = torch.zeros(2, 4, 8)
+    vectors[1, 2] = 3 * direction
+    streams, inner = [], []
+    hook = final_norm(model).register_forward_pre_hook(lambda _, args: streams.append(args[0]))
+    own = attention_norm(last)
+    own_hook = own.register_forward_pre_hook(lambda _, args: inner.append(args[0])) if own else hook
+    still = model.get_output_embeddings()
+    before, after = model(ids).logits, logits_with(model, Compensation(vectors), ids)
+    hook.remove()
+    own_hook.remove()
+    centred = isinstance(final_norm(model), torch.nn.LayerNorm)
+    rms = [(x - centred * x.mean(-1, keepdim=True)).square().mean(-1, keepdim=True).sqrt() for x in streams]
+    # Logits without what does not come through the norm: its bias, and the unembedding's.
+    constant = still(torch.zeros(still.in_features))
+    if centred:
+        constant = still(out_of(model, final_norm(model).bias))
+    change = ((after - constant) * rms[1] - (before - constant) * rms[0]) / 3
+    if own is not None:
+        change = change * inner[0].square().mean(-1, keepdim=True).sqrt()
+    expected = vocabulary_effect(model, 1, 2, direction)
+    assert expected.abs().max() > 0.05
+    torch.testing.assert_close(change, expected.expand_as(change), rtol=1e-2, atol=1e-2 * float(expected.abs().max()))
+
+
+def out_of(model, x):
+    """Small OPT projects once more between the final norm and the unembedding."""
+    between = getattr(model.get_decoder(), "project_out", None)
+    return x if between is None else between(x)

@@ -115,11 +115,11 @@ def test_a_pair_of_different_tokenizers_is_refused(folders, words):
 
 
 def test_models_whose_heads_are_not_found_say_so(tmp_path):
-    from transformers import GPT2Config, GPT2LMHeadModel
+    from transformers import MambaConfig, MambaForCausalLM
 
-    GPT2LMHeadModel(GPT2Config(vocab_size=30, n_embd=8, n_layer=1, n_head=2)).save_pretrained(tmp_path / "gpt2")
-    with pytest.raises(UnsupportedModel, match="GPT2LMHeadModel"):
-        load_model(str(tmp_path / "gpt2"))
+    MambaForCausalLM(MambaConfig(vocab_size=30, hidden_size=8, num_hidden_layers=1)).save_pretrained(tmp_path / "mamba")
+    with pytest.raises(UnsupportedModel, match=r"MambaForCausalLM .*softmax attention"):
+        load_model(str(tmp_path / "mamba"))
 
 
 def test_an_edited_config_is_found_out(folders):

@@ -7,7 +7,8 @@ import torch
 from conftest import make_model, noisy, z_values
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from restorelcc.layout import geometry, showing_attention
+from restorelcc.layout import geometry
+from restorelcc.merging import showing_attention
 from restorelcc.models import paired
 from restorelcc.reading import attention_weights, read_passage
 

@@ -33,7 +33,7 @@ def owl(target: float, shares: list[float], weights: list[int]) -> list[float]:
     share = torch.tensor(shares, dtype=torch.float64)
     offset = share - (share * size).sum() / size.sum()
     furthest = float(offset.abs().max())
-    if furthest == 0:
+    if furthest < 1e-12:  # All the same, but for rounding.
         return [target] * len(shares)
     reach = min(REACH, target / 2, (1 - target) / 2)
     return [target - reach * float(one) / furthest for one in offset]

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import SettingError
-from ..layout import copied, decoder_layers, geometry
+from ..layout import decoder_layers, geometry
 from ..matrices import prunable
+from ..merging import copied
 from ..narrow import with_kept_heads
 from ..progress import Progress
 from ..text import Tokens

@@ -21,7 +21,7 @@ from restorelcc.compensation import Compensation, compensated, merged
 from restorelcc.components import components
 from restorelcc.console import quiet_libraries
 from restorelcc.demo import demo_dense, demo_pair
-from restorelcc.layout import with_output_biases
+from restorelcc.merging import with_output_biases
 from restorelcc.progress import finish
 from restorelcc.restore import Settings, Training
 from restorelcc.selection import everything

@@ -36,7 +36,7 @@ def vocabulary(
 
     def read() -> torch.Tensor:
         direction = _workspace.lost.directions[layer, head, component]
-        return vocabulary_effect(_workspace.pair().pruned, layer, head, direction)
+        return vocabulary_effect(*_workspace.pair().holder(layer, head), direction)
 
     effect = lane.run(_workspace, read)
     tokenizer = _workspace.pair().tokenizer

@@ -48,6 +48,14 @@ class ModelPair:
         kept = torch.zeros(self.geometry.n_layers, self.geometry.n_heads, dtype=torch.bool)
         return ~kept if self.match is None else kept.scatter(1, self.match.heads, True)
 
+    def holder(self, layer: int, head: int) -> tuple[PreTrainedModel, int, int]:
+        """(the pruned model if it has this head of the dense one, else the dense model; the layer; the head's number
+        there)."""
+        if self.match is None:
+            return self.pruned, layer, head
+        own = (self.match.heads[layer] == head).nonzero().flatten().tolist()
+        return (self.pruned, layer, own[0]) if own else (self.dense, layer, head)
+
     def placed(self, layer: int, values: Tensor, among: Tensor) -> Tensor:
         """`values` [head of the pruned model, …] in the places of their heads among [head of the dense model, …]."""
         if self.match is None:

@@ -158,6 +158,15 @@ def test_every_head_is_compared_with_its_partner_and_the_gone_are_lost_whole(pai
             assert loss.relative_error[layer, head] == pytest.approx(expected)
 
 
+def test_a_head_is_held_by_the_pruned_model_where_it_is_left(pair):
+    for layer in range(3):
+        for head in range(8):
+            model, same, own = pair.holder(layer, head)
+            assert (model is pair.pruned) == bool(pair.present[layer, head])
+            assert same == layer
+            assert own == head if model is pair.dense else pair.match.heads[layer, own] == head
+
+
 def test_a_passage_shows_gone_heads_as_looking_nowhere(pair):
     reading = read_passage(pair, make_tokens(1, 9).ids[0])
     assert torch.equal(reading.pruned_attention.sum((2, 3)) > 0, pair.present)

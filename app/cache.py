@@ -35,7 +35,7 @@ def vocabulary(
     """(promoted, suppressed) words of a component, strongest first, with the change of their logits."""
     pair = _workspace.pair()
     # Two small products: not worth a place in the queue, where a measurement may be under way.
-    effect = vocabulary_effect(pair.pruned, layer, head, _workspace.lost.directions[layer, head, component])
+    effect = vocabulary_effect(*pair.holder(layer, head), _workspace.lost.directions[layer, head, component])
     tokenizer = pair.tokenizer
     order = effect.argsort(descending=True)
 

@@ -183,7 +183,7 @@ def recipe_of(run: Run) -> Recipe | None:
         if isinstance(kept, dict):
             return recipes.recipe_read({str(name): str(value) for name, value in kept.items()})
         if isinstance(dense, str) and isinstance(pruned, str):
-            partner = re.fullmatch(r"demo-([a-z]+)-([\d.]+)(of\d+)?-[0-9a-f]{16}", Path(pruned).name)
+            partner = re.fullmatch(r"demo-([a-z]+)(-owl)?-([\d.]+)(of\d+)?-[0-9a-f]{16}", Path(pruned).name)
             if dense == DEMO and (partner is not None or pruned == DEMO):  # Of the embedded model, in the user's cache.
                 return Recipe(pruning=_partner(partner))
             return Recipe(dense=dense, pruned=pruned)
@@ -193,9 +193,9 @@ def recipe_of(run: Run) -> Recipe | None:
 def _partner(found: re.Match[str] | None) -> Pruning:
     if found is None:
         return DEFAULT
-    if found[3]:
-        return Pruning(found[1], pattern=f"{found[2]}:{found[3].removeprefix('of')}")
-    return Pruning(found[1], float(found[2]))
+    if found[4]:
+        return Pruning(found[1], pattern=f"{found[3]}:{found[4].removeprefix('of')}")
+    return Pruning(found[1], float(found[3]), allocation="owl" if found[2] else "uniform")
 
 
 # --- curves -----------------------------------------------------------------------------------------------------

@@ -110,12 +110,13 @@ def title(workspace: Workspace, head: Head) -> None:
         st.markdown(f"#### Layer {head[0]}, head {head[1]}", width="content")
         figures = " · ".join(f"{METRIC_WORDS[name].label.lower()} {value:.3f}" for name, value in losses.items())
         st.markdown(f"<span class='muted'>{figures}</span>", unsafe_allow_html=True, width="stretch")
+        gone = not bool(workspace.lost.present[head])
         st.button(
             f"Add to picks ({picked} of {total} components in)" if picked else "Add to picks",
             key="add-head",
             icon=":material/add:",
             type="primary",
-            disabled=picked == total,
+            disabled=picked == total or gone,
             on_click=pick,
             args=(workspace, [head]),
         )
@@ -127,6 +128,8 @@ def title(workspace: Workspace, head: Head) -> None:
             on_click=lambda: state.choose(state.picks().of_head(*head, [])),
         )
         st.page_link("../pages/components.py", label="Its components", icon=":material/arrow_forward:")
+    if gone:
+        st.info("Pruning removed this head: it is lost whole, and nothing can be put back into it.")
 
 
 def spread(workspace: Workspace, head: Head) -> None:

@@ -96,10 +96,12 @@ def _html(workspace: Workspace, picked: int, measured: Measured | None, full: Me
     shown = full or measured
     live = "full set" if full else "live set"
     count = f"{(found.evaluation if full else found.live).count:,} tokens, {live}"
+    removed = 1 - found.pruned_size.parameters / found.dense_size.parameters
+    less = f"{found.sparsity.sparsity:.1%} of weights zero" if removed == 0 else f"{removed:.1%} of parameters gone"
     names = (
         f'<div class="names"><b>{_escaped(found.dense_name)}</b> <span class="muted">pruned:</span> '
         f"<b>{_escaped(found.pruned_name)}</b>"
-        f'<div class="muted">{found.sparsity.sparsity:.1%} of weights zero · {picked} picked</div></div>'
+        f'<div class="muted">{less} · {picked} picked</div></div>'
     )
     if shown is None:
         known = unpicked(workspace)

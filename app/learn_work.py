@@ -163,7 +163,7 @@ def training_job(workspace: Workspace, loss: Loss, owner: str) -> Job:
         training = Training(
             pair,
             workspace.lost,
-            everything(workspace.lost.shape),
+            everything(workspace.lost.shape).within(workspace.lost.present),
             workspace.training,
             workspace.held_out,
             Settings(loss=loss, steps=STEPS, evaluate_every=EVERY),

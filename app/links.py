@@ -58,4 +58,5 @@ def fitted(session: Session, workspace: Workspace) -> None:
     text, session.link = session.link.get("picks", ""), {}
     if text:
         session.picks = Picks.none(workspace.lost.shape)
-        session.picks = Picks.from_text(text, workspace.lost.shape)
+        picks = Picks.from_text(text, workspace.lost.shape)
+        session.picks = picks.of(picks.selection.within(workspace.lost.present))

@@ -12,8 +12,7 @@ from restorelcc import text
 from restorelcc.errors import RestoreLCCError
 from restorelcc.findings import Recipe
 from restorelcc.models import DEMO, DTYPES, Loading
-from restorelcc.pruning import Pruning
-from restorelcc.pruning.layerwise import METHODS
+from restorelcc.pruning import METHODS, STRUCTURED, Pruning
 from restorelcc.workspace import Workspace
 
 from . import charts, controls, shelf, state
@@ -31,8 +30,14 @@ WAYS = {
 METHOD_HELP = {
     "wanda": "Wanda (Sun et al., 2306.11695): drops the weights with the smallest |weight| × ‖input‖ in each row. It "
     "reads calibration text, layer by layer.",
-    "magnitude": "Drops the weights of smallest size in each row. Needs no text, and loses more.",
+    "sparsegpt": "SparseGPT (Frantar and Alistarh, 2301.00774): drops the weights that others can best make up for, "
+    "and changes those others so that they do. It reads calibration text, layer by layer.",
+    "magnitude": "Drops the weights of smallest size in each matrix. Needs no text, and loses more.",
+    "structured": "Removes whole heads and MLP channels, those that the others can best make up for, in the manner of "
+    "SlimGPT (Ling et al., 2412.18110). The model becomes smaller and faster. It reads calibration text.",
 }
+METHOD_NAMES = {"sparsegpt": "SparseGPT"}
+ALLOCATIONS = {"uniform": "The same in every layer", "owl": "By outliers (OWL)"}
 PATTERNS = {"": "Unstructured", "2:4": "2:4 (hardware speed-up)", "4:8": "4:8"}
 
 
@@ -57,7 +62,8 @@ def ways_in() -> None:
         st.text_input(
             "Pruned model",
             placeholder="owner/name, or a folder",
-            help="The same model after pruning: same tokenizer, layers and heads.",
+            help="The same model after pruning: same tokenizer and layers. Where heads were removed, its "
+            "kept_heads.json says which are left, or they are recognised by their weights.",
             **_mirror("pruned"),
         )
     if way == "one":
@@ -87,6 +93,8 @@ def _plain() -> dict[str, Any]:
         "method": "wanda",
         "sparsity": 50,
         "pattern": "",
+        "ratio": 25,
+        "allocation": "uniform",
         "calibration": plain.calibration,
         "evaluation": plain.evaluation,
         "windows": plain.windows,
@@ -109,11 +117,22 @@ def _pruning() -> None:
     st.segmented_control(
         "Method",
         list(METHODS),
-        format_func=str.capitalize,
+        format_func=lambda method: METHOD_NAMES.get(method, method.capitalize()),
         required=True,
-        help="\n\n".join(METHOD_HELP.get(name, name) for name in METHODS),
+        help="\n\n".join(METHOD_HELP[name] for name in METHODS),
         **_mirror("method"),
     )
+    st.caption(METHOD_HELP[st.session_state[KEY]["method"]])
+    if st.session_state[KEY]["method"] == STRUCTURED:
+        st.slider(
+            "Ratio, % of heads and MLP channels removed from each layer",
+            5,
+            75,
+            step=5,
+            help="Key/value heads go with all query heads that read them. Embeddings stay.",
+            **_mirror("ratio"),
+        )
+        return
     st.segmented_control(
         "Pattern",
         list(PATTERNS),
@@ -130,6 +149,15 @@ def _pruning() -> None:
             step=5,
             help="Embeddings stay.",
             **_mirror("sparsity"),
+        )
+        st.segmented_control(
+            "Over layers",
+            list(ALLOCATIONS),
+            format_func=lambda name: ALLOCATIONS[name],
+            required=True,
+            help="OWL (Yin et al., 2310.05175) prunes layers less where more weights stand out by |weight| × ‖input‖. "
+            "The share of zeros in all stays what the slider says.",
+            **_mirror("allocation"),
         )
 
 
@@ -203,11 +231,20 @@ def _typed() -> Recipe | None:
             loading=loading,
         )
         if way == "one":
-            return replace(recipe, pruning=Pruning(typed["method"], typed["sparsity"] / 100, typed["pattern"] or None))
+            return replace(recipe, pruning=_chosen(typed))
         return recipe
     except RestoreLCCError as error:
         st.error(str(error), icon=":material/error:")
         return None
+
+
+def _chosen(typed: dict[str, Any]) -> Pruning:
+    """What is typed of pruning; what the method does not ask for is left out."""
+    if typed["method"] == STRUCTURED:
+        return Pruning(STRUCTURED, typed["ratio"] / 100)
+    if typed["pattern"]:
+        return Pruning(typed["method"], pattern=typed["pattern"])
+    return Pruning(typed["method"], typed["sparsity"] / 100, allocation=typed["allocation"])
 
 
 def _open(recipe: Recipe | None) -> None:
@@ -234,6 +271,8 @@ def facts(workspace: Workspace) -> None:
         f"{shape.d_model}. Head activations read from {found.statistics.count:,} tokens of "
         f"'{workspace.recipe.calibration}'."
     )
+    if found.gone:
+        st.caption(found.gone)
     columns = st.columns(4)
     columns[0].metric("Parameters", count(found.dense_size.parameters), help=f"{found.dense_size.parameters:,}")
     columns[1].metric(

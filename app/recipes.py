@@ -29,6 +29,8 @@ def recipe_written(recipe: Recipe) -> dict[str, str]:
     if recipe.pruned is None and recipe.pruning != plain.pruning:
         link["method"] = recipe.pruning.method
         link["prune"] = recipe.pruning.pattern or str(recipe.pruning.sparsity)
+        if recipe.pruning.allocation != plain.pruning.allocation:
+            link["allocation"] = recipe.pruning.allocation
     for name in ("device", "dtype"):
         if getattr(recipe.loading, name) != "auto":
             link[name] = getattr(recipe.loading, name)
@@ -48,8 +50,9 @@ def recipe_read(link: Mapping[str, str]) -> Recipe:
         if amount is None:
             return recipe
         method = link.get("method", recipe.pruning.method)
-        pruning = Pruning(method, pattern=amount) if ":" in amount else Pruning(method, float(amount))
-        return replace(recipe, pruning=pruning)
+        layers = link.get("allocation", recipe.pruning.allocation)
+        share = {"pattern": amount} if ":" in amount else {"sparsity": float(amount)}
+        return replace(recipe, pruning=Pruning(method, allocation=layers, **share))
     except (ValueError, TypeError) as error:
         if isinstance(error, RestoreLCCError):
             raise

@@ -104,8 +104,10 @@ def picks() -> Picks:
 
 
 def choose(new: Picks) -> None:
-    """Change the picks; can be undone."""
-    here = session()
+    """Change the picks; can be undone. Heads that pruning removed cannot be picked."""
+    here, found = session(), shelf.workspace(session().recipe)
+    if found is not None:
+        new = new.of(new.selection.within(found.lost.present))
     if here.picks is not None and new != here.picks:
         here.past = [*here.past[1 - UNDO :], here.picks]
         here.future = []

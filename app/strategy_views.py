@@ -108,20 +108,21 @@ def strategies(workspace: Workspace) -> None:
 
 
 def _selection(workspace: Workspace, kind: str) -> Selection:
-    layers, heads, components = workspace.lost.shape
+    shape, present = workspace.lost.shape, workspace.lost.present
+    heads, components = int(present.sum()), shape[2]
     if kind == "all":
-        return everything(workspace.lost.shape)
+        return everything(shape).within(present)
     if kind == "energy":
-        most = layers * heads * components
+        most = heads * components
         return top_components(workspace.lost, int(_number("Components", most, min(200, most), "strategy-components")))
     if kind == "budget":
-        budget = _number("Trained parameters", layers * heads * components * 2, 1_000, "strategy-budget")
+        budget = _number("Trained parameters", heads * components * 2, 1_000, "strategy-budget")
         return within_budget(workspace.lost, int(budget))
-    share = _number("Heads", layers * heads, max(1, layers * heads // 4), "strategy-heads")
+    share = _number("Heads", heads, max(1, heads // 4), "strategy-heads")
     first = int(_number("First components of each", components, components, "strategy-first"))
     if kind == "random":
         seed = st.number_input("Seed", 0, 10_000, 0, key="strategy-seed", persist_state="session")
-        return random_heads(workspace.lost.shape, int(share), int(seed), first)
+        return random_heads(shape, int(share), int(seed), first, present)
     metric = st.selectbox(
         "Measure of loss",
         list(METRIC_WORDS),
@@ -129,7 +130,7 @@ def _selection(workspace: Workspace, kind: str) -> Selection:
         key="strategy-metric",
         persist_state="session",
     )
-    return top_heads(workspace.lost.shape, workspace.loss.table(metric), int(share), first)
+    return top_heads(shape, workspace.loss.table(metric), int(share), first, present)
 
 
 def _number(label: str, most: int, value: int, key: str) -> float:

@@ -23,10 +23,19 @@ app = typer.Typer(
 
 
 class Method(StrEnum):
-    """How to choose weights to prune."""
+    """How to choose what to prune."""
 
     wanda = "wanda"
+    sparsegpt = "sparsegpt"
     magnitude = "magnitude"
+    structured = "structured"
+
+
+class Allocation(StrEnum):
+    """How sparsity varies over layers."""
+
+    uniform = "uniform"
+    owl = "owl"
 
 
 class LossName(StrEnum):
@@ -127,12 +136,22 @@ def prune(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Hub id, folder, or demo.")],
     out: Out,
     method: Annotated[
-        Method, typer.Option(help="Wanda weighs each weight by its input; magnitude needs no text.")
+        Method,
+        typer.Option(
+            help="wanda weighs each weight by its input; sparsegpt also lets those that stay make up for those that "
+            "go; magnitude needs no text; structured removes heads and MLP channels, for a smaller, faster model."
+        ),
     ] = Method.wanda,
     sparsity: Annotated[
         float | None, typer.Option(help="Share of every matrix that becomes zero. Default 0.5.")
     ] = None,
     pattern: Annotated[str | None, typer.Option(metavar="N:M", help="Keep n of every m weights, such as 2:4.")] = None,
+    ratio: Annotated[
+        float | None, typer.Option(help="Share of heads and MLP channels that structured removes. Default 0.25.")
+    ] = None,
+    allocation: Annotated[
+        Allocation, typer.Option(help="Sparsity of layers: uniform, or owl, less where outliers are many.")
+    ] = Allocation.uniform,
     calibration: Source = "demo",
     windows: Windows = 128,
     length: Length = None,
@@ -149,7 +168,8 @@ def prune(
     def command() -> None:
         text = commands.Text(calibration, windows, length, seed)
         loading = _loading(device, dtype, allow_pickle, trust_remote_code)
-        commands.prune(model, out, method.value, sparsity, pattern, text, loading, json)
+        pruning = commands.pruning(method.value, sparsity, pattern, ratio, allocation.value)
+        commands.prune(model, out, pruning, text, loading, json)
 
     commands.run(command)
 

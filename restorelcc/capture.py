@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .errors import SettingError
-from .layout import HeadGeometry, Stop, hooked, output_projections, run_until_stop
+from .layout import HeadGeometry, Stop, geometry, hooked, output_projections, run_until_stop
 from .matrices import weight_of
 from .models import ModelPair
 from .progress import Progress
@@ -79,9 +79,12 @@ class HeadStatistics:
     inner: Tensor
     """[layer, head] mean of z_d · z_p."""
     written_loss: Tensor
-    """[layer, head] mean of ‖W_O,h δz‖²: what the loss changes in the residual stream, W_O of the pruned model."""
+    """[layer, head] mean of ‖W_O,h δz‖²: what the loss changes in the residual stream, W_O of the pruned model, of the
+    dense one for a head that is gone."""
     attention_energy: Tensor
     """[layer] mean of ‖attention output of the dense model‖², all heads and the bias together."""
+    present: Tensor
+    """[layer, head] bool: False where pruning removed the head, so that z_p = 0 and it is lost whole."""
     samples: Samples
 
     @property
@@ -97,7 +100,7 @@ class HeadStatistics:
         ours, theirs = self.count / total, other.count / total
         means = {name: getattr(self, name) * ours + getattr(other, name) * theirs for name in MEANS}
         kept = self.samples.joined(other.samples).lowest(samples)
-        return HeadStatistics(self.geometry, self.positions, total, samples=kept, **means)
+        return HeadStatistics(self.geometry, self.positions, total, present=self.present, samples=kept, **means)
 
 
 MEANS = (
@@ -161,7 +164,7 @@ def head_activations(model: PreTrainedModel, ids: Tensor) -> tuple[list[Tensor],
 def _batch_statistics(
     pair: ModelPair, tokens: Tokens, first_text: int, positions: Positions, samples: int, seed: int
 ) -> HeadStatistics:
-    shape = pair.geometry
+    shape, own = pair.geometry, geometry(pair.pruned)
     chosen = tokens.real
     if positions == "last":
         last = tokens.real.sum(1) - 1
@@ -175,15 +178,21 @@ def _batch_statistics(
     dense_z, dense_out = head_activations(pair.dense, tokens.ids)
     pruned_z, _ = head_activations(pair.pruned, tokens.ids)
     rows: dict[str, list[Tensor]] = {name: [] for name in (*MEANS, "lost", "dense")}
-    for layer, projection in enumerate(output_projections(pair.pruned)):
+    projections = zip(output_projections(pair.dense), output_projections(pair.pruned), strict=True)
+    for layer, (whole, part) in enumerate(projections):
         # [head, token, d_head], float64 but on mps, which has none.
         wide = torch.float32 if dense_z[layer].device.type == "mps" else torch.float64
-        d, p = (shape.split(z[layer][chosen].to(wide)).transpose(0, 1) for z in (dense_z, pruned_z))
-        p = p.to(d.device)
+        d = shape.split(dense_z[layer][chosen].to(wide)).transpose(0, 1)
+        p = own.split(pruned_z[layer][chosen].to(d.device, wide)).transpose(0, 1)
+        p = pair.placed(layer, p, torch.zeros_like(d))
         lost = d - p
         moment = lost.transpose(1, 2) @ lost / len(texts)
         # ‖W δz‖² averaged is tr(W M Wᵀ): one product a head instead of one a token.
-        w = shape.split(weight_of(projection).to(d.device, wide)).transpose(0, 1)  # [head, d_model, d_head]
+        w_d, w_p = (
+            one.split(weight_of(projection).to(d.device, wide)).transpose(0, 1)
+            for one, projection in ((shape, whole), (own, part))
+        )
+        w = pair.placed(layer, w_p, w_d)  # [head, d_model, d_head]
         rows["mean"].append(lost.mean(1))
         rows["second_moment"].append(moment)
         rows["dense_energy"].append(d.square().sum(-1).mean(1))
@@ -197,7 +206,7 @@ def _batch_statistics(
     lost_samples, dense_samples = stacked.pop("lost"), stacked.pop("dense")
     reservoir = Samples(texts[kept], pos[kept], lost_samples, dense_samples, priority[kept])
     means = {name: value.double() for name, value in stacked.items()}
-    return HeadStatistics(shape, positions, len(texts), samples=reservoir, **means)
+    return HeadStatistics(shape, positions, len(texts), present=pair.present, samples=reservoir, **means)
 
 
 def _priority(texts: Tensor, pos: Tensor, seed: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from . import export, text
 from .calibration import calibration_tokens, split_held_out, window_length
 from .capture import Positions, capture
-from .compensation import Compensation, compensated, folded
+from .compensation import Compensation, compensated, folded, own_heads
 from .components import LostComponents, components
 from .console import note, run, say, show_json, show_table, watched
 from .demo import DEFAULT, demo_dense, demo_pair
@@ -23,9 +23,9 @@ from .evaluate import Perplexity, measure, paired_difference, perplexity, recove
 from .families import EXPORTS, FAMILIES
 from .folders import check_free
 from .head_loss import METRICS, head_loss
-from .layout import remarks
+from .layout import geometry, remarks
 from .models import DEMO, Loading, ModelPair, load_model, load_pair, load_tokenizer
-from .pruning import Pruning, measure_sparsity
+from .pruning import STRUCTURED, Pruning, measure_sparsity
 from .pruning import prune as prune_model
 from .restore import Settings, Step, Training
 from .runs import list_runs, save_run
@@ -36,7 +36,7 @@ from .walk import STATES, walk
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["Picks", "Text", "demo", "evaluate", "families", "inspect", "prune", "restore", "run", "runs"]
+__all__ = ["Picks", "Text", "demo", "evaluate", "families", "inspect", "prune", "pruning", "restore", "run", "runs"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Picks:
     """Which heads and components to restore."""
 
     heads: float
-    """Share of all heads."""
+    """Share of all heads that the pruned model has."""
     score: str
     components: int | None
 
@@ -68,23 +68,42 @@ class Picks:
 
     def selection(self, lost: LostComponents, score: Tensor, seed: int) -> Selection:
         """score: [layer, head], which heads come first; not looked at where heads are drawn or all taken."""
-        layers, heads, _ = lost.shape
-        count = max(1, round(self.heads * layers * heads))
-        if count == layers * heads and self.components is None:
-            return everything(lost.shape)
+        present = int(lost.present.sum())
+        count = max(1, round(self.heads * present))
+        if count == present and self.components is None:
+            return everything(lost.shape).within(lost.present)
         if self.score == "random":
-            return random_heads(lost.shape, count, seed, self.components)
-        return top_heads(lost.shape, score, count, self.components)
+            return random_heads(lost.shape, count, seed, self.components, lost.present)
+        return top_heads(lost.shape, score, count, self.components, lost.present)
 
 
-def _pruning(method: str, sparsity: float | None, pattern: str | None, default: float) -> Pruning:
-    """Raises SettingError where sparsity and pattern are both given and disagree."""
-    pruning = Pruning(method, default if sparsity is None else sparsity, pattern)
-    if pattern is not None and sparsity is not None and not math.isclose(pruning.sparsity, sparsity):
+def pruning(
+    method: str,
+    sparsity: float | None,
+    pattern: str | None,
+    ratio: float | None = None,
+    allocation: str = "uniform",
+    default: float = 0.5,
+) -> Pruning:
+    """What the options together say. Raises SettingError where they contradict each other."""
+    if method == STRUCTURED:
+        if sparsity is not None:
+            raise SettingError(
+                f"Structured pruning zeroes no single weights, so a sparsity of {sparsity:g} says nothing. Give "
+                "--ratio, the share of heads and MLP channels to remove."
+            )
+        return Pruning(method, 0.25 if ratio is None else ratio, pattern, allocation)
+    if ratio is not None:
         raise SettingError(
-            f"Pattern {pattern} means a sparsity of {pruning.sparsity:g}, not {sparsity:g}. Give one of them."
+            f"A ratio is the share of heads and channels that structured pruning removes; {method} removes none. "
+            "Give --sparsity, or --method structured."
         )
-    return pruning
+    chosen = Pruning(method, default if sparsity is None else sparsity, pattern, allocation)
+    if pattern is not None and sparsity is not None and not math.isclose(chosen.sparsity, sparsity):
+        raise SettingError(
+            f"Pattern {pattern} means a sparsity of {chosen.sparsity:g}, not {sparsity:g}. Give one of them."
+        )
+    return chosen
 
 
 def _pair(dense: str, pruned: str, words: Text, loading: Loading) -> tuple[ModelPair, Tokens]:
@@ -114,12 +133,12 @@ def demo(
     as_json: bool,
 ) -> None:
     """The whole way on the embedded model."""
-    pruning = _pruning(DEFAULT.method, sparsity, pattern, DEFAULT.sparsity)
+    chosen = pruning(DEFAULT.method, sparsity, pattern, default=DEFAULT.sparsity)
     place = folder or user_data_path("restorelcc") / "demo-restored"
     if folder is not None:
         check_free(folder)
     # The default place is ours alone, so a second demo may take it over; a place the user named may not.
-    walked = watched(walk(place, pruning, source, Settings(seed=seed), loading, replace=folder is None))
+    walked = watched(walk(place, chosen, source, Settings(seed=seed), loading, replace=folder is None))
     if as_json:
         show_json(walked.to_json())
         return
@@ -130,8 +149,8 @@ def demo(
         change = paired_difference(walked.losses[name], walked.losses["pruned"])
         share = recovered_share(dense, pruned, found)
         rows.append([name, _shown(found), f"{change.nats:+.4f} ± {change.stderr:.4f}", f"{share:.1%}"])
-    amount = pruning.pattern or f"{pruning.sparsity:.0%}"
-    title = f"Embedded model, {pruning.method} {amount}, {dense.tokens} evaluation tokens"
+    amount = chosen.pattern or f"{chosen.sparsity:.0%}"
+    title = f"Embedded model, {chosen.method} {amount}, {dense.tokens} evaluation tokens"
     show_table(title, ["", "perplexity", "nats against pruned", "recovered"], rows)
     seconds = walked.seconds
     zeros = {name: report.zeros for name, report in walked.sparsity.items()}
@@ -143,28 +162,25 @@ def demo(
     say(f"The restored checkpoint is in {walked.export}")
 
 
-def prune(
-    name: str,
-    folder: Path,
-    method: str,
-    sparsity: float | None,
-    pattern: str | None,
-    words: Text,
-    loading: Loading,
-    as_json: bool,
-) -> None:
+def prune(name: str, folder: Path, chosen: Pruning, words: Text, loading: Loading, as_json: bool) -> None:
     """Prune into a checkpoint."""
-    pruning = _pruning(method, sparsity, pattern, 0.5)
     check_free(folder)
     model, tokenizer = load_model(name, loading), load_tokenizer(name, loading)
     for remark in remarks(model):
         note(remark)
     tokens = words.tokens(model, tokenizer)
-    pruned = watched(prune_model(model, tokens, pruning, words.source))
+    pruned = watched(prune_model(model, tokens, chosen, words.source))
     export.save_checkpoint(folder, pruned, tokenizer, about={"dense": name})
     report = measure_sparsity(pruned)
+    sizes = {"dense": model.num_parameters(), "pruned": pruned.num_parameters()}
     if as_json:
-        show_json({"sparsity": report.sparsity, "weights": report.weights, "zeros": report.zeros, "out": str(folder)})
+        weights = {"sparsity": report.sparsity, "weights": report.weights, "zeros": report.zeros}
+        show_json(weights | {"parameters": sizes, "out": str(folder)})
+    elif chosen.method == STRUCTURED:
+        say(
+            f"{geometry(pruned).n_heads} of {geometry(model).n_heads} heads a layer and {sizes['pruned']} of "
+            f"{sizes['dense']} parameters are left, in {folder}"
+        )
     else:
         say(f"{report.zeros} of {report.weights} weights are zero ({report.sparsity:.2%}), in {folder}")
 
@@ -193,8 +209,11 @@ def inspect(
         heads.sort_values(["layer", "head"]).to_csv(draft, index=False)
         draft.rename(csv)
     if as_json:
-        show_json({"tokens": statistics.count, "heads": _records(heads), "components": _records(parts)})
+        gone = {} if pair.match is None else {"gone": str(pair.match)}
+        show_json({"tokens": statistics.count, "heads": _records(heads), "components": _records(parts)} | gone)
         return
+    if pair.match is not None:
+        say(f"{pair.match}")
     rows = [
         [f"{row.layer}.{row.head}", *(f"{getattr(row, name):.4f}" for name in METRICS)]
         for row in heads.head(top).itertuples()
@@ -265,7 +284,8 @@ def restore(
     if format == "checkpoint":
         export.save_checkpoint(folder, pair.pruned, pair.tokenizer, restoration.compensation, about=facts)
     else:
-        export.save_adapter(folder, restoration.compensation, pair.geometry, facts)
+        own = own_heads(pair.pruned, restoration.compensation)
+        export.save_adapter(folder, own, geometry(pair.pruned), facts)
     kept = save_run(restoration, pair.geometry, name or folder.name, about)
     result = {**figures, "trained_parameters": restoration.trained_parameters, "best_step": restoration.best_step}
     if as_json:

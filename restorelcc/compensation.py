@@ -20,6 +20,7 @@ from .errors import SettingError, UnsupportedModel
 from .layout import HeadGeometry, geometry, hooked, output_projections
 from .matrices import weight_of
 from .merging import takes_value_biases, with_output_biases, with_value_biases
+from .narrow import kept_heads
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -56,12 +57,23 @@ def injected(components: LostComponents, picks: Tensor) -> Compensation:
     return Compensation(components.constants(components.magnitude * picks).float())
 
 
+def own_heads(model: PreTrainedModel, compensation: Compensation) -> Compensation:
+    """One constant per head that `model` has, where `compensation` has one per head of the dense model.
+
+    What is put back into heads that pruning removed goes nowhere.
+    """
+    kept, vectors = kept_heads(model), compensation.vectors
+    if kept is None or vectors.shape[:2] == kept.shape or len(vectors) != len(kept) or kept.max() >= vectors.shape[1]:
+        return compensation
+    return Compensation(vectors[torch.arange(len(kept))[:, None], kept])
+
+
 def merged(model: PreTrainedModel, compensation: Compensation) -> list[Tensor]:
     """What to add to the bias of every layer's output projection: [d_model] float32, Σ_h W_O[:, h] c_h.
 
     Differentiable in the compensation. Raises SettingError if it was made for another shape of model.
     """
-    shape = geometry(model)
+    shape, compensation = geometry(model), own_heads(model, compensation)
     if compensation.vectors.shape != (shape.n_layers, shape.n_heads, shape.d_head):
         raise SettingError(
             f"The compensation is for [layers, heads, d_head] = {list(compensation.vectors.shape)}, the model has "
@@ -86,7 +98,7 @@ def folded(model: PreTrainedModel, compensation: Compensation) -> PreTrainedMode
     except UnsupportedModel:
         if not takes_value_biases(model):
             raise
-        return with_value_biases(model, compensation.vectors.flatten(1))
+        return with_value_biases(model, own_heads(model, compensation).vectors.flatten(1))
 
 
 @contextmanager

@@ -25,6 +25,8 @@ class LostComponents:
     """[layer, head, component] mean of (δz · v_i)², squared activation units: σ_i² / N."""
     magnitude: Tensor
     """[layer, head, component] α_i = mean over tokens of δz · v_i (Eq. 4), activation units, signed."""
+    present: Tensor
+    """[layer, head] bool: False where pruning removed the head, and nothing can be put back into it."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -65,4 +67,4 @@ def components(statistics: HeadStatistics, centred: bool = False) -> LostCompone
     total = variance.sum(-1, keepdim=True)
     energy = torch.where(total > 0, variance / total.clamp(min=torch.finfo(total.dtype).tiny), 0.0)
     magnitude = torch.einsum("lhd,lhid->lhi", statistics.mean, directions)
-    return LostComponents(directions, energy, variance, magnitude)
+    return LostComponents(directions, energy, variance, magnitude, statistics.present)

@@ -57,5 +57,6 @@ def cached_pruned(dense: PreTrainedModel, tokens: Tokens, pruning: Pruning) -> P
     weights = hashlib.sha256((Path(source_of(DEMO)) / "model.safetensors").read_bytes()).hexdigest()
     facts = (weights, str(dense.dtype), dense.device.type, sorted(asdict(pruning).items(), key=str), tokens.digest())
     key = hashlib.sha256(repr((*facts, __version__, torch.__version__)).encode()).hexdigest()[:16]
-    amount = pruning.pattern or f"{pruning.sparsity:g}"
-    return user_cache_path("restorelcc") / "pruned" / f"demo-{pruning.method}-{amount.replace(':', 'of')}-{key}"
+    amount = (pruning.pattern or f"{pruning.sparsity:g}").replace(":", "of")
+    method = pruning.method if pruning.allocation == "uniform" else f"{pruning.method}-{pruning.allocation}"
+    return user_cache_path("restorelcc") / "pruned" / f"demo-{method}-{amount}-{key}"

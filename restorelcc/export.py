@@ -20,8 +20,10 @@ from .compensation import Compensation, attach, folded
 from .errors import LoadError
 from .folders import whole
 from .layout import HeadGeometry, geometry, output_projections
+from .matching import KEPT_FILE, fewer_heads
 from .matrices import weight_of
 from .models import Loading, load_model, load_tokenizer
+from .narrow import kept_heads
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -106,17 +108,21 @@ def save_checkpoint(
 ) -> None:
     """An ordinary checkpoint that stock `transformers` loads, with the compensation folded into its biases.
 
-    Weight matrices are written as they are: same zeros. about: facts for the model card, as adapters have them. Raises
-    WriteError, UnsupportedModel, SettingError.
+    Weight matrices are written as they are: same zeros. Of a model that lost heads, `kept_heads.json` says which of the
+    dense model's are left: {"format": 1, "kept": [[head, …], …]}, a list a layer. about: facts for the model card, as
+    adapters have them. Raises WriteError, UnsupportedModel, SettingError.
     """
     facts = {"pruning": getattr(model.config, "pruning", None)} | (about or {})
     card = model_card("pruned" if compensation is None else "checkpoint", facts, versions())
     if compensation is not None:
         model = folded(model, compensation)
+    kept = kept_heads(model)
     with whole(folder, replace) as draft:
         model.save_pretrained(draft)
         tokenizer.save_pretrained(draft)
         (draft / CARD).write_text(card, encoding="utf-8")
+        if kept is not None:
+            write_json(draft / KEPT_FILE, {"format": FORMAT, "kept": kept.tolist()})
         for path in draft.iterdir():
             path.chmod(0o644)  # safetensors writes files that only their owner can read.
 
@@ -132,8 +138,10 @@ def fingerprint(model: PreTrainedModel) -> str:
 
 
 def adapter_fits(adapter: Adapter, model: PreTrainedModel) -> None:
-    """Raises LoadError if the adapter was made for another shape of model, or for another model of this shape."""
-    if adapter.geometry != geometry(model):
+    """Raises LoadError if the adapter was made for another shape of model, or for another model of this shape. One that
+    is in the dense model's heads fits a model that knows which of them it has."""
+    told = kept_heads(model) is not None and fewer_heads(adapter.geometry, geometry(model))
+    if adapter.geometry != geometry(model) and not told:
         raise LoadError(
             f"The adapter is for {adapter.geometry}, the model is {geometry(model)}. Use the one it was made for."
         )

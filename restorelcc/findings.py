@@ -102,6 +102,8 @@ class Findings:
     """Of the first windows of the calibration text."""
     live_dense: TokenLoss
     live_pruned: TokenLoss
+    gone: str = ""
+    """What is known of heads that the pruned model lacks, in a sentence; empty where it has them all."""
 
 
 def kept_findings(recipe: Recipe) -> Findings | None:
@@ -150,6 +152,7 @@ def save_findings(folder: Path, found: Findings) -> None:
         ("live", found.live),
     ):
         tensors |= {f"{name}.{one.name}": getattr(part, one.name) for one in fields(part)}
+    tensors["present"] = statistics.present
     tensors |= {"dense.nll": found.live_dense.nll, "pruned.nll": found.live_pruned.nll}
     facts = {
         "format": FORMAT,
@@ -159,6 +162,7 @@ def save_findings(folder: Path, found: Findings) -> None:
         "sparsity": [asdict(matrix) for matrix in found.sparsity.matrices],
         "positions": statistics.positions,
         "count": statistics.count,
+        "gone": found.gone,
     }
     with whole(folder, replace=True) as draft:
         # Copies: safetensors refuses tensors that share memory, as `scored` and `response` of plain text do.
@@ -193,8 +197,14 @@ def _built(facts: dict[str, Any], tensors: Mapping[str, Tensor]) -> Findings:
         evaluation=Tokens(**part("evaluation")),
         live=live,
         statistics=HeadStatistics(
-            geometry, facts["positions"], facts["count"], samples=Samples(**part("samples")), **part("statistics")
+            geometry,
+            facts["positions"],
+            facts["count"],
+            present=tensors["present"],
+            samples=Samples(**part("samples")),
+            **part("statistics"),
         ),
         live_dense=TokenLoss(tensors["dense.nll"], live.scored),
         live_pruned=TokenLoss(tensors["pruned.nll"], live.scored),
+        gone=facts["gone"],
     )

@@ -50,12 +50,12 @@ def with_output_biases(model: PreTrainedModel, biases: Sequence[Tensor]) -> PreT
         for switch in SWITCHES:
             if hasattr(config.get_text_config(), switch):
                 setattr(config.get_text_config(), switch, True)
-    twin = _skeleton(type(model), config)
+    twin = skeleton(type(model), config)
     if all(projection.bias is not None for projection in output_projections(twin)):
-        return _filled(twin, model, _added(twin, model.state_dict(), biases))
+        return filled(twin, model, _added(twin, model.state_dict(), biases))
     try:
         twin, state = _llama(model)
-        return _agreeing(_filled(twin, model, _added(twin, state, biases)), model, biases)
+        return _agreeing(filled(twin, model, _added(twin, state, biases)), model, biases)
     except UnsupportedModel as error:
         raise UnsupportedModel(
             f"{type(model).__name__} has no bias on its attention output and no switch for one, so the restoration "
@@ -95,7 +95,7 @@ def with_value_biases(model: PreTrainedModel, constants: Tensor) -> PreTrainedMo
     for attention, constant in zip(attentions(model), constants, strict=True):
         key = f"{names[attention.v_proj]}.bias"
         state[key] = (state[key].float() + constant.to(state[key].device)).to(state[key].dtype)
-    twin = _filled(_skeleton(type(model), copy.deepcopy(model.config)), model, state)
+    twin = filled(skeleton(type(model), copy.deepcopy(model.config)), model, state)
     weights = map(weight_of, output_projections(model))
     return _agreeing(twin, model, [w.float() @ c.to(w.device) for w, c in zip(weights, constants, strict=True)])
 
@@ -124,7 +124,7 @@ def _llama(model: PreTrainedModel) -> tuple[PreTrainedModel, dict[str, Tensor]]:
     config = LlamaConfig(**shared, attention_bias=True, head_dim=shape.d_head)
     for key in set(ours) - set(fresh):  # What pruning recorded, and the like.
         setattr(config, key, ours[key])
-    return _skeleton(LlamaForCausalLM, config), state
+    return skeleton(LlamaForCausalLM, config), state
 
 
 def _check_like_llama(config: PreTrainedConfig, beyond: set[str]) -> None:
@@ -186,16 +186,16 @@ def showing_attention(model: PreTrainedModel) -> PreTrainedModel:
     """
     config = copy.deepcopy(model.config)
     config._attn_implementation = "eager"
-    return _filled(_skeleton(type(model), config), model, model.state_dict())
+    return filled(skeleton(type(model), config), model, model.state_dict())
 
 
-def _skeleton(kind: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:
+def skeleton(kind: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:
     """A model of this class without weights."""
     with torch.device("meta"):
         return kind(config)
 
 
-def _filled(twin: PreTrainedModel, model: PreTrainedModel, state: dict[str, Tensor]) -> PreTrainedModel:
+def filled(twin: PreTrainedModel, model: PreTrainedModel, state: dict[str, Tensor]) -> PreTrainedModel:
     """The skeleton `twin` with the tensors of `state`, zeros where it has none, and what else `model` holds."""
     for key, parameter in twin.named_parameters():
         if key not in state:

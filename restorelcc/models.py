@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 
 from . import hub
 from .errors import LoadError, PairMismatch, SettingError
 from .layout import HeadGeometry, geometry
+from .matching import Match, fewer_heads, matched, told
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -34,8 +36,31 @@ class ModelPair:
     pruned: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     geometry: HeadGeometry
+    """Of the dense model; the pruned one may have fewer heads."""
     dense_name: str
     pruned_name: str
+    match: Match | None = None
+    """Which heads the pruned model's are; None where it has them all."""
+
+    @property
+    def present(self) -> Tensor:
+        """[layer, head of the dense model] bool: whether the pruned model has it too."""
+        kept = torch.zeros(self.geometry.n_layers, self.geometry.n_heads, dtype=torch.bool)
+        return ~kept if self.match is None else kept.scatter(1, self.match.heads, True)
+
+    def holder(self, layer: int, head: int) -> tuple[PreTrainedModel, int, int]:
+        """(the pruned model if it has this head of the dense one, else the dense model; the layer; the head's number
+        there)."""
+        if self.match is None:
+            return self.pruned, layer, head
+        own = (self.match.heads[layer] == head).nonzero().flatten().tolist()
+        return (self.pruned, layer, own[0]) if own else (self.dense, layer, head)
+
+    def placed(self, layer: int, values: Tensor, among: Tensor) -> Tensor:
+        """`values` [head of the pruned model, …] in the places of their heads among [head of the dense model, …]."""
+        if self.match is None:
+            return values
+        return among.index_copy(0, self.match.heads[layer].to(among.device), values)
 
 
 @dataclass(frozen=True)
@@ -184,7 +209,8 @@ def load_pair(dense: str, pruned: str, loading: Loading | None = None) -> ModelP
     pruned_model = load_model(pruned, loading)
     tokenizer = load_tokenizer(dense, loading)
     check_tokenizers(tokenizer, load_tokenizer(pruned, loading))
-    return paired(dense_model, pruned_model, tokenizer, dense, pruned)
+    match = matched(dense_model, pruned_model, Path(source_of(pruned)))
+    return paired(dense_model, pruned_model, tokenizer, dense, pruned, match)
 
 
 def paired(
@@ -193,13 +219,20 @@ def paired(
     tokenizer: PreTrainedTokenizerBase,
     dense_name: str,
     pruned_name: str,
+    match: Match | None = None,
 ) -> ModelPair:
-    """A pair of models already loaded. Raises PairMismatch, saying which shapes differ."""
+    """A pair of models already loaded. Raises PairMismatch, saying which shapes differ.
+
+    A pruned model with fewer heads needs a `match`, or a config that says which they are.
+    """
     ours, theirs = geometry(dense), geometry(pruned)
+    if fewer_heads(ours, theirs):
+        match = match or told(ours, pruned)
     differ = [
         f"{field.name} {getattr(ours, field.name)} against {getattr(theirs, field.name)}"
         for field in fields(HeadGeometry)
         if getattr(ours, field.name) != getattr(theirs, field.name)
+        and not (match is not None and field.name in ("n_heads", "n_kv_heads"))
     ]
     vocabularies = [model.config.get_text_config().vocab_size for model in (dense, pruned)]
     if vocabularies[0] != vocabularies[1]:
@@ -207,9 +240,9 @@ def paired(
     if differ:
         raise PairMismatch(
             f"{dense_name} and {pruned_name} differ in shape ({'; '.join(differ)}), so their heads cannot be compared. "
-            "Give the model that was pruned, and a pruned model that kept its shape."
+            "Give the model that was pruned, and a pruned model that kept its shape, or its heads with a map of them."
         )
-    return ModelPair(dense, pruned, tokenizer, ours, dense_name, pruned_name)
+    return ModelPair(dense, pruned, tokenizer, ours, dense_name, pruned_name, match)
 
 
 PROBE = 'The little girl\'s 3 dogs (Rex, Max & Bo) ran: "wait!"\n  Où? 你好 <|endoftext|>'

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from .capture import head_activations
+from .layout import geometry
 from .merging import showing_attention
 from .models import ModelPair
 
@@ -29,7 +30,7 @@ class Reading:
     dense_attention: Tensor
     """[layer, head, query, key] weights of the dense model; every row sums to 1, or less beside a sink (gpt-oss)."""
     pruned_attention: Tensor
-    """[layer, head, query, key] weights of the pruned model."""
+    """[layer, head, query, key] weights of the pruned model; 0 for a head that is gone."""
 
     @property
     def share(self) -> Tensor:
@@ -42,15 +43,25 @@ def read_passage(pair: ModelPair, ids: Tensor) -> Reading:
     """Both models on `ids` [pos]. Attention weights are computed apart, the plain way, at O(pos²) memory a head."""
     row = ids[None]
     dense, pruned = (
-        torch.stack([pair.geometry.split(z[0].float()).transpose(0, 1).cpu() for z in head_activations(model, row)[0]])
+        torch.stack(
+            [geometry(model).split(z[0].float()).transpose(0, 1).cpu() for z in head_activations(model, row)[0]]
+        )
         for model in (pair.dense, pair.pruned)
     )
+    dense_attention = attention_weights(pair.dense, row)
     return Reading(
         ids=ids,
-        lost=(dense - pruned).square().sum(-1),
+        lost=(dense - _placed(pair, pruned, dense)).square().sum(-1),
         dense=dense.square().sum(-1),
-        dense_attention=attention_weights(pair.dense, row),
-        pruned_attention=attention_weights(pair.pruned, row),
+        dense_attention=dense_attention,
+        pruned_attention=_placed(pair, attention_weights(pair.pruned, row), dense_attention),
+    )
+
+
+def _placed(pair: ModelPair, pruned: Tensor, dense: Tensor) -> Tensor:
+    """[layer, head, …] in the dense model's heads, zeros where one is gone."""
+    return torch.stack(
+        [pair.placed(layer, *both) for layer, both in enumerate(zip(pruned, torch.zeros_like(dense), strict=True))]
     )
 
 

@@ -164,7 +164,10 @@ def _units(components: LostComponents) -> Tensor:
 
 
 class Training:
-    """A restoration under way. Raises SettingError if there is nothing to train or nothing to train on."""
+    """A restoration under way. Picks of heads that pruning removed are left out.
+
+    Raises SettingError if there is nothing to train or nothing to train on.
+    """
 
     def __init__(
         self,
@@ -180,6 +183,12 @@ class Training:
             raise SettingError("No component is picked, so there is nothing to train. Pick at least one.")
         if selection.shape != components.shape:
             raise SettingError(f"Picks for {selection.shape} do not fit components of shape {components.shape}.")
+        selection = selection.within(components.present)
+        if len(selection) == 0:
+            raise SettingError(
+                "Every picked head was removed by pruning, and nothing can be put back into a head that is gone. "
+                "Pick one that is there."
+            )
         if self.settings.loss == "response" and not all(bool(part.response.any()) for part in (tokens, held_out)):
             raise SettingError(
                 "No answer is left within the window, so there is nothing to train on or to judge by. "

@@ -53,6 +53,10 @@ class Selection:
         """Without these picks."""
         return Selection(self.shape, self.picks - frozenset(picks))
 
+    def within(self, present: Tensor) -> "Selection":
+        """Without picks of heads that pruning removed; present: [layer, head] bool."""
+        return Selection(self.shape, frozenset(pick for pick in self.picks if present[pick[0], pick[1]]))
+
     def to_json(self) -> str:
         """Components by 'layer.head', or "all" where a head has all of them."""
         by_head: dict[str, Any] = {}
@@ -100,17 +104,24 @@ def of_heads(shape: Shape, heads: Iterable[tuple[int, int]], components: int | N
     return Selection(shape, frozenset((layer, head, i) for layer, head in heads for i in range(count)))
 
 
-def top_heads(shape: Shape, score: Tensor, count: int, components: int | None = None) -> Selection:
-    """The `count` heads of highest score [layer, head], with their first `components`. Raises SettingError."""
-    _check_count(count, shape[0] * shape[1], "heads")
+def top_heads(
+    shape: Shape, score: Tensor, count: int, components: int | None = None, present: Tensor | None = None
+) -> Selection:
+    """The `count` heads of highest score [layer, head], with their first `components`; of those `present` [layer, head]
+    where pruning removed some. Raises SettingError."""
+    _check_count(count, shape[0] * shape[1] if present is None else int(present.sum()), "heads")
+    if present is not None:
+        score = score.masked_fill(~present, -torch.inf)
     best = score.flatten().argsort(descending=True, stable=True)[:count].tolist()
     return of_heads(shape, [divmod(index, shape[1]) for index in best], components)
 
 
-def random_heads(shape: Shape, count: int, seed: int, components: int | None = None) -> Selection:
+def random_heads(
+    shape: Shape, count: int, seed: int, components: int | None = None, present: Tensor | None = None
+) -> Selection:
     """`count` heads drawn at random, the same for the same seed. Raises SettingError."""
     noise = torch.rand(shape[:2], generator=torch.Generator().manual_seed(seed))
-    return top_heads(shape, noise, count, components)
+    return top_heads(shape, noise, count, components, present)
 
 
 def top_components(components: LostComponents, count: int) -> Selection:
@@ -118,9 +129,10 @@ def top_components(components: LostComponents, count: int) -> Selection:
 
     Not by share of their own head's energy: that would favour heads that lost little. Raises SettingError.
     """
-    _check_count(count, components.variance.numel(), "components")
-    best = components.variance.flatten().argsort(descending=True, stable=True)[:count]
-    mask = torch.zeros(components.variance.numel(), dtype=torch.bool)
+    variance = _offered(components)
+    _check_count(count, int((variance >= 0).sum()), "components")
+    best = variance.flatten().argsort(descending=True, stable=True)[:count]
+    mask = torch.zeros(variance.numel(), dtype=torch.bool)
     mask[best] = True
     return from_mask(mask.view(components.shape))
 
@@ -133,7 +145,8 @@ def within_budget(components: LostComponents, budget: int, learned: bool = True)
     """
     heads, width = components.shape[1], components.directions.shape[-1] if learned else 0
     left, taken, picks = budget, set(), []
-    for index in components.variance.flatten().argsort(descending=True, stable=True).tolist():
+    variance = _offered(components).flatten()
+    for index in variance.argsort(descending=True, stable=True)[: int((variance >= 0).sum())].tolist():
         head, component = divmod(index, components.shape[2])
         cost = 1 if head in taken else 1 + width
         if cost <= left:
@@ -145,6 +158,11 @@ def within_budget(components: LostComponents, budget: int, learned: bool = True)
     if not picks:
         raise SettingError(f"A budget of {budget} parameters is too small: one component needs {1 + width}.")
     return Selection(components.shape, frozenset(picks))
+
+
+def _offered(components: LostComponents) -> Tensor:
+    """[layer, head, component] variance, below zero where the head is gone and there is nothing to pick."""
+    return components.variance.masked_fill(~components.present[..., None], -1.0)
 
 
 def _check_count(count: int, most: int, what: str) -> None:

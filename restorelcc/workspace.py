@@ -71,9 +71,7 @@ def open_workspace(recipe: Recipe) -> Generator[Progress, None, Workspace]:
 
 def pruned_name(recipe: Recipe) -> str:
     """How people would call the pruned model: 'wanda 60 %', or the name it was given by."""
-    if recipe.pruned is not None:
-        return recipe.pruned
-    return f"{recipe.pruning.method} {recipe.pruning.pattern or f'{100 * recipe.pruning.sparsity:g} %'}"
+    return str(recipe.pruning) if recipe.pruned is None else recipe.pruned
 
 
 def _paired(recipe: Recipe) -> Generator[Progress, None, tuple[ModelPair, Tokens]]:
@@ -118,6 +116,7 @@ def _found(recipe: Recipe, pair: ModelPair, tokens: Tokens) -> Generator[Progres
         statistics=statistics,
         live_dense=(yield from measure(pair.dense, live)),
         live_pruned=(yield from measure(pair.pruned, live)),
+        gone="" if pair.match is None else str(pair.match),
     )
 
 

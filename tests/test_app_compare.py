@@ -253,6 +253,10 @@ def test_the_pair_of_a_run_of_the_command_line(runs):
             "/home/me/.cache/pruned/demo-magnitude-2of4-9891a6a4072a6c71",
             Recipe(pruning=Pruning("magnitude", pattern="2:4")),
         ),
+        (
+            "/home/me/.cache/pruned/demo-sparsegpt-owl-0.7-9891a6a4072a6c71",
+            Recipe(pruning=Pruning("sparsegpt", 0.7, allocation="owl")),
+        ),
         ("demo", Recipe()),
         ("./pruned", Recipe(dense="demo", pruned="./pruned")),
     ):

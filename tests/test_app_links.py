@@ -18,9 +18,13 @@ from restorelcc.selection import everything, of_heads, random_heads
 SHAPE = (3, 4, 8)
 name = st.text(min_size=1)
 share = st.floats(0, 1, exclude_min=True, exclude_max=True)
-method = st.sampled_from(["wanda", "magnitude"])
+method = st.sampled_from(["wanda", "sparsegpt", "magnitude"])
 pattern = st.sampled_from(["2:4", "4:8", "1:16"])
-prunings = st.builds(Pruning, method, share) | st.builds(Pruning, method, pattern=pattern)
+prunings = (
+    st.builds(Pruning, method, share, allocation=st.sampled_from(["uniform", "owl"]))
+    | st.builds(Pruning, method, pattern=pattern)
+    | st.builds(Pruning, st.just("structured"), share)
+)
 recipes = st.builds(
     Recipe,
     dense=name,
@@ -58,6 +62,8 @@ def test_what_is_at_its_default_is_left_out():
     assert links.recipe_read({}) == Recipe()
     assert links.written(Session(owner="me")) == {}
     assert links.recipe_written(Recipe(pruning=Pruning("wanda", 0.5))) == {"method": "wanda", "prune": "0.5"}
+    owl = Recipe(pruning=Pruning("sparsegpt", 0.5, allocation="owl"))
+    assert links.recipe_written(owl) == {"method": "sparsegpt", "prune": "0.5", "allocation": "owl"}
 
 
 @pytest.mark.parametrize("trust", ["allow_pickle", "trust_remote_code"])
@@ -91,6 +97,8 @@ def test_a_link_names_nobody():
         {"prune": "4:2"},
         {"prune": "2:"},
         {"prune": "0.5", "method": "obs"},
+        {"prune": "2:4", "method": "structured"},
+        {"prune": "0.5", "allocation": "chance"},
         {"dtype": "int4"},
         {"device": "toaster"},
     ],
@@ -106,8 +114,8 @@ def test_a_broken_link_is_one_kind_of_error(link):
 
 
 words = st.text(max_size=8) | st.text(alphabet="0123456789.:-~_*²", max_size=8)
-names = st.sampled_from(["dense", "windows", "length", "prune", "method", "head", "component", "metric", "run", "picks",
-                         "device", "dtype", "revision", "x"])  # fmt: skip
+names = st.sampled_from(["dense", "windows", "length", "prune", "method", "allocation", "head", "component", "metric",
+                         "run", "picks", "device", "dtype", "revision", "x"])  # fmt: skip
 
 
 @settings(deadline=None)  # the machine may be busy

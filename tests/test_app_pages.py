@@ -1,7 +1,9 @@
 """Pages of the app by Streamlit's own test driver, on a tiny stand-in for the embedded pair; clicks on charts are the
 browser tests' affair."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -9,7 +11,9 @@ from test_app_learn import workspace  # noqa: F401 - a fixture
 
 from app import shelf, state
 from app.jobs import jobs
+from app.pair_views import METHOD_HELP
 from restorelcc.findings import Recipe
+from restorelcc.pruning import METHODS, Pruning
 from restorelcc.runs import list_runs
 from restorelcc.workspace import Workspace
 
@@ -126,3 +130,53 @@ def test_a_bad_path_is_a_message_and_the_pair_stays(app: AppTest):
     assert session(app).recipe == Recipe()
     app.button(key="dismiss").click().run()
     assert not app.error
+
+
+def said_recipe(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    """What the form would open."""
+    opened = []
+    monkeypatch.setattr(shelf, "opening", lambda recipe, owner: opened.append(recipe) or SimpleNamespace(id="none"))
+    app.button(key="open-pair").click().run()
+    return opened[0]
+
+
+@pytest.mark.parametrize(
+    ("method", "typed", "pruning"),
+    [
+        ("sparsegpt", {"pair-pattern": "2:4"}, Pruning("sparsegpt", pattern="2:4")),
+        ("wanda", {"pair-allocation": "owl"}, Pruning("wanda", 0.5, allocation="owl")),
+        ("magnitude", {}, Pruning("magnitude", 0.5)),
+        ("structured", {}, Pruning("structured", 0.25)),
+    ],
+)
+def test_every_method_is_offered_with_a_line_on_it(app: AppTest, monkeypatch, method, typed, pruning):
+    shown(app, "pair")
+    app.radio(key="pair-way").set_value("one").run()
+    app.text_input(key="pair-dense").set_value("demo").run()
+    assert set(METHODS) == set(METHOD_HELP)
+    app.segmented_control(key="pair-pattern").set_value("4:8").run()  # what is left of it must not hinder structured
+    app.segmented_control(key="pair-pattern").set_value("").run()
+    app.segmented_control(key="pair-method").set_value(method).run()
+    assert METHOD_HELP[method] in said(app)
+    for key, value in typed.items():
+        app.segmented_control(key=key).set_value(value).run()
+    assert not app.exception
+    assert said_recipe(app, monkeypatch).pruning == pruning
+
+
+def test_a_pair_without_some_heads_shows_them_as_gone(app: AppTest, workspace, monkeypatch):  # noqa: F811
+    """As if head 1.2 had been removed: it cannot be picked, by a click or by a strategy."""
+    lost = workspace.lost
+    present = lost.present.clone()
+    present[1, 2] = False
+    monkeypatch.setattr(workspace, "lost", replace(lost, present=present))
+    session(app).head = (1, 2)
+    shown(app, "heads")
+    assert "Pruning removed this head" in app.info[0].value
+    assert app.button(key="add-head").disabled
+    shown(app, "components")
+    app.selectbox(key="strategy").set_value("all").run()
+    app.button(key="fill").click().run()
+    assert len(session(app).picks.selection.heads) == 11
+    app.button(key="quick-4").click().run()
+    assert (1, 2) not in session(app).picks.selection.heads

@@ -61,6 +61,29 @@ def test_prune_writes_an_ordinary_checkpoint(folders, text, tmp_path):
     assert loaded["perplexity"] != dense["perplexity"]
 
 
+@pytest.mark.parametrize("options", [["--method", "sparsegpt", "--pattern", "2:4"], ["--method", "sparsegpt"],
+                                     ["--sparsity", 0.6, "--allocation", "owl"]])  # fmt: skip
+def test_every_way_to_zero_weights_is_as_sparse_as_asked(folders, text, tmp_path, options):
+    found = answer("prune", folders[0], *options, "--calibration", text, "--length", "16", "--out", tmp_path / "p")
+    assert found["sparsity"] == pytest.approx(0.6 if "owl" in options else 0.5, abs=0.01)
+    assert found["parameters"]["dense"] == found["parameters"]["pruned"]
+
+
+def test_structured_pruning_writes_a_smaller_checkpoint_and_its_heads(folders, text, tmp_path):
+    options = ["--method", "structured", "--ratio", "0.5", "--calibration", text, "--length", "16"]
+    found = answer("prune", folders[0], *options, "--out", tmp_path / "p")
+    assert found["parameters"]["pruned"] < 0.7 * found["parameters"]["dense"]
+    assert found["sparsity"] == 0
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (tmp_path / "p", folders[0])]
+    assert sizes[0] < sizes[1]
+    kept = json.loads((tmp_path / "p" / "kept_heads.json").read_text())
+    assert kept["format"] == 1
+    assert all(heads in ([0, 1], [2, 3]) for heads in kept["kept"])
+    assert len(kept["kept"]) == 3
+    assert answer("evaluate", tmp_path / "p", "--text", text, "--length", "16")["tokens"] == 12 * 15
+    assert "2 of 4 heads" in call("prune", folders[0], *options, "--out", tmp_path / "q").stdout
+
+
 def test_inspect_lists_every_head_and_writes_the_table(pair_args, tmp_path):
     found = answer("inspect", *pair_args, "--csv", tmp_path / "heads.csv", "--top", 5)
     assert len(found["heads"]) == 12
@@ -207,6 +230,11 @@ def test_bad_input_to_restore_is_one_message_and_leaves_nothing(folders, pair_ar
         (["--device", "abacus"], "not known"),
         (["--dtype", "int8"], "not known"),
         (["--method", "chance"], "chance"),
+        (["--method", "structured", "--sparsity", "0.5"], "Give --ratio"),
+        (["--method", "structured", "--pattern", "2:4"], "whole heads and channels"),
+        (["--method", "structured", "--ratio", "0.01"], "no whole head"),
+        (["--ratio", "0.5"], "wanda removes none"),
+        (["--allocation", "owl", "--pattern", "2:4"], "same in every layer"),
         (["--length", "999"], "context of 64"),
     ],
 )

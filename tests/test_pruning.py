@@ -144,7 +144,7 @@ def test_ties_are_broken_to_the_exact_count():
         ({"sparsity": 0.0}, "share of weights"),
         ({"pattern": "3:2"}, "0 < n < m"),
         ({"pattern": "2-4"}, "2:4"),
-        ({"method": "chance"}, "wanda or magnitude"),
+        ({"method": "chance"}, "wanda, sparsegpt, magnitude"),
     ],
 )
 def test_nonsense_is_refused(choice, says):

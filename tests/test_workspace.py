@@ -13,7 +13,7 @@ from restorelcc.capture import MEANS, capture
 from restorelcc.components import components
 from restorelcc.errors import LoadError, TextError
 from restorelcc.evaluate import token_loss
-from restorelcc.findings import Recipe, keep_findings
+from restorelcc.findings import Recipe, keep_findings, load_findings, save_findings
 from restorelcc.progress import finish
 from restorelcc.pruning import Pruning, measure_sparsity
 from restorelcc.workspace import Workspace, open_workspace, pruned_name
@@ -138,6 +138,20 @@ def test_one_dense_model_is_pruned_here(folders, story, pair):
     assert all(torch.equal(value, remade[name]) for name, value in opened.pair().pruned.state_dict().items())
 
 
+def test_a_pair_without_half_its_heads_is_opened_and_kept(folders, story, tmp_path):
+    recipe = Recipe(str(folders[0]), pruning=Pruning("structured", 0.5), calibration=story, evaluation=story, **SMALL)
+    opened = finish(open_workspace(recipe))
+    assert opened.findings.gone == "2 of 4 heads a layer are gone; the checkpoint says which."
+    assert opened.findings.geometry.n_heads == 4
+    assert opened.loss.relative_error[~opened.lost.present].tolist() == pytest.approx([1] * 6)
+    assert opened.lost.present.sum(1).tolist() == [2, 2, 2]
+    assert opened.findings.pruned_size.parameters < opened.findings.dense_size.parameters
+    save_findings(tmp_path / "kept", opened.findings)
+    again = Workspace(recipe, load_findings(tmp_path / "kept"))
+    assert torch.equal(again.lost.present, opened.lost.present)
+    assert again.findings.gone == opened.findings.gone
+
+
 @pytest.mark.parametrize(
     ("changes", "name"),
     [
@@ -146,6 +160,8 @@ def test_one_dense_model_is_pruned_here(folders, story, pair):
         ({"pruning": Pruning("wanda", 0.625)}, "wanda 62.5 %"),
         ({"pruning": Pruning("wanda", 0.004)}, "wanda 0.4 %"),
         ({"pruning": Pruning("wanda", pattern="2:4")}, "wanda 2:4"),
+        ({"pruning": Pruning("structured", 0.25)}, "structured 25 %"),
+        ({"pruning": Pruning("sparsegpt", 0.7, allocation="owl")}, "sparsegpt owl 70 %"),
         ({"pruned": "owner/sparse"}, "owner/sparse"),
     ],
 )

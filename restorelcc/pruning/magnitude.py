@@ -2,14 +2,15 @@
 
 from torch import Tensor
 
+from .rule import Needs
 from .sparsity import Pattern, lowest, lowest_in_groups
 
-NEEDS_INPUTS = False
+NEEDS: Needs = "nothing"
 
 
-def dropped(weight: Tensor, input_norms: Tensor | None, sparsity: float, pattern: Pattern | None) -> Tensor:
-    """Bool mask [output, input] of weights to zero: the smallest |W| of the whole matrix, or of each n:m group."""
+def pruned(weight: Tensor, inputs: Tensor | None, sparsity: float, pattern: Pattern | None) -> Tensor:
+    """`weight` [output, input] without the smallest |W| of the whole matrix, or of each n:m group."""
     scores = weight.float().abs()
     if pattern is not None:
-        return lowest_in_groups(scores, pattern)
-    return lowest(scores.flatten(), sparsity).view_as(weight)
+        return weight.float().masked_fill(lowest_in_groups(scores, pattern), 0)
+    return weight.float().masked_fill(lowest(scores.flatten(), sparsity).view_as(weight), 0)

@@ -2,14 +2,21 @@
 
 from torch import Tensor
 
+from .rule import Needs
 from .sparsity import Pattern, lowest, lowest_in_groups
 
-NEEDS_INPUTS = True
+NEEDS: Needs = "norms"
 
 
-def dropped(weight: Tensor, input_norms: Tensor | None, sparsity: float, pattern: Pattern | None) -> Tensor:
-    """Bool mask [output, input] of weights to zero. input_norms: [input] ‖X_j‖₂ over the calibration tokens."""
-    if input_norms is None:
+def scores(weight: Tensor, norms: Tensor) -> Tensor:
+    """[output, input] |W_ij| · ‖X_j‖₂."""
+    return weight.float().abs() * norms
+
+
+def pruned(weight: Tensor, inputs: Tensor | None, sparsity: float, pattern: Pattern | None) -> Tensor:
+    """`weight` [output, input] without the lowest scores of every row. inputs: [input] ‖X_j‖₂ over the tokens."""
+    if inputs is None:
         raise ValueError("Wanda needs the norms of the inputs.")
-    scores = weight.float().abs() * input_norms.float()
-    return lowest(scores, sparsity) if pattern is None else lowest_in_groups(scores, pattern)
+    found = scores(weight, inputs)
+    drop = lowest(found, sparsity) if pattern is None else lowest_in_groups(found, pattern)
+    return weight.float().masked_fill(drop, 0)

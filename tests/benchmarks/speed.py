@@ -1,4 +1,5 @@
-"""What our work costs beside the bare model, as ratios within one run: machines differ and are noisy, ratios less so.
+"""What our work costs beside the bare model, and what structured pruning saves, as ratios within one run: machines
+differ and are noisy, ratios less so.
 
     python tests/benchmarks/speed.py
 
@@ -23,6 +24,7 @@ from restorelcc.console import quiet_libraries
 from restorelcc.demo import demo_dense, demo_pair
 from restorelcc.merging import with_output_biases
 from restorelcc.progress import finish
+from restorelcc.pruning import Pruning, prune
 from restorelcc.restore import Settings, Training
 from restorelcc.selection import everything
 
@@ -61,8 +63,10 @@ def main() -> None:
                 model(batch, use_cache=False)
 
     @torch.no_grad()
-    def forward(model: torch.nn.Module = pair.pruned) -> None:
-        model(ids[:8], use_cache=False)
+    def forward(model: torch.nn.Module = pair.pruned, texts: int = 8, length: int = 256) -> None:
+        model(ids[:texts, :length], use_cache=False)
+
+    narrow = finish(prune(dense, tokens[:24], Pruning("structured", 0.25)))
 
     def hooked() -> None:
         with compensated(pair.pruned, c):
@@ -84,6 +88,8 @@ def main() -> None:
         for _ in range(3):
             forward()
 
+    sizes = [sum(p.numel() * p.element_size() for p in model.parameters()) for model in (narrow, dense)]
+    print(f"{sizes[0] / sizes[1]:6.2f}  bytes, structured 0.25 / dense, embeddings too  ({sizes[0]:,} / {sizes[1]:,})")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {dense.dtype}")
     for name, ours, theirs in (
         ("capture / two bare forward passes", lambda: finish(capture(pair, few)), forwards),
@@ -95,6 +101,12 @@ def main() -> None:
         ("forward, compensated by hooks / bare", hooked, forward),
         ("forward, compensation merged / zero biases", lambda: forward(folded), lambda: forward(bare)),
         ("training step / three bare forward passes", train(1), three_forwards),
+        ("forward, structured 0.25 / dense", lambda: forward(narrow), lambda: forward(pair.dense)),
+        (
+            "forward of one token, structured 0.25 / dense",
+            lambda: forward(narrow, 1, 1),
+            lambda: forward(pair.dense, 1, 1),
+        ),
     ):
         mine, other, share = ratio(ours, theirs)
         print(f"{share:6.2f}  {name}  ({mine * 1e3:.0f} ms / {other * 1e3:.0f} ms)")

@@ -1,0 +1,39 @@
+"""How much of a layer goes: as much of each, or less where outliers are many (OWL, Yin et al., arXiv 2310.05175)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+ALLOCATIONS = ("uniform", "owl")
+OUTLIER = 5.0
+"""M: a weight is an outlier where its Wanda score is above so many times the mean of its layer."""
+REACH = 0.08
+"""λ: no layer's sparsity is further from the target."""
+
+
+def outlier_share(scores: list[Tensor]) -> float:
+    """Share of a layer's weights whose score is above M times the mean of the layer (OWL, Eq. 1), 0 to 1.
+
+    scores: Wanda's, [output, input], of every matrix of the layer.
+    """
+    weights = sum(one.numel() for one in scores)
+    limit = OUTLIER * sum(float(one.double().sum()) for one in scores) / weights
+    return sum(int((one > limit).sum()) for one in scores) / weights
+
+
+def owl(target: float, shares: list[float], weights: list[int]) -> list[float]:
+    """Sparsity of every layer: less where the share of outliers is larger, in proportion.
+
+    The mean over weights is exactly `target`; the layer furthest from it is λ away, or half the way to 0 or 1 where
+    that is nearer. The authors' code makes the range 2 λ wide instead, wherever the mean then falls in it.
+    shares: of outliers, by layer. weights: of each layer.
+    """
+    size = torch.tensor(weights, dtype=torch.float64)
+    share = torch.tensor(shares, dtype=torch.float64)
+    offset = share - (share * size).sum() / size.sum()
+    furthest = float(offset.abs().max())
+    if furthest < 1e-12:  # All the same, but for rounding.
+        return [target] * len(shares)
+    reach = min(REACH, target / 2, (1 - target) / 2)
+    return [target - reach * float(one) / furthest for one in offset]

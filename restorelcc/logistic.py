@@ -40,7 +40,7 @@ class Scale:
     def of(cls, features: Tensor) -> Scale:
         """features: [head, row, feature]."""
         mean = features.mean(1, keepdim=True)
-        # Not torch.std: reducing over the rows it is a hundred times slower than these two passes.
+        # Not torch.std, which over rows is many times slower than these passes.
         deviation = (features - mean).square_().mean(1, keepdim=True).sqrt_()
         return cls(mean, torch.where(deviation > 0, deviation, 1.0))
 

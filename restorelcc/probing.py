@@ -17,7 +17,10 @@ what the head lost by pruning, nor of what putting it back would win.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -39,9 +42,8 @@ if TYPE_CHECKING:
 
 TRAINING_SHARE = 0.7
 FEWEST_PAIRS = 4
-# Heads fitted in step. On a CPU their features should stay in the last cache between steps; a GPU wants many.
-HEADS_AT_ONCE = {"cpu": 8}
-HEADS_ON_GPU = 128
+# Heads fitted in step. On a CPU their features should stay in a core's cache between steps; a GPU wants many.
+HEADS_ON_CPU, HEADS_ON_GPU = 2, 128
 
 
 @dataclass(frozen=True)
@@ -122,23 +124,56 @@ def fit_all(
     layers, heads, pairs, width = contrast.question.shape
     if compensation is not None and compensation.vectors.shape != (layers, heads, width):
         raise SettingError(
-            f"The compensation is for [layers, heads, d_head] = {list(compensation.vectors.shape)}, the activations are "
-            f"of [{layers}, {heads}, {width}]. Use it with the model it was made for."
+            f"The compensation is for [layers, heads, d_head] = {list(compensation.vectors.shape)}, the activations "
+            f"are of [{layers}, {heads}, {width}]. Use it with the model it was made for."
         )
     training = min(round(pairs * TRAINING_SHARE), pairs - 1)
-    together = HEADS_AT_ONCE.get(contrast.question.device.type, HEADS_ON_GPU)
+    on_cpu = contrast.question.device.type == "cpu"
+    together = HEADS_ON_CPU if on_cpu else HEADS_ON_GPU
     parts = [part.flatten(0, 1) for part in (contrast.question, contrast.right, contrast.wrong)]
     shifts = None if compensation is None else compensation.vectors.flatten(0, 1)[:, None].to(parts[0].device)
-    accuracy = []
-    for start in range(0, layers * heads, together):
-        yield Progress("training probes", start, layers * heads)
+
+    def measured(start: int) -> Tensor:
         chosen = slice(start, start + together)
         question, right, wrong = (part[chosen].float() for part in parts)
         if shifts is not None:
             question = question + shifts[chosen]
-        accuracy.append(_held_out_accuracy(question, right, wrong, training, tolerance))
+        return _held_out_accuracy(question, right, wrong, training, tolerance)
+
+    accuracy: list[Tensor] = []
+    with single_threaded(torch.get_num_threads() if on_cpu else 1) as workers:
+        for found in workers.map(measured, range(0, layers * heads, together)):
+            yield Progress("training probes", len(accuracy) * together, layers * heads)
+            accuracy.append(found)
     yield Progress("training probes", layers * heads, layers * heads)
     return Probing(torch.cat(accuracy).view(layers, heads), training, pairs - training)
+
+
+@contextmanager
+def single_threaded(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool of threads in each of which torch computes on one thread; elsewhere it goes on as it did.
+
+    Many small products do better so than one after the other on many threads, which wait for each other after every
+    product: where a core is busy with something else, a hundred times as long as the product takes. What is still
+    waiting is given up on the way out.
+    """
+    usual, ready = torch.get_num_threads(), threading.Barrier(workers + 1)
+
+    def begin() -> None:
+        torch.get_num_threads()  # The first call in a thread fetches the number for it, which would undo the next line.
+        torch.set_num_threads(1)
+        ready.wait()
+
+    pool = ThreadPoolExecutor(workers, initializer=begin)
+    try:
+        for _ in range(workers):
+            pool.submit(int)  # starts a thread
+        ready.wait()
+        # The number of the thread that asks is its own, but it is also what threads yet to come begin with.
+        torch.set_num_threads(usual)
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _held_out_accuracy(question: Tensor, right: Tensor, wrong: Tensor, training: int, tolerance: float) -> Tensor:

@@ -1,5 +1,7 @@
 """Probes of all heads at once against scikit-learn's, one head at a time."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,7 @@ from restorelcc.demo import demo_dense, demo_pair
 from restorelcc.errors import SettingError, TextError
 from restorelcc.logistic import fit_probes
 from restorelcc.models import paired
-from restorelcc.probing import Contrast, fit_all, probe, read_contrast_activations
+from restorelcc.probing import Contrast, fit_all, probe, read_contrast_activations, single_threaded
 from restorelcc.progress import finish
 
 WORDS = "the a little girl boy dog cat ball tree house".split()
@@ -132,6 +134,22 @@ def test_both_rows_of_a_pair_are_on_one_side():
     found = finish(fit_all(Contrast(torch.zeros_like(own), own, -own)))
     assert found.accuracy.item() == 0.5
     assert (found.training, found.held_out) == (28, 12)
+
+
+def test_how_many_threads_others_compute_on_is_left_alone():
+    before = torch.get_num_threads()
+    work = fit_all(Contrast(*made()))
+    next(work)
+
+    def of_a_new_thread():
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(torch.get_num_threads).result()
+
+    assert torch.get_num_threads() == before == of_a_new_thread()
+    with single_threaded(2) as workers:
+        assert {workers.submit(torch.get_num_threads).result() for _ in range(9)} == {1}
+    work.close()
+    assert torch.get_num_threads() == before == of_a_new_thread()
 
 
 def test_a_head_that_is_always_the_same_is_chance():

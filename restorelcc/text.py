@@ -116,7 +116,7 @@ def read(source: str, purpose: str = "calibration", limit: int = MOST_DOCUMENTS)
         documents = _dataset(source, limit)
     else:
         documents = _file(source)
-    documents = [document for document in documents[:limit] if document.response.strip()]
+    documents = [found for found in documents[:limit] if found.response.strip()]
     if not documents:
         raise TextError(f"{source} holds no text. Give a file or dataset with at least one sentence.")
     return documents
@@ -139,7 +139,12 @@ def _plain_file(path: Path) -> list[Document]:
 
 
 def _json_file(path: Path, field: str) -> list[Document]:
-    documents = []
+    return [document(row, field, where) for where, row in json_rows(path)]
+
+
+def json_rows(path: Path) -> list[tuple[str, object]]:
+    """(where it stands, what it says) for every line of a JSON Lines file. Raises TextError."""
+    found: list[tuple[str, object]] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if line.strip():
             try:
@@ -148,11 +153,15 @@ def _json_file(path: Path, field: str) -> list[Document]:
                 raise TextError(
                     f"{path}, line {number} is not JSON ({error.msg}). One object a line is needed."
                 ) from error
-            documents.append(_document(row, field, f"{path}, line {number}"))
-    return documents
+            found.append((f"{path}, line {number}", row))
+    return found
 
 
-def _document(row: object, field: str, where: str) -> Document:
+def document(row: object, field: str, where: str) -> Document:
+    """A row of a dataset or JSON file: its `field`, or by the names in use, with the prompt where it has one.
+
+    Raises TextError, which names `where` the row stands.
+    """
     if not isinstance(row, Mapping):
         raise TextError(f"{where} is not an object with named fields. One object a line is needed.")
     names = (field,) if field else ("text", *RESPONSES)
@@ -172,8 +181,18 @@ def _document(row: object, field: str, where: str) -> Document:
 
 
 def _dataset(source: str, limit: int) -> list[Document]:
-    """`hf:name[/config][:split[:column]]`, streamed, so that C4 is not downloaded whole."""
-    name, split, column = [*source.removeprefix("hf:").split(":"), "", ""][:3]
+    name, _, rest = source.partition(":")[2].partition(":")
+    documents = [document(row, rest.partition(":")[2], where) for where, row in dataset_rows(source, limit)]
+    if "/".join(name.split("/")[:2]).endswith("wikitext"):
+        # Published WikiText perplexities are of the whole split as one text, its lines joined by blank lines.
+        return [Document("\n\n".join(line.response for line in documents))]
+    return documents
+
+
+def dataset_rows(source: str, limit: int) -> list[tuple[str, Any]]:
+    """(where it stands, what it says) for the first `limit` rows of `hf:name[/config][:split[:column]]`, streamed, so
+    that C4 is not downloaded whole. Raises TextError."""
+    name, split, _ = [*source.removeprefix("hf:").split(":"), "", ""][:3]
     parts = name.split("/")
     path, config = "/".join(parts[:2]), "/".join(parts[2:]) or None
     if not hub.reachable():
@@ -184,11 +203,7 @@ def _dataset(source: str, limit: int) -> list[Document]:
         rows: list[Any] = list(islice(load_dataset(path, config, split=split or "train", streaming=True), limit))
     except Exception as error:  # The hub's own errors share no parent.
         raise TextError(f"{source} cannot be read: {str(error).splitlines()[0]}") from error
-    documents = [_document(row, column, f"{source}, row {number}") for number, row in enumerate(rows)]
-    if path.endswith("wikitext"):
-        # Published WikiText perplexities are of the whole split as one text, its lines joined by blank lines.
-        return [Document("\n\n".join(document.response for document in documents))]
-    return documents
+    return [(f"{source}, row {number}", row) for number, row in enumerate(rows)]
 
 
 # --- tokens -----------------------------------------------------------------------------------------------------
@@ -202,7 +217,8 @@ def lead(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return []
 
 
-def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+def token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """The tokens of `text`, nothing before or after them."""
     # verbose=False: a text longer than the context is cut into windows below, so no warning is due.
     return list(tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
 
@@ -229,7 +245,7 @@ def windows(
     needed = None if most is None else length + step * (most - 1)
     stream: list[int] = []
     for document in documents:
-        stream += lead(tokenizer) + _ids(tokenizer, document.text)
+        stream += lead(tokenizer) + token_ids(tokenizer, document.text)
         if needed is not None and len(stream) >= needed:
             break
     starts = range(0, max(1, len(stream) - length + 1), step)
@@ -261,8 +277,8 @@ def rows(
     ids = torch.zeros(len(documents), length, dtype=torch.int64)
     real, response = torch.zeros_like(ids, dtype=torch.bool), torch.zeros_like(ids, dtype=torch.bool)
     for row, document in enumerate(documents):
-        prompt = lead(tokenizer) + (_ids(tokenizer, document.prompt) if document.prompt else [])
-        line = (prompt + _ids(tokenizer, document.response))[:length]
+        prompt = lead(tokenizer) + (token_ids(tokenizer, document.prompt) if document.prompt else [])
+        line = (prompt + token_ids(tokenizer, document.response))[:length]
         ids[row, : len(line)] = torch.tensor(line)
         real[row, : len(line)] = True
         response[row, min(len(prompt), length) : len(line)] = True

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .components import LostComponents
 from .errors import SettingError
-from .layout import hooked, output_projections
+from .layout import geometry, hooked, output_projections
 from .matrices import weight_of
 from .models import ModelPair
 from .objective import cross_entropy, distillation
@@ -75,9 +75,12 @@ def _batch_slopes(pair: ModelPair, tokens: Tokens, against: Against) -> Tensor:
             loss = cross_entropy(logits, ids, scored)
         written = torch.autograd.grad(loss * scored[:, 1:].sum(), added)
     # A constant reaches the residual stream through W_O, so its gradient comes back through W_Oᵀ.
-    weights = map(weight_of, projections)
-    by_layer = [one[:, 0] @ weight.float() for one, weight in zip(written, weights, strict=True)]
-    return shape.split(torch.stack(by_layer, dim=1)).cpu()
+    by_layer = []
+    for layer, (one, projection) in enumerate(zip(written, projections, strict=True)):
+        own = geometry(model).split(one[:, 0] @ weight_of(projection).float()).transpose(0, 1).cpu()
+        # A head that is gone moves nothing, so its slope is zero.
+        by_layer.append(pair.placed(layer, own, torch.zeros(shape.n_heads, len(ids), shape.d_head)))
+    return torch.stack(by_layer).permute(2, 0, 1, 3)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from restorelcc.head_loss import METRICS
 from restorelcc.workspace import Workspace
 
 from .picks import WHOLE, Picks
 from .recipes import recipe_read, recipe_written
 from .state import Session
+from .words import ALL_WORDS
 
 LONGEST = 1_500  # characters of picks; browsers and chat programs cut much longer links
 
@@ -37,7 +37,7 @@ def written(session: Session) -> dict[str, str]:
 def applied(session: Session, link: Mapping[str, str]) -> None:
     """Set the view from a link. Raises SettingError; what was read until then stays."""
     session.run = link.get("run", "")
-    if link.get("metric") in METRICS:
+    if link.get("metric") in ALL_WORDS:
         session.metric = link["metric"]
     if "head" in link:
         matched = re.fullmatch(rf"({WHOLE})\.({WHOLE})", link["head"])

@@ -9,10 +9,10 @@ import streamlit as st
 
 from restorelcc.workspace import Workspace
 
-from . import cache, component_charts, controls, state
+from . import cache, charts, component_charts, controls, scores, state
 from .colours import colours
 from .head_views import look_at
-from .words import METRIC_WORDS, head_name, signed
+from .words import ALL_WORDS, head_name, signed
 
 Head = tuple[int, int]
 
@@ -20,9 +20,12 @@ Head = tuple[int, int]
 def chosen_head(workspace: Workspace) -> Head:
     """The head in view: the session's, else the one that lost most by the measure in view; and ways to change it."""
     here = state.session()
-    table = workspace.loss.table(here.metric)
+    metric = here.metric if scores.missing(workspace, here.metric) == 0 else state.Session.metric
+    word, table = ALL_WORDS[metric], scores.table(workspace, metric)
+    if table is None:
+        raise LookupError(f"{metric} orders heads before it is computed")
     layers, heads, _ = workspace.lost.shape
-    order = [divmod(index, heads) for index in table.flatten().argsort(descending=True).tolist()]
+    order = charts.ranked(table, word)
     head = here.head if here.head is not None else order[0]
     rank = order.index(head)
     with st.container(horizontal=True, vertical_alignment="bottom", key="head-chooser"):
@@ -36,23 +39,23 @@ def chosen_head(workspace: Workspace) -> Head:
             st.number_input(
                 label, 0, limit - 1, width=110, **controls.mirrored(f"choose-{label.lower()}", head[index], moved)
             )
-        word = METRIC_WORDS[here.metric].label.lower()
         st.button(
-            "Lost more",
+            "Previous",
             icon=":material/arrow_back:",
             key="previous-head",
             disabled=rank == 0,
             on_click=lambda: look_at(order[rank - 1]),
         )
         st.button(
-            "Lost less",
+            "Next",
             icon=":material/arrow_forward:",
             key="next-head",
             disabled=rank == len(order) - 1,
             on_click=lambda: look_at(order[rank + 1]),
         )
         st.markdown(
-            f"<span class='muted'>number {rank + 1} of {len(order)} by {word}: {float(table[head]):.3f}</span>",
+            f"<span class='muted'>number {rank + 1} of {len(order)} by {word.label.lower()}: "
+            f"{float(table[head]):.3g}</span>",
             unsafe_allow_html=True,
         )
     return head

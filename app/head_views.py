@@ -38,15 +38,16 @@ def score(workspace: Workspace, metric: str) -> bool:
     job = jobs.find(scores.key(workspace, metric))
     if job is not None and (not job.finished or job.state in (State.FAILED, State.CANCELLED)):
         feedback.progress(job)
-    if there and job is not None and not job.finished:
+    if job is not None and not job.finished:
         st.fragment(_arrivals, run_every=ARRIVALS)(workspace, metric, scores.missing(workspace, metric))
     missing = scores.missing(workspace, metric)
     if not there:
         with st.container(border=True, key="score-missing"):
             st.markdown(f"##### {word.label}")
             st.markdown(word.help)
-            st.caption(f"Not computed for this pair yet. It takes {word.cost}.")
-            _compute(workspace, metric, "Compute")
+            if job is None or job.finished:
+                st.caption(f"Not computed for this pair yet. It takes {word.cost}.")
+                _compute(workspace, metric, "Compute")
     elif missing and (job is None or job.finished):
         _compute(workspace, metric, f"Measure the other {missing} heads")
     return there
@@ -59,15 +60,13 @@ def _arrivals(workspace: Workspace, metric: str, missing: int) -> None:
 
 
 def _compute(workspace: Workspace, metric: str, label: str) -> None:
-    word, job = SCORE_WORDS[metric], jobs.find(scores.key(workspace, metric))
     st.button(
         label,
         key="compute-score",
         type="primary",
         icon=":material/calculate:",
-        disabled=job is not None and not job.finished,
         on_click=scores.submit,
-        args=(workspace, metric, state.session().owner, word.label),
+        args=(workspace, metric, state.session().owner, SCORE_WORDS[metric].label),
     )
 
 

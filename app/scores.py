@@ -11,24 +11,21 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from restorelcc.ceilings import Patch, patched
-from restorelcc.contrast import contrast_items
-from restorelcc.effect import Against, PredictedEffect, predicted, slopes
-from restorelcc.evaluate import Difference, paired_difference
+from restorelcc.effect import PredictedEffect
+from restorelcc.evaluate import Difference
 from restorelcc.findings import Recipe
 from restorelcc.head_loss import METRICS
-from restorelcc.probing import Probing, probe
+from restorelcc.probing import Probing
 from restorelcc.progress import Progress
-from restorelcc.trials import Trial, of_heads, tried
+from restorelcc.scores import HeadScore, head_ceilings, predicted_effect, probe_accuracy
+from restorelcc.trials import Trial, of_components, of_heads, tried
 from restorelcc.workspace import Workspace
 
 from .jobs import jobs
 
 KEPT = 24
-PREDICTION_TOKENS = 33_000  # more would say little that these do not
 
 Work = Generator[Progress, None, Any]
 _lock = threading.Lock()
@@ -65,27 +62,18 @@ def effect(workspace: Workspace, group: str = "effect") -> Work:
     """PredictedEffect, of the loss or (group `towards_dense`) of the distance to the dense model; computed once."""
     found: PredictedEffect | None = known(workspace.recipe, group)
     if found is None:
-        tokens = workspace.training[: max(2, PREDICTION_TOKENS // workspace.training.ids.shape[1])]
-        against: Against = "kl" if group == "towards_dense" else "ce"
-        found = predicted((yield from slopes(workspace.pair(), tokens, against)), workspace.lost)
+        towards_dense = group == "towards_dense"
+        found = yield from predicted_effect(workspace.pair(), workspace.lost, workspace.training, towards_dense)
         keep(workspace.recipe, group, found)
     return found
 
 
 def _probing(workspace: Workspace) -> Work:
-    yield Progress("reading the contrast items", 0, 1)
-    keep(workspace.recipe, "probing", (yield from probe(workspace.pair(), contrast_items())))
+    keep(workspace.recipe, "probing", (yield from probe_accuracy(workspace.pair())))
 
 
 def _ceiling(workspace: Workspace) -> Work:
-    layers, heads, _ = workspace.lost.shape
-    places = [(layer, head) for layer in range(layers) for head in range(heads)]
-    patches = [Patch(), *(Patch(frozenset({place})) for place in places)]
-    plain, *losses = yield from patched(workspace.pair(), workspace.findings.live, patches)
-    changes: dict[tuple[int, ...], Difference] = {
-        place: paired_difference(loss, plain) for place, loss in zip(places, losses, strict=True)
-    }
-    keep(workspace.recipe, "ceiling", Alone(changes))
+    keep(workspace.recipe, "ceiling", (yield from head_ceilings(workspace.pair(), workspace.findings.live)))
 
 
 def _measured(workspace: Workspace) -> Work:
@@ -103,6 +91,27 @@ def measure_alone(workspace: Workspace, group: str, trials: list[Trial]) -> Work
         before = known(workspace.recipe, group)
         keep(workspace.recipe, group, Alone((before.changes if before else {}) | {place: change}))
         yield Progress(f"measured {done} of {len(trials)}", done, len(trials))
+
+
+def _head_components(workspace: Workspace, layer: int, head: int) -> Work:
+    found, before = (yield from effect(workspace)), known(workspace.recipe, "components")
+    done = before.changes if before else {}
+    picks = [(layer, head, i) for i in range(workspace.lost.shape[2]) if (layer, head, i) not in done]
+    picks.sort(key=lambda pick: float(found.of_component[pick]))
+    yield from measure_alone(workspace, "components", of_components(workspace.lost, found.best, picks))
+
+
+def submit_components(workspace: Workspace, layer: int, head: int, owner: str) -> None:
+    """Queue the job that measures a head's components at their best magnitudes, one by one, most promising first."""
+    device = workspace.recipe.loading.resolved_device()
+    title = f"Measuring components of L{layer} H{head}"
+    key = components_key(workspace, layer, head)
+    jobs.submit(title, owner, device, lambda _: _head_components(workspace, layer, head), key=key)
+
+
+def components_key(workspace: Workspace, layer: int, head: int) -> tuple[object, ...]:
+    """Of that job."""
+    return ("components", workspace.recipe, layer, head)
 
 
 GROUPS: dict[str, Callable[[Workspace], Work]] = {
@@ -130,21 +139,27 @@ def key(workspace: Workspace, name: str) -> tuple[object, ...]:
     return ("score", workspace.recipe, GROUP_OF[name])
 
 
+def score(workspace: Workspace, name: str) -> HeadScore | None:
+    """A measure of loss or a score; None if it is not there."""
+    if name in METRICS:
+        return HeadScore(workspace.loss.table(name))
+    found = known(workspace.recipe, GROUP_OF[name])
+    if found is None or isinstance(found, HeadScore):
+        return found
+    if isinstance(found, Probing):
+        return HeadScore(found.accuracy.double(), found.stderr.double())
+    if isinstance(found, PredictedEffect):
+        if name == "gradient":
+            return HeadScore(found.gradient_norm.double())
+        return HeadScore(found.of_head.double(), found.of_head_error.double())
+    layers, heads, _ = workspace.lost.shape
+    return HeadScore.of_changes({(place[0], place[1]): one for place, one in found.changes.items()}, (layers, heads))
+
+
 def table(workspace: Workspace, name: str) -> Tensor | None:
     """[layer, head] float64: a measure of loss or a score; NaN where not measured yet, None if it is not there."""
-    if name in METRICS:
-        return workspace.loss.table(name)
-    found = known(workspace.recipe, GROUP_OF[name])
-    if found is None:
-        return None
-    if isinstance(found, Probing):
-        return found.accuracy.double()
-    if isinstance(found, PredictedEffect):
-        return (found.gradient_norm if name == "gradient" else found.of_head).double()
-    values = torch.full(workspace.lost.shape[:2], torch.nan, dtype=torch.float64)
-    for (layer, head), change in found.changes.items():
-        values[layer, head] = change.nats
-    return values
+    found = score(workspace, name)
+    return None if found is None else found.values
 
 
 def missing(workspace: Workspace, name: str) -> int:
@@ -155,14 +170,5 @@ def missing(workspace: Workspace, name: str) -> int:
 
 def errors(workspace: Workspace, name: str) -> Tensor | None:
     """[layer, head] standard errors of `table`, where it has them."""
-    found = None if name in METRICS or name == "gradient" else known(workspace.recipe, GROUP_OF[name])
-    if isinstance(found, Probing):
-        return found.stderr.double()
-    if isinstance(found, PredictedEffect):
-        return found.of_head_error.double()
-    if isinstance(found, Alone):
-        values = torch.full(workspace.lost.shape[:2], torch.nan, dtype=torch.float64)
-        for (layer, head), change in found.changes.items():
-            values[layer, head] = change.stderr
-        return values
-    return None
+    found = score(workspace, name)
+    return None if found is None else found.errors

@@ -184,6 +184,18 @@ def inspect(
     ] = PositionsName.all,
     top: Annotated[int, typer.Option(min=1, help="Heads and components to list.")] = 10,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole table of heads.")] = None,
+    scores: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,…",
+            help="Reasons to pick a head, the first orders: predicted (what its best constant does to the loss, from "
+            "one backward pass), towards_dense (to the distance to the dense model), gradient, probing (the paper's "
+            "Eq. 7), ceiling (nothing lost there), measured (the prediction put to the test on held-out text).",
+        ),
+    ] = "",
+    contrast: Annotated[
+        str, typer.Option(metavar="SRC", help="What probing asks: demo, rows.jsonl, alpaca, boolq, rte, arc-e, arc-c.")
+    ] = "demo",
     windows: Windows = 128,
     length: Length = None,
     seed: Seed = 0,
@@ -199,7 +211,7 @@ def inspect(
     def command() -> None:
         text = commands.Text(calibration, windows, length, seed)
         loading = _loading(device, dtype, allow_pickle, trust_remote_code)
-        commands.inspect(dense, pruned, text, positions.value, top, csv, loading, json)
+        commands.inspect(dense, pruned, text, positions.value, top, csv, scores, contrast, loading, json)
 
     commands.run(command)
 

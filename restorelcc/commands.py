@@ -29,6 +29,7 @@ from .pruning import STRUCTURED, Pruning, measure_sparsity
 from .pruning import prune as prune_model
 from .restore import Settings, Step, Training
 from .runs import list_runs, save_run
+from .scores import LOWEST_FIRST, check_scores, score_heads
 from .selection import Selection, everything, random_heads, top_heads
 from .text import Tokens
 from .walk import STATES, walk
@@ -192,18 +193,28 @@ def inspect(
     positions: Positions,
     top: int,
     csv: Path | None,
+    scores: str,
+    contrast: str,
     loading: Loading,
     as_json: bool,
 ) -> None:
-    """Tables of what was lost."""
+    """Tables of what was lost, and scores of heads."""
+    names = [name.strip() for name in scores.split(",") if name.strip()]
+    check_scores(names)
     if csv is not None and not csv.absolute().parent.is_dir():
         raise WriteError(f"There is no folder {csv.absolute().parent} to write {csv.name} in. Make it first.")
     pair, tokens = _pair(dense, pruned, words, loading)
     for remark in remarks(pair.dense):
         note(remark)
     statistics = watched(capture(pair, tokens, positions))
-    heads = head_loss(statistics).to_pandas().sort_values("output_weighted", ascending=False)
-    parts = components(statistics).to_pandas().sort_values("variance", ascending=False).head(top)
+    lost = components(statistics)
+    heads = head_loss(statistics).to_pandas()
+    training, held_out = split_held_out(tokens) if names else (tokens, tokens)
+    for name in names:
+        heads = heads.assign(**watched(score_heads(name, pair, lost, training, held_out, contrast)).columns(name))
+    first = names[0] if names else "output_weighted"
+    heads = heads.sort_values(first, ascending=LOWEST_FIRST.get(first, False))
+    parts = lost.to_pandas().sort_values("variance", ascending=False).head(top)
     if csv is not None:
         draft = csv.with_name(f".{csv.name}.part")
         heads.sort_values(["layer", "head"]).to_csv(draft, index=False)
@@ -214,12 +225,17 @@ def inspect(
         return
     if pair.match is not None:
         say(f"{pair.match}")
+    shown = [*names, *METRICS]
     rows = [
-        [f"{row.layer}.{row.head}", *(f"{getattr(row, name):.4f}" for name in METRICS)]
+        [f"{row.layer}.{row.head}", *(f"{getattr(row, name):.4f}" for name in shown)]
         for row in heads.head(top).itertuples()
     ]
-    title = f"Heads that lost most, by what it changes in the residual stream ({statistics.count} tokens)"
-    show_table(title, ["layer.head", *(name.replace("_", " ") for name in METRICS)], rows)
+    by = (
+        f"Heads by {first.replace('_', ' ')}"
+        if names
+        else "Heads that lost most, by what it changes in the residual stream"
+    )
+    show_table(f"{by} ({statistics.count} tokens)", ["layer.head", *(name.replace("_", " ") for name in shown)], rows)
     rows = [
         [f"{row.layer}.{row.head}.{row.component}", f"{row.energy:.1%}", f"{row.variance:.4f}", f"{row.magnitude:+.4f}"]
         for row in parts.itertuples()

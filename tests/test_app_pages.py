@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from test_app_learn import workspace  # noqa: F401 - a fixture
 
 from app import shelf, state
 from app.jobs import jobs
@@ -22,7 +21,7 @@ PAGES = ("pair", "heads", "components", "restore", "compare", "learn")
 
 
 @pytest.fixture
-def app(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> AppTest:  # noqa: F811
+def app(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     """Open on the stand-in, at the Heads page."""
     monkeypatch.setattr(shelf, "_open", shelf.OrderedDict({Recipe(): workspace}))
     return AppTest.from_file(MAIN, default_timeout=60).run()
@@ -164,7 +163,7 @@ def test_every_method_is_offered_with_a_line_on_it(app: AppTest, monkeypatch, me
     assert said_recipe(app, monkeypatch).pruning == pruning
 
 
-def test_a_pair_without_some_heads_shows_them_as_gone(app: AppTest, workspace, monkeypatch):  # noqa: F811
+def test_a_pair_without_some_heads_shows_them_as_gone(app: AppTest, workspace, monkeypatch):
     """As if head 1.2 had been removed: it cannot be picked, by a click or by a strategy."""
     lost = workspace.lost
     present = lost.present.clone()

@@ -184,6 +184,9 @@ def inspect(
     ] = PositionsName.all,
     top: Annotated[int, typer.Option(min=1, help="Heads and components to list.")] = 10,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole table of heads.")] = None,
+    in_order: Annotated[
+        bool, typer.Option("--in-order", help="Each layer measured with the mean losses of those below put back.")
+    ] = False,
     scores: Annotated[
         str,
         typer.Option(
@@ -211,7 +214,7 @@ def inspect(
     def command() -> None:
         text = commands.Text(calibration, windows, length, seed)
         loading = _loading(device, dtype, allow_pickle, trust_remote_code)
-        commands.inspect(dense, pruned, text, positions.value, top, csv, scores, contrast, loading, json)
+        commands.inspect(dense, pruned, text, positions.value, top, csv, in_order, scores, contrast, loading, json)
 
     commands.run(command)
 

@@ -7,7 +7,8 @@ Eq. 3 and the magnitudes of Eq. 4 need, so memory does not grow with the text.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -121,18 +122,21 @@ def capture(
     samples: int = 256,
     seed: int = 0,
     batch: int = 8,
+    within: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Generator[Progress, None, HeadStatistics]:
     """Statistics of every head over `tokens`; yields after every batch of texts.
 
     positions: `all` real tokens, or the `last` of every text, which is what the paper uses.
-    samples: how many positions to keep for plots. batch: texts a forward pass.
+    samples: how many positions to keep for plots. batch: texts a forward pass. within: entered around every batch,
+    such as `lambda: compensated(pair.pruned, c)`.
     """
     if positions not in ("all", "last"):
         raise SettingError(f"positions '{positions}' is not known: give all or last.")
     result: HeadStatistics | None = None
     for start in range(0, len(tokens), batch):
         yield Progress("reading head activations", start, len(tokens))
-        part = _batch_statistics(pair, tokens[start : start + batch], start, positions, samples, seed)
+        with within():
+            part = _batch_statistics(pair, tokens[start : start + batch], start, positions, samples, seed)
         result = part if result is None else result.merged(part, samples)
     yield Progress("reading head activations", len(tokens), len(tokens))
     if result is None:

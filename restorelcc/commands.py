@@ -23,6 +23,7 @@ from .evaluate import Perplexity, measure, paired_difference, perplexity, recove
 from .families import EXPORTS, FAMILIES
 from .folders import check_free
 from .head_loss import METRICS, head_loss
+from .in_order import capture_in_order
 from .layout import geometry, remarks
 from .models import DEMO, Loading, ModelPair, load_model, load_pair, load_tokenizer
 from .pruning import STRUCTURED, Pruning, measure_sparsity
@@ -193,6 +194,7 @@ def inspect(
     positions: Positions,
     top: int,
     csv: Path | None,
+    in_order: bool,
     scores: str,
     contrast: str,
     loading: Loading,
@@ -206,7 +208,7 @@ def inspect(
     pair, tokens = _pair(dense, pruned, words, loading)
     for remark in remarks(pair.dense):
         note(remark)
-    statistics = watched(capture(pair, tokens, positions))
+    statistics = watched((capture_in_order if in_order else capture)(pair, tokens, positions))
     lost = components(statistics)
     heads = head_loss(statistics).to_pandas()
     training, held_out = split_held_out(tokens) if names else (tokens, tokens)

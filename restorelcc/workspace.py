@@ -19,6 +19,7 @@ from .demo import demo_dense, demo_pair
 from .evaluate import measure
 from .findings import Findings, Recipe, Size, keep_findings, kept_findings
 from .head_loss import HeadLoss, head_loss
+from .in_order import capture_in_order
 from .models import DEMO, ModelPair, load_model, load_pair, load_tokenizer, paired
 from .progress import Progress, finish
 from .pruning import measure_sparsity, prune
@@ -98,7 +99,7 @@ def _calibration(
 
 
 def _found(recipe: Recipe, pair: ModelPair, tokens: Tokens) -> Generator[Progress, None, Findings]:
-    statistics = yield from capture(pair, tokens[: recipe.captured])
+    statistics = yield from (capture_in_order if recipe.in_order else capture)(pair, tokens[: recipe.captured])
     documents = text.read(recipe.evaluation, "evaluation")
     length = window_length(pair.dense, recipe.length)
     short = min(length, LIVE_WINDOW)

@@ -7,6 +7,7 @@ import html
 import pandas as pd
 import streamlit as st
 
+from restorelcc.effect import PredictedEffect
 from restorelcc.workspace import Workspace
 
 from . import cache, charts, component_charts, controls, scores, state
@@ -140,8 +141,8 @@ def detail(workspace: Workspace, head: Head) -> None:
     picked = pick in state.picks().selection.picks
     st.slider(
         "Magnitude put back, in multiples of α",
-        -2.0,
-        4.0,
+        min(-2.0, factor),
+        max(4.0, factor),
         step=0.05,
         help="1 is the mean lost activation along this direction. Moving the slider picks the component.",
         **controls.mirrored("magnitude", factor, lambda value: state.choose(state.picks().scaled(pick, value))),
@@ -151,7 +152,33 @@ def detail(workspace: Workspace, head: Head) -> None:
         if picked
         else "Not picked: nothing of it is put back."
     )
+    _promised(workspace, pick, alpha)
     reads_and_writes(workspace, head, index)
+
+
+def _promised(workspace: Workspace, pick: tuple[int, int, int], alpha: float) -> None:
+    """What the component is predicted to do, now and at its best magnitude, and the button that takes that."""
+    effect: PredictedEffect | None = scores.known(workspace.recipe, "effect")
+    if effect is None or alpha == 0:
+        return
+    best = float(effect.best[pick])
+    now = float(effect.at(effect.best.new_tensor(state.picks().factor(pick) * alpha))[pick])
+    with st.container(horizontal=True, vertical_alignment="center", key="promised"):
+        st.caption(
+            f"Alone, predicted to change the loss by {signed(now, 5)} nats per token at this magnitude, and at its "
+            f"best, {signed(best, 3)}, by {signed(float(effect.of_component[pick]), 5)} ± "
+            f"{float(effect.of_component_error[pick]):.5f}.",
+            width="stretch",
+        )
+        factor = round(best / alpha, 2)
+        st.button(
+            "Put back its best",
+            key="best-magnitude",
+            icon=":material/tune:",
+            help=f"{factor:g} times α. Together with others it can be too much: they overlap.",
+            on_click=lambda: state.choose(state.picks().scaled(pick, factor)),
+            disabled=pick in state.picks().selection.picks and state.picks().factor(pick) == factor,
+        )
 
 
 def reads_and_writes(workspace: Workspace, head: Head, index: int) -> None:

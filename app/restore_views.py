@@ -86,6 +86,7 @@ def form(workspace: Workspace) -> None:
             "of responses to prompts; on plain text that is the cross-entropy of the text.",
         )
     _select("loss", "Loss", LOSSES)
+    sampled = _text(workspace)
     row = st.columns(3)
     with row[0]:
         _number("steps", "Steps", 1, 20_000, 10)
@@ -117,7 +118,7 @@ def form(workspace: Workspace) -> None:
         icon=":material/play_arrow:",
         disabled=empty or settings is None,
         help="Pick heads or components first." if empty else None,
-        on_click=lambda: _start(workspace, settings, name or _suggested(workspace)),
+        on_click=lambda: _start(workspace, settings, name or _suggested(workspace), sampled),
         width="stretch",
     )
     if empty:
@@ -133,10 +134,36 @@ def _suggested(workspace: Workspace) -> str:
     return f"{workspace.findings.pruned_name}, {len(picks.selection.heads)} heads, {st.session_state[KEY]['loss']}"
 
 
-def _start(workspace: Workspace, settings: Settings | None, name: str) -> None:
+def _text(workspace: Workspace) -> int:
+    """What to train on: 0 for the calibration text, else how many windows to sample from the dense model."""
+    source = st.segmented_control(
+        "Text to train on",
+        ["text", "none"],
+        format_func=lambda kind: "Calibration text" if kind == "text" else "None: sampled from the dense model",
+        default="text",
+        required=True,
+        key="training-text",
+        persist_state="session",
+        help="Restoration without data: the dense model writes the text itself, at temperature 1, and the pruned one "
+        "learns to continue it as the dense one would. Only the distillation loss makes use of that.",
+    )
+    if source == "text":
+        return 0
+    length = workspace.findings.calibration.ids.shape[1]
+    windows = st.number_input(
+        f"Windows of {length} tokens to sample", 2, 4_096, 96, key="sampled-windows", persist_state="session"
+    )
+    st.caption(
+        f"{int(windows) * length:,} tokens, of which a tenth is held out. Runs of different sizes on the Compare page "
+        "show how many suffice."
+    )
+    return int(windows)
+
+
+def _start(workspace: Workspace, settings: Settings | None, name: str, sampled: int) -> None:
     if settings is not None:
         here = state.session()
-        here.run = training.start(workspace, state.picks().selection, settings, name, here.owner).id
+        here.run = training.start(workspace, state.picks().selection, settings, name, here.owner, sampled).id
 
 
 def _fill(settings: Settings) -> None:

@@ -9,10 +9,10 @@ head = component_views.chosen_head(workspace)
 left, right = st.columns([7, 5], gap="medium")
 with left:
     component_views.scree(workspace, head)
-    component_effect_views.effect(workspace, head)
     component_views.plane(workspace, head)
 with right:
     component_views.detail(workspace, head)
+    component_effect_views.effect(workspace, head)
 
 st.subheader("All heads")
 left, right = st.columns([7, 5], gap="medium")

@@ -109,6 +109,20 @@ def test_a_restoration_runs_and_is_kept(app: AppTest):
     assert session(app).run == list_runs()[0].folder.name
 
 
+def test_a_restoration_without_data_is_trained_on_what_the_dense_model_writes(app: AppTest):
+    shown(app, "components").button(key="quick-4").click().run()
+    shown(app, "restore")
+    app.segmented_control(key="training-text").set_value("none").run()
+    app.number_input(key="sampled-windows").set_value(10).run()
+    app.number_input(key="setting-steps").set_value(2).run()
+    app.button(key="start-restoration").click().run()
+    job = jobs.get(session(app).run)
+    assert job is not None
+    assert job.wait(60)
+    assert job.error == ""
+    assert list_runs()[0].config["calibration"] == {"source": "self", "windows": 9, "length": 16}
+
+
 def test_nothing_is_opened_from_a_form_that_lacks_a_model(app: AppTest):
     shown(app, "pair")
     app.radio(key="pair-way").set_value("two").run()

@@ -89,11 +89,15 @@ def test_components_are_predicted_measured_and_picked_by_prediction(app: AppTest
     assert job is not None
     assert job.wait(60)
     assert {place[:2] for place in scores.known(Recipe(), "components").changes} == {(1, 2)}
+    app.run()
+    app.button(key="best-magnitude").click().run()
+    effect, lost = scores.known(Recipe(), "effect"), workspace.lost
+    factor = app.session_state["studio"].picks.factor((1, 2, 0))
+    assert factor * float(lost.magnitude[1, 2, 0]) == pytest.approx(float(effect.best[1, 2, 0]), abs=0.01)
     app.selectbox(key="strategy").set_value("predicted").run()
     app.number_input(key="strategy-components").set_value(5).run()
     app.button(key="fill").click().run()
-    effect = scores.known(Recipe(), "effect").of_component
-    best = effect.flatten().argsort()[:5].tolist()
+    best = effect.of_component.flatten().argsort()[:5].tolist()
     picked = app.session_state["studio"].picks.selection.picks
     assert picked == {(i // 32, i // 8 % 4, i % 8) for i in best}
 

@@ -1,0 +1,77 @@
+"""Which heads to restore: a quarter of the embedded pair's, by every score, trained alike; what each strategy recovers.
+
+    python tests/benchmarks/strategies.py [--steps 50] [--seeds 3] [--loss kl]
+
+Recovered share of the lost log-likelihood on the evaluation text, which nothing was picked or trained on. The error is
+the standard error of the share's gain, by windows, of one run; the spread is over seeds.
+"""
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from restorelcc.compensation import compensated
+from restorelcc.evaluate import paired_difference, token_loss
+from restorelcc.findings import Recipe
+from restorelcc.progress import finish
+from restorelcc.restore import Settings, Training
+from restorelcc.scores import LOWEST_FIRST, score_heads
+from restorelcc.selection import Selection, everything, of_heads, random_heads, top_heads
+from restorelcc.workspace import Workspace, open_workspace
+
+SCORES = ("predicted", "towards_dense", "gradient", "ceiling", "probing")
+
+
+def strategies(workspace: Workspace, count: int) -> dict[str, list[Selection]]:
+    """By name; one selection, or one a seed."""
+    shape, lost = workspace.lost.shape, workspace.lost
+    found: dict[str, list[Selection]] = {}
+    for name in SCORES:
+        score = finish(score_heads(name, workspace.pair(), lost, workspace.training, workspace.held_out)).values
+        found[name] = [top_heads(shape, -score if LOWEST_FIRST[name] else score, count)]
+    for name in ("relative_error", "output_weighted"):
+        found[name] = [top_heads(shape, workspace.loss.table(name), count)]
+    found["random"] = [random_heads(shape, count, seed) for seed in range(9)]
+    layers = max(1, count // shape[1])
+    found["first layers"] = [of_heads(shape, [(layer, head) for layer in range(layers) for head in range(shape[1])])]
+    found["all heads"] = [everything(shape)]
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--loss", default="kl")
+    parser.add_argument("--share", type=float, default=0.25)
+    args = parser.parse_args()
+    workspace = finish(open_workspace(Recipe()))
+    pair, evaluation = workspace.pair(), workspace.findings.evaluation
+    dense, pruned = token_loss(pair.dense, evaluation), token_loss(pair.pruned, evaluation)
+    lost = paired_difference(pruned, dense)
+    print(f"lost: {lost.nats:.4f} ± {lost.stderr:.4f} nats over {evaluation.count} tokens", flush=True)
+    shape = workspace.lost.shape
+    for name, selections in strategies(workspace, round(args.share * shape[0] * shape[1])).items():
+        shares, errors = [], []
+        for seed in range(args.seeds):
+            settings = Settings(loss=args.loss, steps=args.steps, seed=seed, evaluate_every=args.steps)
+            selection = selections[seed % len(selections)]
+            training = Training(pair, workspace.lost, selection, workspace.training, workspace.held_out, settings)
+            for _ in training.steps():
+                pass
+            with compensated(pair.pruned, training.result().compensation), torch.no_grad():
+                gain = paired_difference(token_loss(pair.pruned, evaluation), pruned)
+            shares.append(-gain.nats / lost.nats)
+            errors.append(gain.stderr / lost.nats)
+        spread = statistics.stdev(shares) if len(shares) > 1 else float("nan")
+        each = ", ".join(f"{share:.3f}" for share in shares)
+        print(f"{name:16} {statistics.mean(shares):.3f} ± {errors[0]:.3f}, spread {spread:.3f} ({each})", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -81,7 +81,7 @@ def _write(workspace: Workspace, run: Run, name: str, key: str) -> None:
         pair, adapter = workspace.pair(), run.adapter()
         adapter_fits(adapter, pair.pruned)
         yield Progress("writing", 1, 2)
-        save_checkpoint(folder, pair.pruned, pair.tokenizer, adapter.compensation)
+        save_checkpoint(folder, pair.pruned, pair.tokenizer, adapter.compensation, about=run.config)
         return folder.absolute()
 
     device = workspace.recipe.loading.resolved_device()

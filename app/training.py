@@ -7,6 +7,7 @@ from typing import Any
 
 from restorelcc.compensation import compensated
 from restorelcc.evaluate import measure, perplexity
+from restorelcc.export import fingerprint
 from restorelcc.progress import Progress
 from restorelcc.restore import Restoration, Settings, Training
 from restorelcc.runs import Run, save_run
@@ -59,7 +60,10 @@ def _kept(
     about: dict[str, Any] = {
         "dense": found.dense_name,
         "pruned": found.pruned_name,
+        "pruning": getattr(pair.pruned.config, "pruning", None),
+        "fingerprint": fingerprint(pair.pruned),
         "recipe": recipe_written(workspace.recipe),
+        "evaluation": f"the evaluation text, {workspace.recipe.evaluation}",
         "calibration": {
             "source": workspace.recipe.calibration,
             "windows": len(workspace.training),

@@ -294,5 +294,13 @@ def runs(json: Json = False) -> None:
     commands.run(lambda: commands.runs(json))
 
 
+@app.command()
+def families(json: Json = False) -> None:
+    """Families of models that are tested the whole way, and how a restoration of each is exported."""
+    from . import commands
+
+    commands.run(lambda: commands.families(json))
+
+
 if __name__ == "__main__":
     app(prog_name="python -m restorelcc")

@@ -14,15 +14,16 @@ from torch import Tensor
 from . import export, text
 from .calibration import calibration_tokens, split_held_out, window_length
 from .capture import Positions, capture
-from .compensation import Compensation, compensated, own_heads
+from .compensation import Compensation, compensated, folded, own_heads
 from .components import LostComponents, components
-from .console import run, say, show_json, show_table, watched
+from .console import note, run, say, show_json, show_table, watched
 from .demo import DEFAULT, demo_dense, demo_pair
 from .errors import PairMismatch, SettingError, WriteError
 from .evaluate import Perplexity, measure, paired_difference, perplexity, recovered_share
+from .families import EXPORTS, FAMILIES
 from .folders import check_free
 from .head_loss import METRICS, head_loss
-from .layout import geometry
+from .layout import geometry, remarks
 from .models import DEMO, Loading, ModelPair, load_model, load_pair, load_tokenizer
 from .pruning import STRUCTURED, Pruning, measure_sparsity
 from .pruning import prune as prune_model
@@ -35,7 +36,7 @@ from .walk import STATES, walk
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["Picks", "Text", "demo", "evaluate", "inspect", "prune", "pruning", "restore", "run", "runs"]
+__all__ = ["Picks", "Text", "demo", "evaluate", "families", "inspect", "prune", "pruning", "restore", "run", "runs"]
 
 
 @dataclass(frozen=True)
@@ -165,9 +166,11 @@ def prune(name: str, folder: Path, chosen: Pruning, words: Text, loading: Loadin
     """Prune into a checkpoint."""
     check_free(folder)
     model, tokenizer = load_model(name, loading), load_tokenizer(name, loading)
+    for remark in remarks(model):
+        note(remark)
     tokens = words.tokens(model, tokenizer)
     pruned = watched(prune_model(model, tokens, chosen, words.source))
-    export.save_checkpoint(folder, pruned, tokenizer)
+    export.save_checkpoint(folder, pruned, tokenizer, about={"dense": name})
     report = measure_sparsity(pruned)
     sizes = {"dense": model.num_parameters(), "pruned": pruned.num_parameters()}
     if as_json:
@@ -196,6 +199,8 @@ def inspect(
     if csv is not None and not csv.absolute().parent.is_dir():
         raise WriteError(f"There is no folder {csv.absolute().parent} to write {csv.name} in. Make it first.")
     pair, tokens = _pair(dense, pruned, words, loading)
+    for remark in remarks(pair.dense):
+        note(remark)
     statistics = watched(capture(pair, tokens, positions))
     heads = head_loss(statistics).to_pandas().sort_values("output_weighted", ascending=False)
     parts = components(statistics).to_pandas().sort_values("variance", ascending=False).head(top)
@@ -247,6 +252,8 @@ def restore(
     settings = Settings(**given)
     check_free(folder)
     pair, tokens = _pair(dense, pruned, words, loading)
+    if format == "checkpoint":
+        folded(pair.pruned, Compensation.none(pair.geometry))  # What cannot be merged is refused before the training.
     training, held_out = split_held_out(tokens)
     if epochs is not None:
         settings = replace(settings, steps=max(1, round(epochs * len(training) / settings.batch)))
@@ -267,13 +274,16 @@ def restore(
     about = {
         "dense": pair.dense_name,
         "pruned": pair.pruned_name,
+        "pruning": getattr(pair.pruned.config, "pruning", None),
+        "fingerprint": export.fingerprint(pair.pruned),
+        "evaluation": "held-out windows of the text trained on, which also chose the best step",
         "calibration": {"source": words.source, "windows": len(training), "length": tokens.ids.shape[1]},
         "figures": figures,
     }
+    facts = about | {"settings": asdict(settings), "trained_parameters": restoration.trained_parameters}
     if format == "checkpoint":
-        export.save_checkpoint(folder, pair.pruned, pair.tokenizer, restoration.compensation)
+        export.save_checkpoint(folder, pair.pruned, pair.tokenizer, restoration.compensation, about=facts)
     else:
-        facts = about | {"settings": asdict(settings), "trained_parameters": restoration.trained_parameters}
         own = own_heads(pair.pruned, restoration.compensation)
         export.save_adapter(folder, own, geometry(pair.pruned), facts)
     kept = save_run(restoration, pair.geometry, name or folder.name, about)
@@ -372,3 +382,13 @@ def runs(as_json: bool) -> None:
             ]
         )
     show_table("Restorations", ["name", "made (UTC)", "trained values", "recovered", "folder"], rows)
+
+
+def families(as_json: bool) -> None:
+    """List the families of models that are tested."""
+    if as_json:
+        show_json({"families": [asdict(family) for family in FAMILIES.values()]})
+        return
+    rows = [[one.name, one.model_type, EXPORTS[one.export].replace("`", ""), one.but] for one in FAMILIES.values()]
+    show_table("Families tested the whole way", ["family", "model_type", "a restoration is exported", ""], rows)
+    say("Any other is found by its structure, and inspect says so.")

@@ -115,3 +115,14 @@ def compensated(model: PreTrainedModel, compensation: Compensation) -> Iterator[
 
     with hooked(output_projections(model), add):
         yield
+
+
+def attach(model: PreTrainedModel, compensation: Compensation) -> None:
+    """Add the compensation to `model` for good and for every thread: only for a model of the caller's own.
+
+    Raises SettingError.
+    """
+    with torch.no_grad():
+        biases = merged(model, compensation)
+    for projection, bias in zip(output_projections(model), biases, strict=True):
+        projection.register_forward_hook(lambda _, inputs, output, bias=bias: output + bias.to(output))

@@ -83,6 +83,11 @@ def say(line: str) -> None:
     sys.stdout.write(line + "\n")
 
 
+def note(line: str) -> None:
+    """A line for people beside the results, on stderr, so that results can be read by programs."""
+    sys.stderr.write(line + "\n")
+
+
 def show_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     """Text left, numbers right."""
     table = Table(title=title, title_justify="left")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from dataclasses import asdict, dataclass
@@ -14,11 +15,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from . import __version__
-from .compensation import Compensation, folded
+from .cards import model_card
+from .compensation import Compensation, attach, folded
 from .errors import LoadError
 from .folders import whole
-from .layout import HeadGeometry, geometry
+from .layout import HeadGeometry, geometry, output_projections
 from .matching import KEPT_FILE, fewer_heads
+from .matrices import weight_of
+from .models import Loading, load_model, load_tokenizer
 from .narrow import kept_heads
 
 if TYPE_CHECKING:
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 ABOUT = "restorelcc.json"
 VECTORS = "compensation.safetensors"
+CARD = "README.md"
 
 
 @dataclass(frozen=True)
@@ -67,10 +72,11 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
 
 
 def fill_adapter(folder: Path, compensation: Compensation, shape: HeadGeometry, about: dict[str, Any]) -> None:
-    """Write the two files of an adapter into a folder that exists."""
+    """Write the files of an adapter, its card among them, into a folder that exists."""
     save_file({"vectors": compensation.vectors.detach().float().cpu().contiguous()}, folder / VECTORS)
     (folder / VECTORS).chmod(0o644)
     write_json(folder / ABOUT, {"format": FORMAT, "geometry": asdict(shape), **about, "versions": versions()})
+    (folder / CARD).write_text(model_card("adapter", about, versions()), encoding="utf-8")
 
 
 def save_adapter(folder: Path, compensation: Compensation, shape: HeadGeometry, about: dict[str, Any]) -> None:
@@ -98,13 +104,16 @@ def save_checkpoint(
     tokenizer: PreTrainedTokenizerBase,
     compensation: Compensation | None = None,
     replace: bool = False,
+    about: dict[str, Any] | None = None,
 ) -> None:
-    """An ordinary checkpoint that stock `transformers` loads, with the compensation merged into o_proj.bias.
+    """An ordinary checkpoint that stock `transformers` loads, with the compensation folded into its biases.
 
     Weight matrices are written as they are: same zeros. Of a model that lost heads, `kept_heads.json` says which of the
-    dense model's are left: {"format": 1, "kept": [[head, …], …]}, a list a layer. Raises WriteError, UnsupportedModel,
-    SettingError.
+    dense model's are left: {"format": 1, "kept": [[head, …], …]}, a list a layer. about: facts for the model card, as
+    adapters have them. Raises WriteError, UnsupportedModel, SettingError.
     """
+    facts = {"pruning": getattr(model.config, "pruning", None)} | (about or {})
+    card = model_card("pruned" if compensation is None else "checkpoint", facts, versions())
     if compensation is not None:
         model = folded(model, compensation)
     kept = kept_heads(model)
@@ -113,15 +122,51 @@ def save_checkpoint(
         tokenizer.save_pretrained(draft)
         if kept is not None:
             write_json(draft / KEPT_FILE, {"format": FORMAT, "kept": kept.tolist()})
+        (draft / CARD).write_text(card, encoding="utf-8")
         for path in draft.iterdir():
             path.chmod(0o644)  # safetensors writes files that only their owner can read.
 
 
+def fingerprint(model: PreTrainedModel) -> str:
+    """Names the pruned model that an adapter is for: a digest of its output projections, every eighth row, rounded to
+    bfloat16 so that it is the same whether loaded in that or in float32."""
+    seen = hashlib.sha256()
+    for projection in output_projections(model):
+        rows = weight_of(projection).detach()[::8].to("cpu", torch.bfloat16).contiguous()
+        seen.update(rows.view(torch.uint8).numpy().tobytes())
+    return seen.hexdigest()[:16]
+
+
 def adapter_fits(adapter: Adapter, model: PreTrainedModel) -> None:
-    """Raises LoadError if the adapter was made for another shape of model. One that is in the dense model's heads fits
-    a model that knows which of them it has."""
+    """Raises LoadError if the adapter was made for another shape of model, or for another model of this shape.
+
+    One that is in the dense model's heads fits a model that knows which of them it has.
+    """
     told = kept_heads(model) is not None and fewer_heads(adapter.geometry, geometry(model))
     if adapter.geometry != geometry(model) and not told:
         raise LoadError(
             f"The adapter is for {adapter.geometry}, the model is {geometry(model)}. Use the one it was made for."
         )
+    made_for = adapter.about.get("fingerprint")
+    if made_for is not None and made_for != fingerprint(model):
+        raise LoadError(
+            f"The adapter was made for another model of this shape ({adapter.about.get('pruned') or 'not named'}): the "
+            "output projections differ, so what it puts back is not what this one lost. Use the one it was made for, "
+            "in the precision it is stored in."
+        )
+
+
+def load_restored(
+    model_id: str, adapter: Path | str, loading: Loading | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The pruned model with its restoration in place for good, and its tokenizer. Raises LoadError if the adapter
+    was made for another model.
+
+    model_id: hub id or folder of the pruned model. The model is the caller's own; a deep copy keeps the restoration,
+    `save_pretrained` does not.
+    """
+    restoration = load_adapter(Path(adapter))
+    model = load_model(model_id, loading)
+    adapter_fits(restoration, model)
+    attach(model, restoration.compensation)
+    return model, load_tokenizer(model_id, loading)

@@ -147,8 +147,13 @@ def geometry(model: PreTrainedModel) -> HeadGeometry:
     config = model.config.get_text_config()
     n_heads = config.num_attention_heads
     d_model, width = weight_of(projections[0]).shape
-    # Where values have a width of their own (DeepSeek), it is that of a head's output.
-    d_head = getattr(config, "v_head_dim", None) or getattr(config, "head_dim", None) or width // n_heads
+    try:
+        # Where values have a width of their own (DeepSeek), it is that of a head's output.
+        d_head = getattr(config, "v_head_dim", None) or getattr(config, "head_dim", None) or width // n_heads
+    except RuntimeError as error:  # Raised by configs in which it differs from layer to layer (Gemma 4).
+        raise UnsupportedModel(
+            f"The heads of {type(model).__name__} are wider in some layers than in others, and one width is needed."
+        ) from error
     if any(weight_of(projection).shape[1] != n_heads * d_head for projection in projections):
         raise UnsupportedModel(
             f"The config says {n_heads} heads of {d_head}, but output projections read {width} values: "
@@ -173,16 +178,11 @@ def remarks(model: PreTrainedModel) -> list[str]:
     if skipped:
         listed = ", ".join(map(str, skipped))
         said.append(f"Layers {listed} have no softmax attention, so no heads: they are skipped, and others count on.")
-    if any(parameter.ndim == 3 and not is_experts(owner) for owner, parameter in _own_parameters(layers)):
+    plain = (module for layer in layers for module in layer.modules() if not is_experts(module))
+    stacked = (module for module in plain if any(one.ndim == 3 for one in module.parameters(recurse=False)))
+    if not all(isinstance(module, nn.Conv1d) for module in stacked):
         said.append("Some experts are stored in a way that is not known: pruning leaves them as they are.")
     return said
-
-
-def _own_parameters(layers: Sequence[nn.Module]) -> Iterator[tuple[nn.Module, Tensor]]:
-    for layer in layers:
-        for module in layer.modules():
-            for parameter in module.parameters(recurse=False):
-                yield module, parameter
 
 
 def final_norm(model: PreTrainedModel) -> nn.Module:

@@ -34,8 +34,8 @@ def copied(model: PreTrainedModel) -> PreTrainedModel:
     return twin
 
 
-SWITCHES = ("attention_bias", "enable_bias")
-"""What configs call the switch for biases in attention: Llama and most; OPT."""
+SWITCHES = ("attention_bias", "enable_bias", "attention_out_bias")
+"""What configs call the switch for biases in attention: Llama and most; OPT; Seed-OSS."""
 
 
 def with_output_biases(model: PreTrainedModel, biases: Sequence[Tensor]) -> PreTrainedModel:
@@ -141,17 +141,10 @@ def _check_like_llama(config: PreTrainedConfig, beyond: set[str]) -> None:
         raise UnsupportedModel(
             "its rotation changes with the length of the text (longrope), and Llama's cache does not."
         )
-    harmless = {
-        "sliding_window",
-        "use_sliding_window",
-        "layer_types",
-        "max_window_layers",
-        "resid_pdrop",
-        "embd_pdrop",
-        "original_max_position_embeddings",
-    }
-    for key in sorted(beyond - harmless):
-        if getattr(config, key, None):
+    # Looked at above, or without a say once training is over.
+    harmless = {"sliding_window", "use_sliding_window", "layer_types", "max_window_layers"}
+    for key in sorted(beyond - harmless - {"original_max_position_embeddings"}):
+        if getattr(config, key, None) and not key.endswith(("dropout", "pdrop")):
             raise UnsupportedModel(f"it has a setting that Llama does not know ({key}={getattr(config, key)}).")
 
 

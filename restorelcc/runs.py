@@ -131,7 +131,8 @@ def save_run(
             {"beta": restoration.beta.contiguous(), "learned": restoration.learned.contiguous()}, draft / TRAINING
         )
         (draft / ADAPTER).mkdir()
-        fill_adapter(draft / ADAPTER, restoration.compensation, shape, about)
+        facts = about | {name: config[name] for name in ("settings", "trained_parameters")}
+        fill_adapter(draft / ADAPTER, restoration.compensation, shape, facts)
     return Run(folder, config)
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +104,16 @@ def walk(
     losses["restored"] = yield from measure(
         pair.pruned, evaluation, within=lambda: compensated(pair.pruned, restoration.compensation)
     )
-    save_checkpoint(export, pair.pruned, tokenizer, restoration.compensation, replace)
+    share = recovered_share(*(perplexity(losses[name]) for name in ("dense", "pruned", "restored")))
+    about = {
+        "dense": "the embedded model of RestoreLCC Studio",
+        "calibration": {"source": source, "windows": len(training), "length": tokens.ids.shape[1]},
+        "settings": asdict(trainer.settings),
+        "trained_parameters": restoration.trained_parameters,
+        "figures": {name: perplexity(loss).figures() for name, loss in losses.items()} | {"recovered_share": share},
+        "evaluation": "stories that come with RestoreLCC Studio, held out from all training",
+    }
+    save_checkpoint(export, pair.pruned, tokenizer, restoration.compensation, replace, about)
     # Stock Transformers, nothing of ours: what a user of the export will see.
     reloaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(export, dtype="auto")
     nn.Module.to(reloaded, dense.device)  # in place; Transformers types its own `to` for other uses

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import WORDS, make_model, make_tokenizer
+from families import make_family
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 from typer.testing import CliRunner
@@ -130,6 +131,36 @@ def test_progress_is_shown_to_people(pair_args, tmp_path):
     shown = call("restore", *pair_args, "--steps", 2, "--out", tmp_path / "a").stdout
     assert "held-out" in shown
     assert "the run is kept in" in shown
+
+
+def test_what_is_no_family_is_said_beside_the_results(folders, text, tokenizer, tmp_path):
+    make_family("bloom", num_key_value_heads=4, hidden_size=32).save_pretrained(tmp_path / "bloom")
+    tokenizer.save_pretrained(tmp_path / "bloom")
+    place = str(tmp_path / "bloom")
+    options = ["--dense", place, "--pruned", place, "--calibration", str(text), "--length", "16", "--json"]
+    result = call("inspect", *options)
+    assert len(json.loads(result.stdout)["heads"]) == 2 * 4
+    assert result.stderr.startswith("'bloom' is none of the families that are tested")
+    assert call("inspect", *(str(folders[0]) if o == place else o for o in options)).stderr == ""
+
+
+def test_families_are_listed():
+    listed = answer("families")["families"]
+    assert {"mixtral": "adapter", "mistral": "llama", "gpt2": "bias"}.items() <= {
+        one["model_type"]: one["export"] for one in listed
+    }.items()
+    assert "OLMo 2" in call("families").stdout
+
+
+def test_a_checkpoint_that_cannot_be_merged_is_refused_before_the_training(text, tokenizer, tmp_path, monkeypatch):
+    make_family("mixtral").save_pretrained(tmp_path / "mixtral")
+    tokenizer.save_pretrained(tmp_path / "mixtral")
+    options = ["--calibration", text, "--length", 16, "--format", "checkpoint", "--out", tmp_path / "out"]
+    monkeypatch.setattr("restorelcc.commands.Training", None)
+    result = call("restore", "--dense", tmp_path / "mixtral", "--pruned", tmp_path / "mixtral", *options)
+    assert result.exit_code == 2
+    assert "Export an adapter instead" in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def spoiled_weights(folder, change):

@@ -102,6 +102,11 @@ def test_told_by_a_file_or_by_the_config_or_recognised(dense, narrow, tokenizer,
     recovered = load_pair(ours, plain)
     assert recovered.match.heads.tolist() == kept
     assert recovered.match.cosine is not None
+    save_checkpoint(tmp_path / "again", recovered.pruned, tokenizer)
+    card = (tmp_path / "again" / "README.md").read_text()
+    assert "Pruning: not recorded" in card
+    assert "4 of 8 a layer are left" in card
+    assert "fewer attention heads" in (tmp_path / "told" / "README.md").read_text()
     assert recovered.pruned.config.pruning["kept_heads"] == kept  # so that an export of it says so
     other = [heads[::-1] for heads in kept]
     (tmp_path / "plain" / KEPT_FILE).write_text(json.dumps({"format": 1, "kept": other}))

@@ -59,7 +59,9 @@ def test_layers_without_softmax_attention_are_skipped_and_listed(model_type, tok
     dense, tokens = make_family(model_type, **HYBRID[model_type]), make_tokens()
     assert geometry(dense).n_layers == 1
     assert layers_with_heads(dense) == [1]
-    assert any(said.startswith("Layers 0 have no softmax attention") for said in remarks(dense))
+    kind, skipped = remarks(dense)
+    assert kind.startswith(f"'{model_type}' is none of the families")
+    assert skipped.startswith("Layers 0 have no softmax attention")
     pruned = finish(prune(dense, tokens, Pruning("wanda", 0.5), "test"))
     assert {matrix.layer for matrix in measure_sparsity(pruned).matrices} == {0, 1}  # pruned all the same
     pair = paired(dense, pruned, tokenizer, "dense", "pruned")
@@ -77,6 +79,17 @@ def test_two_output_projections_are_refused_by_name():
     model.model.layers[1].self_attn.other_proj = torch.nn.Linear(32, 24)
     with pytest.raises(UnsupportedModel, match=r"layer 1 of LlamaForCausalLM .* 2 linear maps .*o_proj, other_proj"):
         geometry(model)
+
+
+def test_heads_of_several_widths_are_refused_by_name():
+    with pytest.raises(UnsupportedModel, match="Gemma4ForCausalLM are wider in some layers"):
+        geometry(make_family("gemma4_text"))
+
+
+def test_experts_stored_in_another_way_are_left_alone_and_said_so():
+    model = make_family("llama4_text", hidden_size=32, num_local_experts=4, intermediate_size_mlp=32)
+    assert any("experts" in said and "leaves them" in said for said in remarks(model))
+    assert not any("expert" in name for name in prunable(decoder_layers(model)[0]) if "shared" not in name)
 
 
 def test_layers_that_cannot_be_told_are_refused_by_name():

@@ -1,0 +1,120 @@
+"""The model card beside an export: what it is, how it came about, what was measured, and how to load it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+Kind = Literal["pruned", "checkpoint", "adapter"]
+LOSSES = {
+    "kl": "to match the dense model's distribution over the next token",
+    "ce": "on the cross-entropy of the text",
+    "response": "on the cross-entropy of answers",
+}
+CITATION = """```bibtex
+@inproceedings{feng2025restoring,
+  title     = {Restoring Pruned Large Language Models via Lost Component Compensation},
+  author    = {Feng and others},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year      = {2025}
+}
+```"""
+
+
+def model_card(kind: Kind, about: Mapping[str, Any], versions: Mapping[str, str]) -> str:
+    """README.md of an export, in Markdown. about: dense, pruned, pruning, calibration, settings, figures … as far as
+    they are known; what is not is left out. `figures` are measured on what `evaluation` says."""
+    base = _name(about.get("dense"))
+    title = {"pruned": "pruned", "checkpoint": "pruned and restored", "adapter": "restoration of a pruned model"}[kind]
+    parts = [
+        _front(about.get("dense"), kind),
+        f"# {base or 'A model'}, {title}",
+        _what(kind, about),
+        _usage(kind, _name(about.get("pruned"))),
+        "## How it came about\n\n" + "\n".join(f"- {fact}" for fact in _facts(about)),
+        _figures(about) if about.get("figures") else "",
+        "Made with " + ", ".join(f"{name} {number}" for name, number in versions.items()) + ".",
+        "" if kind == "pruned" else f"## Citation\n\n{CITATION}",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _name(source: object) -> str:
+    """A hub id as it is; of a folder its own name, since where it lay is nobody's business."""
+    text = str(source or "")
+    return Path(text).name if text.startswith(("/", ".", "~")) or text.count("/") > 1 else text
+
+
+def _front(dense: object, kind: Kind) -> str:
+    lines = ["tags:", "- pruned", *(["- restorelcc"] if kind != "pruned" else [])]
+    if str(dense or "").count("/") == 1 and _name(dense) == dense:
+        lines.append(f"base_model: {dense}")
+    return "\n".join(["---", "library_name: transformers", *lines, "---"])
+
+
+def _what(kind: Kind, about: Mapping[str, Any]) -> str:
+    if kind == "pruned":
+        narrow = (about.get("pruning") or {}).get("method") == "structured"
+        less = "fewer attention heads and MLP channels than its base" if narrow else "zeros in its weight matrices"
+        return f"An ordinary checkpoint with {less}."
+    where = {
+        "checkpoint": "They are folded into biases, so this is an ordinary checkpoint, and every zero is where it was.",
+        "adapter": "They are in this folder, and go onto the pruned model that they were trained for, and no other.",
+    }[kind]
+    return f"RestoreLCC puts back what pruning took from attention heads: one constant a head. {where}"
+
+
+def _usage(kind: Kind, pruned: str) -> str:
+    if kind == "adapter":
+        call = f'restorelcc.load_restored("{pruned or "PRUNED"}", "THIS FOLDER")'
+        lines = ("import restorelcc", f"model, tokenizer = {call}")
+    else:
+        lines = (
+            "from transformers import AutoModelForCausalLM",
+            'model = AutoModelForCausalLM.from_pretrained("THIS FOLDER", dtype="auto")',
+        )
+    return "```python\n" + "\n".join(lines) + "\n```"
+
+
+def _facts(about: Mapping[str, Any]) -> list[str]:
+    facts = [f"Base model: {_name(about.get('dense')) or 'not recorded'}."]
+    pruning = about.get("pruning") or {}
+    amount = pruning.get("pattern") or f"{100 * float(pruning.get('sparsity', 0)):g} %"
+    on = f", calibrated on {pruning['tokens']} tokens of {_name(pruning['calibration'])}" if "tokens" in pruning else ""
+    layers = ", less of layers with many outliers (OWL)" if pruning.get("allocation") == "owl" else ""
+    method = pruning.get("method")  # A foreign model has none on record, but may have a map of the heads it kept.
+    facts.append(f"Pruning: {method} {amount}{layers}{on}." if method else "Pruning: not recorded.")
+    if "kept_heads" in pruning:
+        left = len(pruning["kept_heads"][0])
+        facts.append(f"Heads: {left} of {pruning['dense_heads']} a layer are left; `kept_heads.json` says which.")
+    text, settings = about.get("calibration") or {}, about.get("settings") or {}
+    if text:
+        facts.append(
+            f"Trained on {text.get('windows')} windows of {text.get('length')} tokens of {_name(text.get('source'))}."
+        )
+    if settings:
+        loss = LOSSES.get(str(settings.get("loss")), "")
+        facts += [
+            f"Method: {about.get('trained_parameters')} values trained {loss}; everything else is as it was.",
+            f"Training: at most {settings.get('steps')} steps of {settings.get('batch')} windows, rate "
+            f"{settings.get('lr')}, seed {settings.get('seed')}; the best by held-out loss is kept.",
+        ]
+    return facts
+
+
+def _figures(about: Mapping[str, Any]) -> str:
+    figures = about["figures"]
+    rows = [
+        f"| {state} | {one['perplexity']:.3f} ± {one['stderr']:.3f} | {one['tokens']} |"
+        for state, one in figures.items()
+        if isinstance(one, Mapping) and "perplexity" in one
+    ]
+    lines = ["## Figures", "", "| | perplexity ± standard error | tokens |", "|---|---|---|", *rows, ""]
+    lines.append(f"Measured on {about.get('evaluation', 'text that is not recorded')}.")
+    share, error = figures.get("recovered_share"), figures.get("share_stderr")
+    if share is not None and math.isfinite(share):
+        spread = "" if error is None else f" ± {error:.1%}"
+        lines.append(f"Recovered: {share:.1%}{spread} of the log-likelihood that pruning lost.")
+    return "\n".join(lines)

@@ -261,6 +261,42 @@ def restore(
 
 
 @app.command()
+def sweep(
+    dense: Dense,
+    pruned: Pruned,
+    heads: Annotated[str, typer.Option(metavar="LIST", help="Shares of the heads, such as 0.25,0.5,1.")] = "1",
+    components: Annotated[str, typer.Option(metavar="LIST", help="Strongest components a head: 1,4,all.")] = "all",
+    lr: Annotated[str, typer.Option(metavar="LIST", help="Peak learning rates, as restore has them.")] = "0.1,0.2,0.5",
+    loss: Annotated[str, typer.Option(metavar="LIST", help="Of kl, ce, response; see restore.")] = "kl",
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of every restoration.")] = None,
+    score: Annotated[Score, typer.Option(help="Which heads a share takes first.")] = Score.output_weighted,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole table.")] = None,
+    calibration: Source = "demo",
+    windows: Windows = 128,
+    length: Length = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    allow_pickle: Pickle = False,
+    trust_remote_code: Trust = False,
+    json: Json = False,
+) -> None:
+    """Restore with every combination of what is listed, and say which does best on held-out windows of the text.
+
+    Nothing is exported: the best settings are printed as a [bold]restore[/bold] command. Ctrl-C keeps what is done.
+    """
+    from . import commands, sweep_command
+
+    def command() -> None:
+        grid = sweep_command.grid(heads, components, lr, loss, steps, seed)
+        text = commands.Text(calibration, windows, length, seed)
+        loading = _loading(device, dtype, allow_pickle, trust_remote_code)
+        sweep_command.sweep(dense, pruned, text, score.value, grid, csv, loading, json)
+
+    commands.run(command)
+
+
+@app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Hub id, folder, or demo.")],
     adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="A restoration to put on top.")] = None,

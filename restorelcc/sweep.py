@@ -55,7 +55,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Grid:
-    """Every combination of what is listed. Raises SettingError where a list is empty, repeats itself or holds nonsense."""
+    """Every combination of what is listed. Raises SettingError for a list that is empty or repeats, and nonsense."""
 
     heads: tuple[float, ...]
     components: tuple[int | None, ...]

@@ -1,18 +1,15 @@
 """Sweeps: every point is the restoration that it says, and what fails stops nothing; on the command line too."""
 
-import json
 import math
-import os
 import shlex
-import subprocess
-import sys
 from dataclasses import replace
 
 import pandas as pd
 import pytest
 import torch
-from test_cli import ROOT, answer, call, pair_args, text
+from test_cli import answer, call, pair_args, text
 
+from restorelcc import sweep_command
 from restorelcc.calibration import sampled_windows
 from restorelcc.compensation import compensated
 from restorelcc.errors import SettingError
@@ -220,23 +217,17 @@ def test_bad_grids_are_one_message(pair_args, options, says):
     assert result.stdout == ""
 
 
-def test_ctrl_c_keeps_what_is_done(pair_args, tmp_path):
-    """In a process of its own, with the signal that a terminal sends, once the first point has ended."""
-    code = (
-        "import os, signal, sys\n"
-        "from restorelcc import sweep_command as command\n"
-        "from restorelcc.__main__ import app\n"
-        "whole = command.swept\n"
-        "def interrupted(*given):\n"
-        "    for step in whole(*given):\n"
-        "        if getattr(step, 'what', '').startswith('point 2'):\n"
-        "            os.kill(os.getpid(), signal.SIGINT)\n"
-        "        yield step\n"
-        "command.swept = interrupted\n"
-        "app(sys.argv[1:])\n"
-    )
-    command = [sys.executable, "-c", code, "sweep", *pair_args, "--lr", "0.1,0.2", "--steps", "3", "--json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60, env=os.environ)
-    found = json.loads(done.stdout)
+def test_ctrl_c_keeps_what_is_done(pair_args, monkeypatch):
+    whole = sweep_command.swept
+
+    def interrupted(*given):
+        for step in whole(*given):
+            if isinstance(step, Progress) and step.what.startswith("point 2"):
+                raise KeyboardInterrupt
+            yield step
+
+    monkeypatch.setattr(sweep_command, "swept", interrupted)
+    found = answer("sweep", *pair_args, "--lr", "0.1,0.2", "--steps", "3")
     assert found["stopped"]
     assert [row["lr"] for row in found["results"]] == [0.1]
+    assert "--lr 0.1" in found["best"]["kl"]

@@ -53,7 +53,7 @@ HELP = {
 def what(workspace: Workspace) -> None:
     """What will be trained."""
     picks, found = state.picks(), workspace.findings
-    settings = _typed()
+    settings = settings_typed()
     cost = trained_parameters(picks.selection, settings, found.geometry.d_head) if settings else 0
     layers, heads, _ = workspace.lost.shape
     columns = st.columns(4)
@@ -75,12 +75,12 @@ def form(workspace: Workspace) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", key="presets"):
         st.markdown("##### How", width="stretch")
         st.button(
-            "Defaults", key="preset-studio", on_click=_fill, args=(Settings(),), disabled=typed == asdict(Settings())
+            "Defaults", key="preset-studio", on_click=fill, args=(Settings(),), disabled=typed == asdict(Settings())
         )
         st.button(
             "As published",
             key="preset-published",
-            on_click=_fill,
+            on_click=fill,
             args=(PUBLISHED,),
             help="Feng et al.: AdamW at 0.001 on β and b in activation units, from noise, batches of 8. Their loss is "
             "of responses to prompts; on plain text that is the cross-entropy of the text.",
@@ -109,7 +109,7 @@ def form(workspace: Workspace) -> None:
     name = st.text_input(
         "Name of the run", placeholder=_suggested(workspace), key="run-name", persist_state="session", max_chars=60
     )
-    settings = _typed(show=True)
+    settings = settings_typed(show=True)
     empty = len(state.picks()) == 0
     st.button(
         "Start restoration",
@@ -166,11 +166,12 @@ def _start(workspace: Workspace, settings: Settings | None, name: str, sampled: 
         here.run = training.start(workspace, state.picks().selection, settings, name, here.owner, sampled).id
 
 
-def _fill(settings: Settings) -> None:
+def fill(settings: Settings) -> None:
+    """Into the form."""
     st.session_state[KEY] = asdict(settings)
 
 
-def _typed(show: bool = False) -> Settings | None:
+def settings_typed(show: bool = False) -> Settings | None:
     """The settings as typed, or None, with the engine's reason on the screen, where they make no sense."""
     known = {field.name: field.default for field in fields(Settings) if field.default is not MISSING}
     typed = known | {k: v for k, v in st.session_state.get(KEY, {}).items() if k in known}

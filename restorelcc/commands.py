@@ -13,9 +13,9 @@ from torch import Tensor
 
 from . import export, text
 from .calibration import calibration_tokens, split_held_out, window_length
-from .capture import Positions, capture
+from .capture import HeadStatistics, capture
 from .compensation import Compensation, compensated, folded, own_heads
-from .components import LostComponents, components
+from .components import components
 from .console import note, run, say, show_json, show_table, watched
 from .demo import DEFAULT, demo_dense, demo_pair
 from .errors import PairMismatch, SettingError, WriteError
@@ -23,22 +23,24 @@ from .evaluate import Perplexity, measure, paired_difference, perplexity, recove
 from .families import EXPORTS, FAMILIES
 from .folders import check_free
 from .head_loss import METRICS, head_loss
-from .in_order import capture_in_order
 from .layout import geometry, remarks
 from .models import DEMO, Loading, ModelPair, load_model, load_pair, load_tokenizer
 from .pruning import STRUCTURED, Pruning, measure_sparsity
 from .pruning import prune as prune_model
 from .restore import Settings, Step, Training
 from .runs import list_runs, save_run
-from .scores import LOWEST_FIRST, check_scores, score_heads
-from .selection import Selection, everything, random_heads, top_heads
+from .scores import LOWEST_FIRST, score_heads
+from .selection import check_share, random_score, share_of_heads
 from .text import Tokens
 from .walk import STATES, walk
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["Picks", "Text", "demo", "evaluate", "families", "inspect", "prune", "pruning", "restore", "run", "runs"]
+__all__ = [
+    "Picks", "Text", "check_csv", "demo", "evaluate", "families", "head_order", "open_pair", "prune", "pruning",
+    "records", "restore", "run", "runs", "shown", "write_csv",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,18 +67,7 @@ class Picks:
     components: int | None
 
     def __post_init__(self) -> None:
-        if not 0 < self.heads <= 1:
-            raise SettingError(f"A share of {self.heads} heads makes no sense: give more than 0 and at most 1.")
-
-    def selection(self, lost: LostComponents, score: Tensor, seed: int) -> Selection:
-        """score: [layer, head], which heads come first; not looked at where heads are drawn or all taken."""
-        present = int(lost.present.sum())
-        count = max(1, round(self.heads * present))
-        if count == present and self.components is None:
-            return everything(lost.shape).within(lost.present)
-        if self.score == "random":
-            return random_heads(lost.shape, count, seed, self.components, lost.present)
-        return top_heads(lost.shape, score, count, self.components, lost.present)
+        check_share(self.heads)
 
 
 def pruning(
@@ -108,7 +99,7 @@ def pruning(
     return chosen
 
 
-def _pair(dense: str, pruned: str, words: Text, loading: Loading) -> tuple[ModelPair, Tokens]:
+def open_pair(dense: str, pruned: str, words: Text, loading: Loading) -> tuple[ModelPair, Tokens]:
     """Both models and the tokens to calibrate on. `demo` as the pruned model is the embedded pair's default partner."""
     if pruned != DEMO:
         pair = load_pair(dense, pruned, loading)
@@ -121,7 +112,21 @@ def _pair(dense: str, pruned: str, words: Text, loading: Loading) -> tuple[Model
     return pair, words.tokens(model, tokenizer)
 
 
-def _shown(found: Perplexity) -> str:
+def head_order(
+    score: str, pair: ModelPair, statistics: HeadStatistics, training: Tokens, held_out: Tokens, seed: int
+) -> Tensor:
+    """[layer, head], the head to take first highest: a measure of loss, `random`, or a score (see `scores`)."""
+    lost = components(statistics)
+    if score == "random":
+        return random_score(lost.shape, seed)
+    if score in METRICS:
+        return head_loss(statistics).table(score)
+    values = watched(score_heads(score, pair, lost, training, held_out)).values
+    return -values if LOWEST_FIRST[score] else values
+
+
+def shown(found: Perplexity) -> str:
+    """With its standard error."""
     return f"{found.value:.3f} ± {found.stderr:.3f}"
 
 
@@ -150,7 +155,7 @@ def demo(
         found = perplexity(walked.losses[name])
         change = paired_difference(walked.losses[name], walked.losses["pruned"])
         share = recovered_share(dense, pruned, found)
-        rows.append([name, _shown(found), f"{change.nats:+.4f} ± {change.stderr:.4f}", f"{share:.1%}"])
+        rows.append([name, shown(found), f"{change.nats:+.4f} ± {change.stderr:.4f}", f"{share:.1%}"])
     amount = chosen.pattern or f"{chosen.sparsity:.0%}"
     title = f"Embedded model, {chosen.method} {amount}, {dense.tokens} evaluation tokens"
     show_table(title, ["", "perplexity", "nats against pruned", "recovered"], rows)
@@ -187,65 +192,21 @@ def prune(name: str, folder: Path, chosen: Pruning, words: Text, loading: Loadin
         say(f"{report.zeros} of {report.weights} weights are zero ({report.sparsity:.2%}), in {folder}")
 
 
-def inspect(
-    dense: str,
-    pruned: str,
-    words: Text,
-    positions: Positions,
-    top: int,
-    csv: Path | None,
-    in_order: bool,
-    scores: str,
-    contrast: str,
-    loading: Loading,
-    as_json: bool,
-) -> None:
-    """Tables of what was lost, and scores of heads."""
-    names = [name.strip() for name in scores.split(",") if name.strip()]
-    check_scores(names)
-    if csv is not None and not csv.absolute().parent.is_dir():
-        raise WriteError(f"There is no folder {csv.absolute().parent} to write {csv.name} in. Make it first.")
-    pair, tokens = _pair(dense, pruned, words, loading)
-    for remark in remarks(pair.dense):
-        note(remark)
-    statistics = watched((capture_in_order if in_order else capture)(pair, tokens, positions))
-    lost = components(statistics)
-    heads = head_loss(statistics).to_pandas()
-    training, held_out = split_held_out(tokens) if names else (tokens, tokens)
-    for name in names:
-        heads = heads.assign(**watched(score_heads(name, pair, lost, training, held_out, contrast)).columns(name))
-    first = names[0] if names else "output_weighted"
-    heads = heads.sort_values(first, ascending=LOWEST_FIRST.get(first, False))
-    parts = lost.to_pandas().sort_values("variance", ascending=False).head(top)
-    if csv is not None:
-        draft = csv.with_name(f".{csv.name}.part")
-        heads.sort_values(["layer", "head"]).to_csv(draft, index=False)
-        draft.rename(csv)
-    if as_json:
-        gone = {} if pair.match is None else {"gone": str(pair.match)}
-        show_json({"tokens": statistics.count, "heads": _records(heads), "components": _records(parts)} | gone)
-        return
-    if pair.match is not None:
-        say(f"{pair.match}")
-    shown = [*names, *METRICS]
-    rows = [
-        [f"{row.layer}.{row.head}", *(f"{getattr(row, name):.4f}" for name in shown)]
-        for row in heads.head(top).itertuples()
-    ]
-    by = (
-        f"Heads by {first.replace('_', ' ')}"
-        if names
-        else "Heads that lost most, by what it changes in the residual stream"
-    )
-    show_table(f"{by} ({statistics.count} tokens)", ["layer.head", *(name.replace("_", " ") for name in shown)], rows)
-    rows = [
-        [f"{row.layer}.{row.head}.{row.component}", f"{row.energy:.1%}", f"{row.variance:.4f}", f"{row.magnitude:+.4f}"]
-        for row in parts.itertuples()
-    ]
-    show_table("Strongest lost components", ["layer.head.component", "of its head", "mean square", "mean (α)"], rows)
+def check_csv(file: Path | None) -> None:
+    """Before the work. Raises WriteError where the folder is not there."""
+    if file is not None and not file.absolute().parent.is_dir():
+        raise WriteError(f"There is no folder {file.absolute().parent} to write {file.name} in. Make it first.")
 
 
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def write_csv(frame: pd.DataFrame, file: Path) -> None:
+    """Whole or not at all."""
+    draft = file.with_name(f".{file.name}.part")
+    frame.to_csv(draft, index=False)
+    draft.rename(file)
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON has them."""
     return [{str(key): value for key, value in row.items()} for row in frame.to_dict(orient="records")]
 
 
@@ -269,7 +230,7 @@ def restore(
         raise SettingError(f"{epochs} epochs would train nothing. Give more than 0.")
     settings = Settings(**given)
     check_free(folder)
-    pair, tokens = _pair(dense, pruned, words, loading)
+    pair, tokens = open_pair(dense, pruned, words, loading)
     if format == "checkpoint":
         folded(pair.pruned, Compensation.none(pair.geometry))  # What cannot be merged is refused before the training.
     training, held_out = split_held_out(tokens)
@@ -277,9 +238,9 @@ def restore(
         settings = replace(settings, steps=max(1, round(epochs * len(training) / settings.batch)))
     statistics = watched(capture(pair, tokens))
     lost = components(statistics)
-    losses = head_loss(statistics)
-    score = losses.relative_error if picks.score == "random" else losses.table(picks.score)
-    trainer = Training(pair, lost, picks.selection(lost, score, settings.seed), training, held_out, settings)
+    order = head_order(picks.score, pair, statistics, training, held_out, settings.seed)
+    selection = share_of_heads(lost, order, picks.heads, picks.components)
+    trainer = Training(pair, lost, selection, training, held_out, settings)
     stopped = _trained(trainer, quiet=as_json)
     restoration = trainer.result()
 
@@ -309,7 +270,7 @@ def restore(
     if as_json:
         show_json(result | {"stopped": stopped, "out": str(folder), "run": str(kept.folder)})
         return
-    rows = [[state, _shown(one)] for state, one in found.items()]
+    rows = [[state, shown(one)] for state, one in found.items()]
     show_table(f"{len(held_out)} held-out windows, which also chose the best step", ["", "perplexity"], rows)
     if math.isnan(share):
         say("On this text the pruned model is no worse than the dense one, so there is nothing to recover.")
@@ -335,7 +296,7 @@ def _trained(trainer: Training, quiet: bool) -> bool:
 def _line(step: Step, held_out: Perplexity, settings: Settings) -> str:
     loss = "" if step.step == 0 else f"loss {step.loss:.4f}  {step.tokens_per_second:.0f} tokens/s  "
     best = "  best" if step.best else ""
-    judged = f"held-out loss {step.held_out_loss:.4f}, perplexity {_shown(held_out)}"
+    judged = f"held-out loss {step.held_out_loss:.4f}, perplexity {shown(held_out)}"
     return f"step {step.step:>4} of {settings.steps}  {loss}{judged}{best}"
 
 
@@ -374,7 +335,7 @@ def evaluate(
     if as_json:
         show_json(found.figures())
         return
-    say(f"perplexity {_shown(found)} over {found.tokens} tokens in {len(tokens)} windows")
+    say(f"perplexity {shown(found)} over {found.tokens} tokens in {len(tokens)} windows")
 
 
 def runs(as_json: bool) -> None:

@@ -116,12 +116,30 @@ def top_heads(
     return of_heads(shape, [divmod(index, shape[1]) for index in best], components)
 
 
+def share_of_heads(components: LostComponents, score: Tensor, share: float, first: int | None = None) -> Selection:
+    """Of the heads that pruning left, the share of highest score [layer, head], one at least, with their `first`
+    components (all by default). Raises SettingError."""
+    check_share(share)
+    count = max(1, round(share * int(components.present.sum())))
+    return top_heads(components.shape, score, count, first, components.present)
+
+
+def check_share(share: float) -> None:
+    """Raises SettingError for what is no share of the heads."""
+    if not 0 < share <= 1:
+        raise SettingError(f"A share of {share} heads makes no sense: give more than 0 and at most 1.")
+
+
+def random_score(shape: Shape, seed: int) -> Tensor:
+    """[layer, head] that orders heads by chance, the same for the same seed."""
+    return torch.rand(shape[:2], generator=torch.Generator().manual_seed(seed))
+
+
 def random_heads(
     shape: Shape, count: int, seed: int, components: int | None = None, present: Tensor | None = None
 ) -> Selection:
     """`count` heads drawn at random, the same for the same seed. Raises SettingError."""
-    noise = torch.rand(shape[:2], generator=torch.Generator().manual_seed(seed))
-    return top_heads(shape, noise, count, components, present)
+    return top_heads(shape, random_score(shape, seed), count, components, present)
 
 
 def top_components(components: LostComponents, count: int, score: Tensor | None = None) -> Selection:

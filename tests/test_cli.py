@@ -84,6 +84,17 @@ def test_structured_pruning_writes_a_smaller_checkpoint_and_its_heads(folders, t
     assert "2 of 4 heads" in call("prune", folders[0], *options, "--out", tmp_path / "q").stdout
 
 
+def test_inspect_scores_heads_and_orders_by_the_first(pair_args):
+    found = answer("inspect", *pair_args, "--scores", "predicted,ceiling", "--in-order")
+    predicted = [row["predicted"] for row in found["heads"]]
+    assert predicted == sorted(predicted)
+    assert all(row["predicted_error"] > 0 and "ceiling" in row for row in found["heads"])
+    assert "Heads by predicted" in call("inspect", *pair_args, "--scores", "predicted").stdout
+    wrong = call("inspect", *pair_args, "--scores", "beauty")
+    assert wrong.exit_code == 2
+    assert "not known" in wrong.stderr
+
+
 def test_inspect_lists_every_head_and_writes_the_table(pair_args, tmp_path):
     found = answer("inspect", *pair_args, "--csv", tmp_path / "heads.csv", "--top", 5)
     assert len(found["heads"]) == 12

@@ -24,22 +24,27 @@ from restorelcc.scores import LOWEST_FIRST, score_heads
 from restorelcc.selection import Selection, everything, of_heads, random_heads, top_heads
 from restorelcc.workspace import Workspace, open_workspace
 
-SCORES = ("predicted", "towards_dense", "gradient", "ceiling", "probing")
+NAMES = "predicted,towards_dense,gradient,probing,output_weighted,relative_error,random,first_layers,all_heads"
 
 
-def strategies(workspace: Workspace, count: int) -> dict[str, list[Selection]]:
+def strategies(workspace: Workspace, count: int, names: list[str]) -> dict[str, list[Selection]]:
     """By name; one selection, or one a seed."""
     shape, lost = workspace.lost.shape, workspace.lost
-    found: dict[str, list[Selection]] = {}
-    for name in SCORES:
-        score = finish(score_heads(name, workspace.pair(), lost, workspace.training, workspace.held_out)).values
-        found[name] = [top_heads(shape, -score if LOWEST_FIRST[name] else score, count)]
-    for name in ("relative_error", "output_weighted"):
-        found[name] = [top_heads(shape, workspace.loss.table(name), count)]
-    found["random"] = [random_heads(shape, count, seed) for seed in range(9)]
     layers = max(1, count // shape[1])
-    found["first layers"] = [of_heads(shape, [(layer, head) for layer in range(layers) for head in range(shape[1])])]
-    found["all heads"] = [everything(shape)]
+    found: dict[str, list[Selection]] = {}
+    for name in names:
+        if name in LOWEST_FIRST:
+            score = finish(score_heads(name, workspace.pair(), lost, workspace.training, workspace.held_out)).values
+            found[name] = [top_heads(shape, -score if LOWEST_FIRST[name] else score, count)]
+        elif name == "random":
+            found[name] = [random_heads(shape, count, seed) for seed in range(9)]
+        elif name == "first_layers":
+            heads = [(layer, head) for layer in range(layers) for head in range(shape[1])]
+            found[name] = [of_heads(shape, heads)]
+        elif name == "all_heads":
+            found[name] = [everything(shape)]
+        else:
+            found[name] = [top_heads(shape, workspace.loss.table(name), count)]
     return found
 
 
@@ -48,6 +53,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--loss", default="kl")
+    parser.add_argument("--only", default=NAMES, help="strategies, with commas")
     parser.add_argument("--share", type=float, default=0.25)
     args = parser.parse_args()
     workspace = finish(open_workspace(Recipe()))
@@ -56,7 +62,8 @@ def main() -> None:
     lost = paired_difference(pruned, dense)
     print(f"lost: {lost.nats:.4f} ± {lost.stderr:.4f} nats over {evaluation.count} tokens", flush=True)
     shape = workspace.lost.shape
-    for name, selections in strategies(workspace, round(args.share * shape[0] * shape[1])).items():
+    count = round(args.share * shape[0] * shape[1])
+    for name, selections in strategies(workspace, count, args.only.split(",")).items():
         shares, errors = [], []
         for seed in range(args.seeds):
             settings = Settings(loss=args.loss, steps=args.steps, seed=seed, evaluate_every=args.steps)

@@ -7,6 +7,7 @@ the standard error of the share's gain, by windows, of one run; the spread is ov
 """
 
 import argparse
+import json
 import statistics
 import sys
 from pathlib import Path
@@ -55,12 +56,14 @@ def main() -> None:
     parser.add_argument("--loss", default="kl")
     parser.add_argument("--only", default=NAMES, help="strategies, with commas")
     parser.add_argument("--share", type=float, default=0.25)
+    parser.add_argument("--out", type=Path, help="JSON that the Learn page shows: assets/demo/strategies.json")
     args = parser.parse_args()
     workspace = finish(open_workspace(Recipe()))
     pair, evaluation = workspace.pair(), workspace.findings.evaluation
     dense, pruned = token_loss(pair.dense, evaluation), token_loss(pair.pruned, evaluation)
     lost = paired_difference(pruned, dense)
     print(f"lost: {lost.nats:.4f} ± {lost.stderr:.4f} nats over {evaluation.count} tokens", flush=True)
+    rows: dict[str, dict[str, object]] = {}
     shape = workspace.lost.shape
     count = round(args.share * shape[0] * shape[1])
     for name, selections in strategies(workspace, count, args.only.split(",")).items():
@@ -75,9 +78,15 @@ def main() -> None:
                 gain = paired_difference(token_loss(pair.pruned, evaluation), pruned)
             shares.append(-gain.nats / lost.nats)
             errors.append(gain.stderr / lost.nats)
+        rows[name] = {"shares": [round(share, 4) for share in shares], "stderr": round(statistics.mean(errors), 4)}
         spread = statistics.stdev(shares) if len(shares) > 1 else float("nan")
         each = ", ".join(f"{share:.3f}" for share in shares)
         print(f"{name:16} {statistics.mean(shares):.3f} ± {errors[0]:.3f}, spread {spread:.3f} ({each})", flush=True)
+    if args.out is not None:
+        facts = {"pair": "the embedded pair, Wanda 60 %", "heads": count, "of": shape[0] * shape[1], "loss": args.loss}
+        facts |= {"steps": args.steps, "tokens": evaluation.count, "lost": round(lost.nats, 4)}
+        before = json.loads(args.out.read_text())["recovered"] if args.out.exists() else {}
+        args.out.write_text(json.dumps(facts | {"recovered": before | rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

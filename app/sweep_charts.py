@@ -17,7 +17,7 @@ from .compare_charts import BELOW, LINES, OTHERS_DARK, OTHERS_LIGHT
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 LOSSES = {"kl": "distilled", "ce": "cross-entropy", "response": "cross-entropy of responses"}
-PANEL, EDGES = 190, 130  # pixels: a row of panels, and what is around them
+PANEL, EDGES = 210, 140  # pixels: a row of panels, and what is around them
 
 
 def shares(frame: pd.DataFrame, grid: Grid, colours: Colours) -> go.Figure:
@@ -30,7 +30,7 @@ def shares(frame: pd.DataFrame, grid: Grid, colours: Colours) -> go.Figure:
         shared_xaxes="all",
         shared_yaxes="all",
         horizontal_spacing=0.02,
-        vertical_spacing=min(0.14, 0.3 / len(grid.loss)),
+        vertical_spacing=0.36 / (len(grid.loss) + 1),
         subplot_titles=[_title(count, loss) for loss in grid.loss for count in written],
     )
     figure.update_layout(base(PANEL * len(grid.loss) + EDGES).layout)
@@ -44,13 +44,15 @@ def shares(frame: pd.DataFrame, grid: Grid, colours: Colours) -> go.Figure:
                 line = panel[panel["heads"] == share].sort_values("lr")
                 figure.add_trace(_line(line, share, index, row == column == 1, colours), row=row, col=column)
             for name, level in (("pruned", 0.0), ("dense", 1.0)):
-                if level <= high:
-                    colour = getattr(colours, name)
+                seen, colour = level <= high, getattr(colours, name)
+                words = name if seen else f"{name}, {level:.0%} ↑"
+                if seen:
                     figure.add_hline(y=level, row=row, col=column, line={"color": colour, "width": 1.5, "dash": "dash"})
-                    figure.add_annotation(
-                        text=name, x=0.01, xref="x domain", y=level, yanchor="bottom", xanchor="left", showarrow=False,
-                        font={"color": colour, "size": 12}, row=row, col=column,
-                    )  # fmt: skip
+                figure.add_annotation(
+                    text=words, showarrow=False, font={"color": colour, "size": 12},
+                    x=0.01, xref="x domain", xanchor="left", y=min(level, high), yanchor="bottom" if seen else "top",
+                    row=row, col=column,
+                )  # fmt: skip
         figure.update_yaxes(title="recovered share", row=row, col=1)
     figure.update_xaxes(
         type="log", tickvals=grid.lr, ticktext=[f"{rate:g}" for rate in grid.lr], fixedrange=True, range=_ends(grid.lr)
@@ -58,13 +60,13 @@ def shares(frame: pd.DataFrame, grid: Grid, colours: Colours) -> go.Figure:
     figure.update_xaxes(title="peak learning rate", row=len(grid.loss))
     figure.update_yaxes(tickformat=".0%", range=[low, high], fixedrange=True, zeroline=False)
     title = {"text": "share of the heads", "font": {"size": 12}}
-    figure.update_layout(showlegend=True, legend=BELOW | {"title": title}, margin={"t": 34, "l": 64, "b": 84})
+    figure.update_layout(showlegend=True, legend=BELOW | {"title": title}, margin={"t": 48, "l": 64, "b": 84})
     return figure
 
 
 def _title(count: str, loss: str) -> str:
     number = {"1": "1 component", "all": "all components"}.get(count, f"{count} components")
-    return f"{number}, {LOSSES[loss]}"
+    return f"{number}<br>{LOSSES[loss]}"  # two lines, for phones
 
 
 def _line(points: pd.DataFrame, share: float, index: int, named: bool, colours: Colours) -> go.Scatter:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from restorelcc.errors import RestoreLCCError
 from restorelcc.restore import LOSSES, Settings
@@ -155,13 +156,15 @@ def _growing(job_id: str) -> None:
     if job is None or plan is None or not sweep_work.results_of(job):
         return
     frame = to_pandas(sweep_work.results_of(job))
+    chart = sweep_charts.shares(frame, plan.grid, colours(state.dark()))
     # Not `controls.figure`: its popover would close at every tick. The table comes when it is over.
-    st.plotly_chart(
-        sweep_charts.shares(frame, plan.grid, colours(state.dark())),
-        key="live-sweep",
-        alt=_alt(plan),
-        config={"displayModeBar": False},
-    )
+    with _panels(plan):
+        st.plotly_chart(chart, key="live-sweep", alt=_alt(plan), config={"displayModeBar": False})
+
+
+def _panels(plan: Plan) -> DeltaGenerator:
+    """Where the figure goes: many panels beside each other are scrolled sideways on a narrow screen."""
+    return st.container(key="panels-wide" if len(plan.grid.components) > 2 else "panels")
 
 
 def _cancelled(job: Job) -> str:
@@ -185,7 +188,8 @@ def _results(workspace: Workspace, plan: Plan, results: list[SweepResult | Failu
     frame, ranked = to_pandas(results), best_first(results)
     if frame["recovered_share"].notna().any():
         chart = sweep_charts.shares(frame, plan.grid, colours(state.dark()))
-        controls.figure(chart, "sweep-shares", _alt(plan), frame, config={"displayModeBar": False})
+        with _panels(plan):
+            controls.figure(chart, "sweep-shares", _alt(plan), frame)
     elif ranked:
         st.info("Pruning lost nothing on the held-out windows, so there is no share of it to draw.")
     for loss, group in ranked.items():

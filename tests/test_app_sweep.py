@@ -187,15 +187,17 @@ def test_every_panel_has_its_lines_and_points(look):
     assert figure.layout.yaxis.title.text == figure.layout.yaxis3.title.text == "recovered share"
     texts = [annotation.text for annotation in figure.layout.annotations]
     assert texts.count("pruned") == 4
-    assert "dense" not in texts  # Far above: drawn to scale it would flatten all else.
-    assert "2 components, distilled" in texts
+    assert texts.count("dense, 100% ↑") == 4  # far above: drawn to scale it would flatten all else
+    assert {shape.y0 for shape in figure.layout.shapes} == {0.0}
+    assert "2 components<br>distilled" in texts
 
 
 def test_the_dense_model_is_drawn_where_it_is_near():
     grid = Grid((1.0,), (None,), (0.1, 0.2), ("kl",))
     near = to_pandas([result(1.0, None, 0.1, "kl", 0.7)])
-    texts = [annotation.text for annotation in sweep_charts.shares(near, grid, LIGHT).layout.annotations]
-    assert {"pruned", "dense"} <= set(texts)
+    figure = sweep_charts.shares(near, grid, LIGHT)
+    assert {"pruned", "dense"} <= {annotation.text for annotation in figure.layout.annotations}
+    assert {shape.y0 for shape in figure.layout.shapes} == {0.0, 1.0}
 
 
 def test_a_figure_of_nothing_yet_is_empty_panels():

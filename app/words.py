@@ -58,7 +58,8 @@ SCORE_WORDS = {
         "change of NLL, nats per token",
         "What the best constant in this head alone is predicted to do to the loss on the calibration text: "
         "g·s + ½ s·F s at s = −(F + λ)⁻¹ g, with g = ∂NLL/∂c and F its Fisher information, from one backward pass for "
-        "all heads at once. Below 0 is better.",
+        "all heads at once. Below 0 is better. Heads that would only learn the text's author count here too: to pick "
+        "for distillation, use the prediction towards the dense model.",
         "change",
         "Heads most worth restoring",
         "one backward pass over the calibration text",
@@ -67,7 +68,8 @@ SCORE_WORDS = {
         "Predicted, to dense",
         "change of KL, nats per token",
         "The same prediction for the distance to the dense model's next-token distribution, which distillation "
-        "minimises. It cannot be won by learning the text's author, and it is less noisy.",
+        "minimises. It cannot be won by learning the text's author, and it is less noisy: the best guide known to what "
+        "is worth restoring.",
         "change",
         "Heads most worth restoring",
         "one backward pass over the calibration text, and one forward pass of the dense model",

@@ -236,7 +236,7 @@ def restore(
     score: Annotated[
         Score,
         typer.Option(help="Which heads, where not all: first by this loss or score (see inspect --scores)."),
-    ] = Score.output_weighted,
+    ] = Score.towards_dense,
     components: Annotated[int | None, typer.Option(min=1, help="Strongest components a head. Default: all.")] = None,
     learned: Annotated[bool, typer.Option(help="Train a free component b per head beside the magnitudes.")] = True,
     loss: Annotated[
@@ -292,7 +292,7 @@ def sweep(
     lr: Annotated[str, typer.Option(metavar="LIST", help="Peak learning rates, as restore has them.")] = "0.1,0.2,0.5",
     loss: Annotated[str, typer.Option(metavar="LIST", help="Of kl, ce, response; see restore.")] = "kl",
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of every restoration.")] = None,
-    score: Annotated[Score, typer.Option(help="Which heads a share takes first.")] = Score.output_weighted,
+    score: Annotated[Score, typer.Option(help="Which heads a share takes first.")] = Score.towards_dense,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole table.")] = None,
     calibration: Source = "demo",
     windows: Windows = 128,

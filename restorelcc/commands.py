@@ -238,7 +238,9 @@ def restore(
         settings = replace(settings, steps=max(1, round(epochs * len(training) / settings.batch)))
     statistics = watched(capture(pair, tokens))
     lost = components(statistics)
-    order = head_order(picks.score, pair, statistics, training, held_out, settings.seed)
+    # Where all are taken no order is needed, and a score may take a while.
+    score = picks.score if picks.heads < 1 else "relative_error"
+    order = head_order(score, pair, statistics, training, held_out, settings.seed)
     selection = share_of_heads(lost, order, picks.heads, picks.components)
     trainer = Training(pair, lost, selection, training, held_out, settings)
     stopped = _trained(trainer, quiet=as_json)

@@ -98,6 +98,33 @@ def effects(frame: pd.DataFrame, picked: Collection[int], shown: int, colours: C
     return figure
 
 
+def alike(table: Tensor, layer: int, component: int, colours: Colours) -> go.Figure:
+    """Cosines of one component, outlined, with those of the same head in every layer. table: [layer, component]."""
+    values = table.double().numpy()
+    figure = base(int(min(420, 22 * len(values) + 90)))
+    figure.add_heatmap(
+        z=values,
+        colorscale=colours.diverging(),
+        zmin=-1,
+        zmax=1,
+        xgap=1,
+        ygap=1,
+        colorbar={"title": {"text": "cosine", "side": "right"}, "thickness": 10},
+        hovertemplate="layer %{y}, component %{x}: %{z:.2f}<extra></extra>",
+    )
+    figure.add_shape(
+        type="rect",
+        x0=component - 0.5,
+        x1=component + 0.5,
+        y0=layer - 0.5,
+        y1=layer + 0.5,
+        line={"width": 2, "color": colours.text},
+    )
+    figure.update_xaxes(title="component, strongest first", fixedrange=True, showgrid=False)
+    figure.update_yaxes(title="layer", autorange="reversed", fixedrange=True, showgrid=False)
+    return figure
+
+
 def differences(
     view: Projection, names: Sequence[str], picked: Collection[int], shown: int, colours: Colours
 ) -> go.Figure:

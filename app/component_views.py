@@ -182,8 +182,8 @@ def _promised(workspace: Workspace, pick: tuple[int, int, int], alpha: float) ->
 
 
 def reads_and_writes(workspace: Workspace, head: Head, index: int) -> None:
-    """The tokens where it is strongest, the vocabulary it moves."""
-    reads, writes = st.tabs(["Where it is lost", "What it writes"])
+    """The tokens where it is strongest, the vocabulary it moves, and its like in other layers."""
+    reads, writes, others = st.tabs(["Where it is lost", "What it writes", "In other layers"])
     with reads:
         rows = []
         for moment in cache.moments(workspace.recipe, *head, index, 8, workspace):
@@ -206,6 +206,25 @@ def reads_and_writes(workspace: Workspace, head: Head, index: int) -> None:
             f"Words promoted: {', '.join(word for word, _ in promoted)}. Suppressed: "
             f"{', '.join(word for word, _ in suppressed)}.",
             pd.DataFrame([*promoted, *suppressed], columns=["token", "logit_change"]),
+        )
+    with others:
+        table = cache.alike(workspace.recipe, *head, index, workspace)
+        rest = table.abs().clone()
+        rest[head[0]] = 0
+        layer, component = divmod(int(rest.argmax()), table.shape[1])
+        st.caption(
+            f"Cosine of what it writes into the residual stream with what the components of head {head[1]} write in "
+            f"every layer; signs are arbitrary. Most alike: component {component} of layer {layer}, "
+            f"{signed(float(table[layer, component]), 2)}."
+        )
+        controls.figure(
+            component_charts.alike(table, head[0], index, colours(state.dark())),
+            "alike",
+            f"Map of cosines by layer and component; the largest in another layer is "
+            f"{float(table[layer, component]):.2f}, component {component} of layer {layer}.",
+            pd.DataFrame(table.numpy(), columns=[f"component {i}" for i in range(table.shape[1])])
+            .rename_axis("layer")
+            .reset_index(),
         )
 
 

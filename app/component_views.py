@@ -13,6 +13,7 @@ from restorelcc.workspace import Workspace
 from . import cache, charts, component_charts, controls, scores, state
 from .colours import colours
 from .head_views import look_at
+from .names import LONGEST
 from .words import ALL_WORDS, head_name, signed
 
 Head = tuple[int, int]
@@ -85,6 +86,7 @@ def scree(workspace: Workspace, head: Head) -> None:
     st.pills(
         f"Put back ({len(picked)} of {len(energy)}, holding {held:.0%} of the lost energy)",
         list(range(len(energy))),
+        format_func=lambda i: f"{i} {here.names[(*head, i)]}" if (*head, i) in here.names else str(i),
         selection_mode="multi",
         wrap=True,
         help="Ticked components are put back with their mean magnitude α. A bar of the chart shows a component.",
@@ -122,7 +124,16 @@ def detail(workspace: Workspace, head: Head) -> None:
     pick = (*head, index)
     alpha, energy = float(lost.magnitude[pick]), float(lost.energy[pick])
     rms = float(lost.variance[pick]) ** 0.5
-    st.markdown(f"##### Component {index}")
+    with st.container(horizontal=True, vertical_alignment="center", key="component-title"):
+        st.markdown(f"##### Component {index}", width="stretch")
+        st.text_input(
+            "Name of the component",
+            placeholder="Name it",
+            max_chars=LONGEST,
+            label_visibility="collapsed",
+            width=220,
+            **controls.mirrored("component-name", here.names.get(pick, ""), lambda name: state.call(pick, name)),
+        )
     columns = st.columns(3)
     columns[0].metric("Lost energy", f"{energy:.1%}", help="Its share of the head's squared lost activation.")
     columns[1].metric(

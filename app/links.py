@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from restorelcc.workspace import Workspace
 
+from . import names
 from .picks import WHOLE, Picks
 from .recipes import recipe_read, recipe_written
 from .state import Session
@@ -31,6 +32,9 @@ def written(session: Session) -> dict[str, str]:
     text = session.picks.to_text()
     if text and len(text) <= LONGEST:
         link["picks"] = text
+        named = names.to_text(session.names, session.picks.selection.picks)
+        if named and len(named) <= LONGEST:
+            link["names"] = named
     return link
 
 
@@ -45,6 +49,7 @@ def applied(session: Session, link: Mapping[str, str]) -> None:
             session.head = (int(matched[1]), int(matched[2]))
     if re.fullmatch(WHOLE, link.get("component", "")):
         session.component = int(link["component"])
+    session.names = names.from_text(link.get("names", ""))
     session.link = {"picks": link["picks"]} if "picks" in link else {}
     session.recipe = recipe_read(link)
 

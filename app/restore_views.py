@@ -16,6 +16,7 @@ from restorelcc.workspace import Workspace
 from . import controls, feedback, state, training, training_charts
 from .colours import colours
 from .jobs import Job, State, jobs
+from .names import names_written
 from .words import count, seconds
 
 KEY = "restore-settings"
@@ -163,7 +164,9 @@ def _text(workspace: Workspace) -> int:
 def _start(workspace: Workspace, settings: Settings | None, name: str, sampled: int) -> None:
     if settings is not None:
         here = state.session()
-        here.run = training.start(workspace, state.picks().selection, settings, name, here.owner, sampled).id
+        selection = state.picks().selection
+        names = names_written(here.names, selection.picks)
+        here.run = training.start(workspace, selection, settings, name, here.owner, sampled, names).id
 
 
 def fill(settings: Settings) -> None:

@@ -22,11 +22,18 @@ from .recipes import recipe_written
 
 
 def start(
-    workspace: Workspace, selection: Selection, settings: Settings, name: str, owner: str, sampled: int = 0
+    workspace: Workspace,
+    selection: Selection,
+    settings: Settings,
+    name: str,
+    owner: str,
+    sampled: int = 0,
+    names: dict[str, str] | None = None,
 ) -> Job:
     """Queue it. The job's notes are the dense model's held-out perplexity, then every `Step`; its result is the Run.
 
-    sampled: windows to sample from the dense model and train on instead of the calibration text; 0: none.
+    sampled: windows to sample from the dense model and train on instead of the calibration text; 0: none. names: what
+    the person calls components, by `layer.head.component`.
 
     Cancelling ends the training; what is best so far is measured and kept all the same.
     """
@@ -58,7 +65,8 @@ def start(
             "windows": len(text),
             "length": text.ids.shape[1],
         }
-        return (yield from _kept(workspace, trainer.result(), name, source, held_out, job.stopping))
+        given: dict[str, Any] = {"calibration": source} | ({"names": names} if names else {})
+        return (yield from _kept(workspace, trainer.result(), name, given, held_out, job.stopping))
 
     device = workspace.recipe.loading.resolved_device()
     return jobs.submit(f"Restoring {name}", owner, device, work, keeps_on_cancel=True)
@@ -68,7 +76,7 @@ def _kept(
     workspace: Workspace,
     restoration: Restoration,
     name: str,
-    source: dict[str, Any],
+    given: dict[str, Any],
     held_out: dict[str, Any],
     stopped: bool,
 ) -> Generator[Progress, None, Run]:
@@ -85,7 +93,7 @@ def _kept(
         "fingerprint": fingerprint(pair.pruned),
         "recipe": recipe_written(workspace.recipe),
         "evaluation": f"the evaluation text, {workspace.recipe.evaluation}",
-        "calibration": source,
+        **given,
         "held_out": held_out,
         "parameters": found.dense_size.parameters,
         "stopped": stopped,

@@ -78,6 +78,24 @@ def test_ticks_and_magnitude_change_the_picks(app: AppTest):
     assert 5 in session(app).picks.components_of(0, 1)
 
 
+def test_a_name_is_kept_with_the_picks_in_the_link_and_in_the_run(app: AppTest):
+    session(app).head = (0, 1)
+    shown(app, "components").button(key="quick-4").click().run()
+    app.text_input(key="component-name").set_value("~ends of = speech").run()
+    assert session(app).names == {(0, 1, 0): "ends of speech"}
+    assert app.query_params["names"] == "0.1.0=ends of speech"
+    shown(app, "restore").number_input(key="setting-steps").set_value(1).run()
+    app.button(key="start-restoration").click().run()
+    job = jobs.get(session(app).run)
+    assert job is not None
+    assert job.wait(60)
+    assert list_runs()[0].config["names"] == {"0.1.0": "ends of speech"}
+    app.run()
+    assert "0.1.0 ends of speech" in said(app)
+    shown(app, "components").text_input(key="component-name").set_value("").run()
+    assert session(app).names == {}
+
+
 @pytest.mark.parametrize(("strategy", "heads"), [("all", 12), ("random", 3), ("loss", 3)])
 def test_a_strategy_fills_the_picks(app: AppTest, strategy: str, heads: int):
     shown(app, "components")

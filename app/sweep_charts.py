@@ -83,7 +83,7 @@ def _line(points: pd.DataFrame, share: float, index: int, named: bool, colours: 
         marker={"size": 8, "color": colour, "symbol": SYMBOLS[index % len(SYMBOLS)]},
         error_y={"array": points["share_stderr"], "thickness": 1, "width": 3},
         customdata=points[["share_stderr", "perplexity", "trained_parameters"]].to_numpy(),
-        hovertemplate=f"{share:.0%} of the heads, rate %{{x:g}}<br>%{{y:.1%}} ± %{{customdata[0]:.1%}} recovered"
+        hovertemplate="%{fullData.name} of the heads, rate %{x:g}<br>%{y:.1%} ± %{customdata[0]:.1%} recovered"
         "<br>perplexity %{customdata[1]:.3f}, %{customdata[2]:,} parameters<extra></extra>",
     )
 

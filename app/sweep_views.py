@@ -108,6 +108,7 @@ def _several(name: str, place: Any) -> list[str]:
         CHOICES[name],
         format_func=lambda value: words.get(value, value),
         accept_new_options=name != "loss",
+        filter_mode="prefix",  # by the default, 0.3 would be taken for 0.003
         key=key,
         persist_state="session",
         help=help_,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log10
+from math import inf, log10
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -23,7 +23,8 @@ PANEL, EDGES = 210, 140  # pixels: a row of panels, and what is around them
 def shares(frame: pd.DataFrame, grid: Grid, colours: Colours) -> go.Figure:
     """Recovered share against the learning rate: a panel for every number of components (across) and loss (down), a
     line for every share of heads. frame: of `restorelcc.sweep.to_pandas`; panels not yet trained stay empty."""
-    written = [Point(1.0, count, 0.1, "kl").components_written for count in grid.components]
+    counts = sorted(grid.components, key=lambda count: inf if count is None else count)
+    written = [Point(1.0, count, 0.1, "kl").components_written for count in counts]
     figure = make_subplots(
         rows=len(grid.loss),
         cols=len(written),
@@ -40,7 +41,7 @@ def shares(frame: pd.DataFrame, grid: Grid, colours: Colours) -> go.Figure:
     for row, loss in enumerate(grid.loss, start=1):
         for column, count in enumerate(written, start=1):
             panel = done[(done["loss"] == loss) & (done["components"] == count)]
-            for index, share in enumerate(grid.heads):
+            for index, share in enumerate(sorted(grid.heads)):
                 line = panel[panel["heads"] == share].sort_values("lr")
                 figure.add_trace(_line(line, share, index, row == column == 1, colours), row=row, col=column)
             for name, level in (("pruned", 0.0), ("dense", 1.0)):
@@ -64,9 +65,18 @@ def shares(frame: pd.DataFrame, grid: Grid, colours: Colours) -> go.Figure:
     return figure
 
 
+def percent(share: float) -> str:
+    """25%, 12.5%."""
+    return f"{100 * share:.3g}%"
+
+
+def number(components: str) -> str:
+    """1 component, 4 components, all components."""
+    return "1 component" if components == "1" else f"{components} components"
+
+
 def _title(count: str, loss: str) -> str:
-    number = {"1": "1 component", "all": "all components"}.get(count, f"{count} components")
-    return f"{number}<br>{LOSSES[loss]}"  # two lines, for phones
+    return f"{number(count)}<br>{LOSSES[loss]}"  # two lines, for phones
 
 
 def _line(points: pd.DataFrame, share: float, index: int, named: bool, colours: Colours) -> go.Scatter:
@@ -75,7 +85,7 @@ def _line(points: pd.DataFrame, share: float, index: int, named: bool, colours: 
     return go.Scatter(
         x=points["lr"],
         y=points["recovered_share"],
-        name=f"{share:.0%}" if round(share, 2) == share else f"{share:.3g}",
+        name=percent(share),
         legendgroup=f"{share}",
         showlegend=named,
         mode="lines+markers",
@@ -83,7 +93,7 @@ def _line(points: pd.DataFrame, share: float, index: int, named: bool, colours: 
         marker={"size": 8, "color": colour, "symbol": SYMBOLS[index % len(SYMBOLS)]},
         error_y={"array": points["share_stderr"], "thickness": 1, "width": 3},
         customdata=points[["share_stderr", "perplexity", "trained_parameters"]].to_numpy(),
-        hovertemplate=f"{share:.0%} of the heads, rate %{{x:g}}<br>%{{y:.1%}} ± %{{customdata[0]:.1%}} recovered"
+        hovertemplate="%{fullData.name} of the heads, rate %{x:g}<br>%{y:.1%} ± %{customdata[0]:.1%} recovered"
         "<br>perplexity %{customdata[1]:.3f}, %{customdata[2]:,} parameters<extra></extra>",
     )
 

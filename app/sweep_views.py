@@ -45,7 +45,7 @@ def section(workspace: Workspace) -> None:
     here = state.session()
     job = sweep_work.found(workspace, here.owner)
     with st.expander(
-        "Sweep: many settings, one after the other", expanded=job is not None, icon=":material/grid_view:"
+        "Sweep: many settings, one after the other", job is not None, key="sweep", icon=":material/grid_view:"
     ):
         _form(workspace, job)
         if job is None:
@@ -108,6 +108,7 @@ def _several(name: str, place: Any) -> list[str]:
         CHOICES[name],
         format_func=lambda value: words.get(value, value),
         accept_new_options=name != "loss",
+        filter_mode="prefix",  # by the default, 0.3 would be taken for 0.003
         key=key,
         persist_state="session",
         help=help_,
@@ -217,10 +218,8 @@ def _results(workspace: Workspace, plan: Plan, results: list[SweepResult | Failu
 
 def _settings(result: SweepResult | Failure) -> str:
     point = result.point
-    number = {"1": "1 component", "all": "all components"}.get(
-        point.components_written, f"{point.components_written} components"
-    )
-    return f"{point.heads:.4g} of the heads, {number}, rate {point.lr:g}"
+    number = sweep_charts.number(point.components_written)
+    return f"{sweep_charts.percent(point.heads)} of the heads, {number}, rate {point.lr:g}"
 
 
 def _words(result: SweepResult) -> str:

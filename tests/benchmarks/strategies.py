@@ -83,7 +83,7 @@ def main() -> None:
         each = ", ".join(f"{share:.3f}" for share in shares)
         print(f"{name:16} {statistics.mean(shares):.3f} ± {errors[0]:.3f}, spread {spread:.3f} ({each})", flush=True)
     if args.out is not None:
-        facts = {"pair": "the embedded pair, Wanda 60 %", "heads": count, "of": shape[0] * shape[1], "loss": args.loss}
+        facts = {"pair": "The embedded pair, Wanda 60 %", "heads": count, "of": shape[0] * shape[1], "loss": args.loss}
         facts |= {"steps": args.steps, "tokens": evaluation.count, "lost": round(lost.nats, 4)}
         before = json.loads(args.out.read_text())["recovered"] if args.out.exists() else {}
         args.out.write_text(json.dumps(facts | {"recovered": before | rows}, indent=1) + "\n")

@@ -56,7 +56,6 @@ class Workspace:
                 self._pair, _ = finish(_paired(self.recipe))
             return self._pair
 
-
     def prefix(self) -> Prefix:
         """The pruned model on the live set, to be measured again from the first changed layer on; ready after one
         forward pass, when it is first asked for."""

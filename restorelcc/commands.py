@@ -18,10 +18,10 @@ from .compensation import Compensation, compensated, folded, own_heads
 from .components import LostComponents, components
 from .console import note, run, say, show_json, show_table, watched
 from .demo import DEFAULT, demo_dense, demo_pair
-from .errors import PairMismatch, SettingError, WriteError
+from .errors import PairMismatch, SettingError
 from .evaluate import Perplexity, measure, paired_difference, perplexity, recovered_share
 from .families import EXPORTS, FAMILIES
-from .folders import check_free
+from .folders import check_csv, check_free, write_csv
 from .head_loss import METRICS, head_loss
 from .layout import geometry, remarks
 from .models import DEMO, Loading, ModelPair, load_model, load_pair, load_tokenizer
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = [
-    "Picks", "Text", "check_csv", "demo", "evaluate", "families", "inspect", "open_pair", "prune", "pruning", "records",
-    "restore", "run", "runs", "shown", "write_csv",
+    "Picks", "Text", "demo", "evaluate", "families", "inspect", "open_pair", "prune", "pruning", "records",
+    "restore", "run", "runs", "shown",
 ]  # fmt: skip
 
 
@@ -220,19 +220,6 @@ def inspect(
         for row in parts.itertuples()
     ]
     show_table("Strongest lost components", ["layer.head.component", "of its head", "mean square", "mean (α)"], rows)
-
-
-def check_csv(file: Path | None) -> None:
-    """Before the work. Raises WriteError where the folder is not there."""
-    if file is not None and not file.absolute().parent.is_dir():
-        raise WriteError(f"There is no folder {file.absolute().parent} to write {file.name} in. Make it first.")
-
-
-def write_csv(frame: pd.DataFrame, file: Path) -> None:
-    """Whole or not at all."""
-    draft = file.with_name(f".{file.name}.part")
-    frame.to_csv(draft, index=False)
-    draft.rename(file)
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

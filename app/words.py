@@ -72,7 +72,7 @@ SCORE_WORDS = {
         "is worth restoring.",
         "change",
         "Heads most worth restoring",
-        "one backward pass over the calibration text, and one forward pass of the dense model",
+        "two backward passes over the calibration text, and one forward pass of the dense model",
     ),
     "gradient": Word(
         "Gradient norm",

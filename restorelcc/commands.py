@@ -21,7 +21,7 @@ from .demo import DEFAULT, demo_dense, demo_pair
 from .errors import PairMismatch, SettingError
 from .evaluate import Perplexity, measure, paired_difference, perplexity, recovered_share
 from .families import EXPORTS, FAMILIES
-from .folders import check_csv, check_free, write_csv
+from .folders import check_free
 from .head_loss import METRICS, head_loss
 from .layout import geometry, remarks
 from .models import DEMO, Loading, ModelPair, load_model, load_pair, load_tokenizer
@@ -38,13 +38,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = [
-<<<<<<< HEAD
-    "Picks", "Text", "check_csv", "demo", "evaluate", "families", "head_order", "open_pair", "prune", "pruning",
-    "records", "restore", "run", "runs", "shown", "write_csv",
-=======
-    "Picks", "Text", "demo", "evaluate", "families", "inspect", "open_pair", "prune", "pruning", "records",
+    "Picks", "Text", "demo", "evaluate", "families", "head_order", "open_pair", "prune", "pruning", "records",
     "restore", "run", "runs", "shown",
->>>>>>> sweep
 ]  # fmt: skip
 
 
@@ -195,59 +190,6 @@ def prune(name: str, folder: Path, chosen: Pruning, words: Text, loading: Loadin
         )
     else:
         say(f"{report.zeros} of {report.weights} weights are zero ({report.sparsity:.2%}), in {folder}")
-
-
-<<<<<<< HEAD
-def check_csv(file: Path | None) -> None:
-    """Before the work. Raises WriteError where the folder is not there."""
-    if file is not None and not file.absolute().parent.is_dir():
-        raise WriteError(f"There is no folder {file.absolute().parent} to write {file.name} in. Make it first.")
-
-
-def write_csv(frame: pd.DataFrame, file: Path) -> None:
-    """Whole or not at all."""
-    draft = file.with_name(f".{file.name}.part")
-    frame.to_csv(draft, index=False)
-    draft.rename(file)
-=======
-def inspect(
-    dense: str,
-    pruned: str,
-    words: Text,
-    positions: Positions,
-    top: int,
-    csv: Path | None,
-    loading: Loading,
-    as_json: bool,
-) -> None:
-    """Tables of what was lost."""
-    check_csv(csv)
-    pair, tokens = open_pair(dense, pruned, words, loading)
-    for remark in remarks(pair.dense):
-        note(remark)
-    statistics = watched(capture(pair, tokens, positions))
-    heads = head_loss(statistics).to_pandas().sort_values("output_weighted", ascending=False)
-    parts = components(statistics).to_pandas().sort_values("variance", ascending=False).head(top)
-    if csv is not None:
-        write_csv(heads.sort_values(["layer", "head"]), csv)
-    if as_json:
-        gone = {} if pair.match is None else {"gone": str(pair.match)}
-        show_json({"tokens": statistics.count, "heads": records(heads), "components": records(parts)} | gone)
-        return
-    if pair.match is not None:
-        say(f"{pair.match}")
-    rows = [
-        [f"{row.layer}.{row.head}", *(f"{getattr(row, name):.4f}" for name in METRICS)]
-        for row in heads.head(top).itertuples()
-    ]
-    title = f"Heads that lost most, by what it changes in the residual stream ({statistics.count} tokens)"
-    show_table(title, ["layer.head", *(name.replace("_", " ") for name in METRICS)], rows)
-    rows = [
-        [f"{row.layer}.{row.head}.{row.component}", f"{row.energy:.1%}", f"{row.variance:.4f}", f"{row.magnitude:+.4f}"]
-        for row in parts.itertuples()
-    ]
-    show_table("Strongest lost components", ["layer.head.component", "of its head", "mean square", "mean (α)"], rows)
->>>>>>> sweep
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

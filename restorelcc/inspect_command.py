@@ -7,9 +7,10 @@ from pathlib import Path
 
 from .calibration import split_held_out
 from .capture import Positions, capture
-from .commands import Text, check_csv, open_pair, records, write_csv
+from .commands import Text, open_pair, records
 from .components import components
 from .console import note, say, show_json, show_table, watched
+from .folders import check_csv, write_csv
 from .head_loss import METRICS, head_loss
 from .in_order import capture_in_order
 from .layout import remarks

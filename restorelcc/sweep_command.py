@@ -9,17 +9,10 @@ from pathlib import Path
 
 from .calibration import split_held_out
 from .capture import capture
-<<<<<<< HEAD
-from .commands import Text, check_csv, head_order, open_pair, records, shown, write_csv
-from .components import components
-from .console import say, show_json, show_table, watched
-=======
-from .commands import Text, open_pair, records, shown
+from .commands import Text, head_order, open_pair, records, shown
 from .components import components
 from .console import say, show_json, show_table, watched
 from .folders import check_csv, write_csv
-from .head_loss import head_loss
->>>>>>> sweep
 from .models import Loading
 from .progress import Progress
 from .restore import Settings

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from test_app_learn import workspace  # noqa: F401 - a fixture
 from test_app_pages import app, said, session, shown
 
 from app import state, sweep_charts, sweep_work
@@ -45,7 +44,7 @@ def chosen(page: AppTest, **values: list[str]) -> AppTest:
     return page.run()
 
 
-def swept(page: AppTest, workspace: Workspace) -> Job:  # noqa: F811
+def swept(page: AppTest, workspace: Workspace) -> Job:
     page.button(key="start-sweep").click().run()
     job = sweep_work.found(workspace, "me")
     assert job is not None
@@ -66,7 +65,7 @@ def test_the_number_of_points_is_said_and_nonsense_refused(page: AppTest):
     assert "no rates to try" in page.error[0].value
 
 
-def test_a_sweep_runs_outlives_the_page_and_its_best_settings_fill_form_and_picks(page: AppTest, workspace: Workspace):  # noqa: F811
+def test_a_sweep_runs_outlives_the_page_and_its_best_settings_fill_form_and_picks(page: AppTest, workspace: Workspace):
     chosen(page, heads=["0.25", "1"], components=["2", "99"], lr=["0.05", "0.3"], loss=["kl"])
     page.selectbox(key="sweep-metric").set_value("relative_error").run()
     job = swept(page, workspace)
@@ -93,7 +92,7 @@ def test_a_sweep_runs_outlives_the_page_and_its_best_settings_fill_form_and_pick
     assert len(session(page).picks) == 0
 
 
-def test_a_reload_finds_the_sweep_again_and_somebody_else_does_not(page: AppTest, workspace: Workspace):  # noqa: F811
+def test_a_reload_finds_the_sweep_again_and_somebody_else_does_not(page: AppTest, workspace: Workspace):
     chosen(page, heads=["1"], components=["all"], lr=["0.2"])
     swept(page, workspace)
     again = AppTest.from_file(page._script_path, default_timeout=60).run()
@@ -102,7 +101,7 @@ def test_a_reload_finds_the_sweep_again_and_somebody_else_does_not(page: AppTest
     assert "use-kl-1" not in {button.key for button in again.run().button}
 
 
-def test_the_time_is_estimated_from_the_last_sweep(page: AppTest, workspace: Workspace):  # noqa: F811
+def test_the_time_is_estimated_from_the_last_sweep(page: AppTest, workspace: Workspace):
     chosen(page, heads=["1"], components=["all"], lr=["0.2"])
     job = swept(page, workspace)
     job.notes[1] = replace(job.notes[1], seconds=60.0)
@@ -111,7 +110,7 @@ def test_the_time_is_estimated_from_the_last_sweep(page: AppTest, workspace: Wor
     assert "3 points of 20 steps: about 30 min 00 s." in said(page)
 
 
-def test_cancelling_keeps_the_results_so_far(workspace: Workspace, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
+def test_cancelling_keeps_the_results_so_far(workspace: Workspace, monkeypatch: pytest.MonkeyPatch):
     fresh, whole = Jobs(), sweep_work.sweep
     monkeypatch.setattr(sweep_work, "jobs", fresh)
     grid = Grid((1.0,), (None,), (0.1, 0.2, 0.3), ("kl",), SHORT)
@@ -129,7 +128,7 @@ def test_cancelling_keeps_the_results_so_far(workspace: Workspace, monkeypatch: 
     assert [result.point for result in sweep_work.results_of(job)] == grid.points()[:1]
 
 
-def test_one_sweep_at_a_time_and_its_cancel_is_the_owners(page: AppTest, workspace: Workspace):  # noqa: F811
+def test_one_sweep_at_a_time_and_its_cancel_is_the_owners(page: AppTest, workspace: Workspace):
     held = sweep_work.jobs.submit("Busy", "somebody", workspace.recipe.loading.resolved_device(), _waiting)
     chosen(page, heads=["1"], components=["all"], lr=["0.2"])
     page.button(key="start-sweep").click().run()

@@ -24,6 +24,7 @@ from restorelcc.trials import Trial, of_components, of_heads, tried
 from restorelcc.workspace import Workspace
 
 from .jobs import jobs
+from .words import ALL_WORDS
 
 KEPT = 24
 
@@ -160,6 +161,19 @@ def table(workspace: Workspace, name: str) -> Tensor | None:
     """[layer, head] float64: a measure of loss or a score; NaN where not measured yet, None if it is not there."""
     found = score(workspace, name)
     return None if found is None else found.values
+
+
+def there(workspace: Workspace) -> list[str]:
+    """Measures and scores that are known of every head."""
+    return [name for name in ALL_WORDS if missing(workspace, name) == 0]
+
+
+def order(workspace: Workspace, name: str) -> Tensor:
+    """[layer, head], highest where a measure or score says to begin. Raises LookupError where it is not `there`."""
+    found = table(workspace, name)
+    if found is None:
+        raise LookupError(f"{name} orders heads before it is computed")
+    return -found if ALL_WORDS[name].lowest_first else found
 
 
 def missing(workspace: Workspace, name: str) -> int:

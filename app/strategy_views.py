@@ -138,19 +138,15 @@ def _selection(workspace: Workspace, kind: str) -> Selection:
     if kind == "random":
         seed = st.number_input("Seed", 0, 10_000, 0, key="strategy-seed", persist_state="session")
         return random_heads(shape, int(share), int(seed), first, present)
-    there = [name for name in ALL_WORDS if scores.missing(workspace, name) == 0]
     metric = st.selectbox(
         "Measure",
-        there,
+        scores.there(workspace),
         format_func=lambda name: ALL_WORDS[name].label,
         key="strategy-metric",
         persist_state="session",
         help="Scores are here once the Heads page has computed them.",
     )
-    table = scores.table(workspace, metric)
-    if table is None:
-        raise LookupError(f"{metric} is offered before it is computed")
-    return top_heads(shape, -table if ALL_WORDS[metric].lowest_first else table, int(share), first, present)
+    return top_heads(shape, scores.order(workspace, metric), int(share), first, present)
 
 
 def _number(label: str, most: int, value: int, key: str) -> float:

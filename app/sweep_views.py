@@ -12,11 +12,11 @@ from restorelcc.restore import LOSSES, Settings
 from restorelcc.sweep import Failure, Grid, SweepResult, best_first, to_pandas
 from restorelcc.workspace import Workspace
 
-from . import controls, feedback, restore_views, state, sweep_charts, sweep_work
+from . import controls, feedback, restore_views, scores, state, sweep_charts, sweep_work
 from .colours import colours
 from .jobs import Job, State, jobs
 from .sweep_work import Plan
-from .words import METRIC_WORDS, count, seconds, signed
+from .words import ALL_WORDS, count, seconds, signed
 
 # Rates of both units: around 0.2 where it is that of loss, around 0.001 in activation units.
 CHOICES = {
@@ -70,16 +70,17 @@ def _form(workspace: Workspace, job: Job | None) -> None:
     )
     values = {name: _several(name, column) for name, column in zip(CHOICES, st.columns(4), strict=True)}
     settings = restore_views.settings_typed()
+    names = scores.there(workspace)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         metric = st.selectbox(
-            "Heads of most",
-            list(METRIC_WORDS),
-            index=list(METRIC_WORDS).index("output_weighted"),
-            format_func=lambda name: METRIC_WORDS[name].label,
+            "Heads first by",
+            names,
+            index=names.index("towards_dense" if "towards_dense" in names else "output_weighted"),
+            format_func=lambda name: ALL_WORDS[name].label,
             key="sweep-metric",
             persist_state="session",
-            help="Which heads a share takes first.\n\n"
-            + "\n\n".join(f"**{word.label}**: {word.help}" for word in METRIC_WORDS.values()),
+            help="Which heads a share takes first. Scores are here once the Heads page has computed them.\n\n"
+            + "\n\n".join(f"**{ALL_WORDS[name].label}**: {ALL_WORDS[name].help}" for name in names),
             width=260,
         )
         grid = _grid(values, settings)
@@ -136,7 +137,7 @@ def _size(workspace: Workspace, grid: Grid) -> str:
 
 def _start(workspace: Workspace, grid: Grid | None, metric: str) -> None:
     if grid is not None:
-        sweep_work.start(workspace, Plan(grid, workspace.loss.table(metric)), state.session().owner)
+        sweep_work.start(workspace, Plan(grid, scores.order(workspace, metric)), state.session().owner)
 
 
 # --- under way --------------------------------------------------------------------------------------------------

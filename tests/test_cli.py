@@ -297,7 +297,10 @@ def test_ctrl_c_while_training_keeps_the_best_so_far(pair_args, tmp_path):
     command = [sys.executable, "-m", "restorelcc", "restore", *pair_args, *options]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     lines = []
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment) as running:
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # Where tests run in the background it is ignored.
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment, preexec_fn=heeding
+    ) as running:
         for line in running.stdout:
             lines.append(line)
             if line.startswith("step   20 "):

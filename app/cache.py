@@ -6,7 +6,7 @@ import streamlit as st
 import torch
 
 from restorelcc.findings import Recipe
-from restorelcc.meaning import Moment, strongest_moments, vocabulary_effect
+from restorelcc.meaning import Moment, strongest_moments, vocabulary_effect, written_alike
 from restorelcc.projection import Projection, project
 from restorelcc.reading import Reading, read_passage
 from restorelcc.workspace import Workspace
@@ -43,6 +43,12 @@ def vocabulary(
         return [(str(tokenizer.decode([i])), float(effect[i])) for i in ids.tolist()]
 
     return words(order[:most]), words(order.flip(0)[:most])
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def alike(recipe: Recipe, layer: int, head: int, component: int, _workspace: Workspace) -> torch.Tensor:
+    """[layer, component] how alike the same head's components write; by the dense model's W_O, which has all heads."""
+    return written_alike(_workspace.pair().dense, _workspace.lost.directions, layer, head, component)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)

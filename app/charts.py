@@ -35,29 +35,27 @@ def head_map(
     colours: Colours,
     picked: dict[Head, int] | None = None,
     selected: Head | None = None,
-    signed: bool = False,
     height: int | None = None,
     box: bool = False,
 ) -> go.Figure:
     """Layer × head as square cells; selecting gives points with (layer, head) as customdata.
 
-    table: [layer, head]. picked: components
-    picked of each head, drawn as a dot. signed: diverging colours centred on 0. box: the mouse draws a box; Plotly
-    then takes no clicks on cells, so the two are apart.
+    table: [layer, head], NaN where nothing is known yet. picked: components picked of each head, drawn as a dot.
+    box: the mouse draws a box; Plotly then takes no clicks on cells, so the two are apart.
     """
     values = table.detach().double().numpy()
     layers, heads = values.shape
     height = height or int(min(760, max(280, 46 * layers + 70)))
     grid_layer, grid_head = (part.ravel() for part in np.meshgrid(range(layers), range(heads), indexing="ij"))
-    most = float(np.nanmax(np.abs(values))) or 1.0
+    scale, low, high = shades(values, word, colours)
     figure = base(height, dragmode="select" if box else False, clickmode="event+select", hoverdistance=40)
     figure.add_heatmap(
         z=values,
         xgap=2,
         ygap=2,
-        colorscale=colours.diverging() if signed else colours.scale(),
-        zmin=-most if signed else 0.0,
-        zmax=most,
+        colorscale=scale,
+        zmin=low,
+        zmax=high,
         colorbar={"title": {"text": word.unit, "side": "right"}, "thickness": 10, "len": 0.9, "x": 1.01},
         hoverinfo="skip",
     )
@@ -67,7 +65,7 @@ def head_map(
         y=grid_layer,
         mode="markers",
         customdata=np.stack([grid_layer, grid_head], axis=1),
-        text=[f"{value:.4f}" for value in values.ravel()],
+        text=["not measured yet" if np.isnan(value) else f"{value:.4g}" for value in values.ravel()],
         marker={"symbol": "square", "size": 22, "color": colours.text, "opacity": 0},
         selected={"marker": {"opacity": 0}},
         unselected={"marker": {"opacity": 0}},
@@ -110,6 +108,17 @@ def head_map(
     return figure
 
 
+def shades(values: np.ndarray, word: Word, colours: Colours) -> tuple[list[list[object]], float, float]:
+    """(colour scale, its lowest and its highest value) that fit what a measure is."""
+    known = values[np.isfinite(values)]
+    most = float(np.abs(known).max(initial=0.0)) or 1.0
+    if word.scale == "change":
+        return colours.diverging(), -most, most
+    if word.scale == "plain" and len(known):
+        return colours.plain(), float(known.min()), most
+    return colours.scale(), 0.0, most
+
+
 def sparsity_map(frame: pd.DataFrame, colours: Colours) -> go.Figure:
     """Share of zeros by layer and matrix; frame as `SparsityReport.to_pandas` gives it."""
     table = frame.pivot(index="layer", columns="matrix", values="sparsity")[list(dict.fromkeys(frame["matrix"]))]
@@ -139,39 +148,57 @@ def _ticks(count: int) -> list[int]:
     return list(range(0, count, max(1, count // 8)))
 
 
-def ranking(table: Tensor, word: Word, colours: Colours, selected: Head | None, most: int = 14) -> go.Figure:
-    """The heads with the largest values, largest first."""
-    heads = table.shape[1]
-    order = table.flatten().argsort(descending=True)[:most].tolist()
-    names = [divmod(index, heads) for index in order]
-    figure = base(26 * len(order) + 56)
+def ranking(
+    table: Tensor,
+    word: Word,
+    colours: Colours,
+    selected: Head | None,
+    errors: Tensor | None = None,
+    most: int = 14,
+) -> go.Figure:
+    """The heads to look at first by a measure, in order. errors: [layer, head] standard errors, drawn where known."""
+    names = ranked(table, word)[:most]
+    values = np.array([float(table[name]) for name in names])
+    scale, low, high = shades(table.double().numpy(), word, colours)
+    figure = base(26 * len(names) + 56)
     figure.add_bar(
-        x=table.flatten()[order].tolist(),
+        x=values,
         y=[head_name(name) for name in names],
         orientation="h",
         customdata=names,
+        error_x=None if errors is None else {"array": [float(errors[name]) for name in names], "thickness": 1.2},
         marker={
-            "color": table.flatten()[order].tolist(),
-            "colorscale": colours.scale(),
-            "cmin": 0.0,
-            "cmax": float(table.max()) or 1.0,
+            "color": values,
+            "colorscale": scale,
+            "cmin": low,
+            "cmax": high,
             "line": {"width": [2 if name == selected else 0 for name in names], "color": colours.text},
         },
         selected={"marker": {"opacity": 1}},
         unselected={"marker": {"opacity": 1}},
-        hovertemplate="%{y}<br>%{x:.4f}<extra></extra>",
+        hovertemplate="%{y}<br>%{x:.4g}<extra></extra>",
     )
     figure.update_yaxes(autorange="reversed", fixedrange=True)
-    figure.update_xaxes(title=word.unit, fixedrange=True, rangemode="tozero")
+    figure.update_xaxes(title=word.unit, fixedrange=True, rangemode="normal" if word.scale == "plain" else "tozero")
     figure.update_layout(bargap=0.25, clickmode="event+select", dragmode=False)
     return figure
 
 
+def ranked(table: Tensor, word: Word) -> list[Head]:
+    """Heads in the order in which a measure has them looked at; without those of which nothing is known yet."""
+    heads = table.shape[1]
+    order = table.flatten().argsort(descending=not word.lowest_first, stable=True).tolist()
+    return [divmod(index, heads) for index in order if bool(table.flatten()[index].isfinite())]
+
+
 def profile(table: Tensor, word: Word, colours: Colours) -> go.Figure:
-    """Mean over the heads of each layer, with the range from the least to the most lossy head."""
+    """Mean over the heads of each layer, with the range from the lowest to the highest."""
     values = table.numpy()
     layers = np.arange(len(values))
     figure = base(210)
+    if np.isnan(values).any():  # Layers of which something is not known yet have no mean.
+        layers = layers[~np.isnan(values).any(1)]
+        values = values[layers]
     low, high = values.min(1), values.max(1)
     figure.add_scatter(
         x=np.concatenate([layers, layers[::-1]]),
@@ -189,10 +216,10 @@ def profile(table: Tensor, word: Word, colours: Colours) -> go.Figure:
         line={"color": colours.pruned, "width": 2},
         marker={"size": 6},
         customdata=np.stack([low, high], axis=1),
-        hovertemplate="layer %{x}<br>mean %{y:.4f}, %{customdata[0]:.4f} to %{customdata[1]:.4f}<extra></extra>",
+        hovertemplate="layer %{x}<br>mean %{y:.4g}, %{customdata[0]:.4g} to %{customdata[1]:.4g}<extra></extra>",
     )
-    figure.update_xaxes(title="layer", fixedrange=True, tickvals=_ticks(len(values)))
-    figure.update_yaxes(title=word.unit, fixedrange=True, rangemode="tozero")
+    figure.update_xaxes(title="layer", fixedrange=True, tickvals=_ticks(len(table)))
+    figure.update_yaxes(title=word.unit, fixedrange=True, rangemode="normal" if word.scale == "plain" else "tozero")
     return figure
 
 

@@ -29,6 +29,10 @@ class Colours:
         """`loss` as Plotly wants it."""
         return [[index / (len(self.loss) - 1), colour] for index, colour in enumerate(self.loss)]
 
+    def plain(self) -> list[list[object]]:
+        """For what is neither a loss nor signed."""
+        return [[0.0, self.loss[0]], [1.0, self.dense]]
+
     def diverging(self) -> list[list[object]]:
         """`signed` as Plotly wants it; to be centred on 0."""
         return [[index / 2, colour] for index, colour in enumerate(self.signed)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 from torch import Tensor
 
@@ -54,6 +55,73 @@ def scree(energy: Tensor, picked: Collection[int], shown: int, colours: Colours)
         },
         margin={"l": 56, "r": 52, "t": 12, "b": 40},
     )
+    return figure
+
+
+def effects(frame: pd.DataFrame, picked: Collection[int], shown: int, colours: Colours) -> go.Figure:
+    """Predicted change of the loss by component, with its error, and what is measured as dots with theirs.
+
+    frame: columns component, predicted, predicted_error, measured, measured_error; empty where not measured.
+    """
+    figure = base(250, clickmode="event+select", dragmode=False, bargap=0.18)
+    index = frame["component"].to_numpy()
+    figure.add_bar(
+        x=index,
+        y=frame["predicted"],
+        customdata=index[:, None],
+        name="predicted",
+        error_y={"array": frame["predicted_error"], "thickness": 1, "width": 2, "color": colours.muted},
+        marker={
+            "color": [colours.restored if i in picked else colours.dense for i in index],
+            "opacity": 0.75,
+            "line": {"width": [2.5 if i == shown else 0 for i in index], "color": colours.text},
+        },
+        selected={"marker": {"opacity": 1}},
+        unselected={"marker": {"opacity": 0.75}},
+        hovertemplate="component %{x}: predicted %{y:.5f}<extra></extra>",
+    )
+    known = frame.dropna(subset=["measured"])
+    figure.add_scatter(
+        x=known["component"],
+        y=known["measured"],
+        mode="markers",
+        name="measured",
+        error_y={"array": known["measured_error"], "thickness": 1.2, "width": 3, "color": colours.text},
+        marker={"size": 7, "color": colours.text, "symbol": "diamond"},
+        hovertemplate="component %{x}: measured %{y:.5f}<extra></extra>",
+    )
+    figure.update_xaxes(title="component, strongest first", fixedrange=True)
+    figure.update_yaxes(title="change of NLL, nats per token", fixedrange=True)
+    figure.update_layout(
+        showlegend=True, legend={"orientation": "h", "y": 1.12, "x": 0}, margin={"l": 72, "r": 12, "t": 12, "b": 40}
+    )
+    return figure
+
+
+def alike(table: Tensor, layer: int, component: int, colours: Colours) -> go.Figure:
+    """Cosines of one component, outlined, with those of the same head in every layer. table: [layer, component]."""
+    values = table.double().numpy()
+    figure = base(int(min(420, 22 * len(values) + 90)))
+    figure.add_heatmap(
+        z=values,
+        colorscale=colours.diverging(),
+        zmin=-1,
+        zmax=1,
+        xgap=1,
+        ygap=1,
+        colorbar={"title": {"text": "cosine", "side": "right"}, "thickness": 10},
+        hovertemplate="layer %{y}, component %{x}: %{z:.2f}<extra></extra>",
+    )
+    figure.add_shape(
+        type="rect",
+        x0=component - 0.5,
+        x1=component + 0.5,
+        y0=layer - 0.5,
+        y1=layer + 0.5,
+        line={"width": 2, "color": colours.text},
+    )
+    figure.update_xaxes(title="component, strongest first", fixedrange=True, showgrid=False)
+    figure.update_yaxes(title="layer", autorange="reversed", fixedrange=True, showgrid=False)
     return figure
 
 

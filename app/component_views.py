@@ -7,12 +7,14 @@ import html
 import pandas as pd
 import streamlit as st
 
+from restorelcc.effect import PredictedEffect
 from restorelcc.workspace import Workspace
 
-from . import cache, component_charts, controls, state
+from . import cache, charts, component_charts, controls, scores, state
 from .colours import colours
 from .head_views import look_at
-from .words import METRIC_WORDS, head_name, signed
+from .names import LONGEST
+from .words import ALL_WORDS, head_name, signed
 
 Head = tuple[int, int]
 
@@ -20,9 +22,12 @@ Head = tuple[int, int]
 def chosen_head(workspace: Workspace) -> Head:
     """The head in view: the session's, else the one that lost most by the measure in view; and ways to change it."""
     here = state.session()
-    table = workspace.loss.table(here.metric)
+    metric = here.metric if scores.missing(workspace, here.metric) == 0 else state.Session.metric
+    word, table = ALL_WORDS[metric], scores.table(workspace, metric)
+    if table is None:
+        raise LookupError(f"{metric} orders heads before it is computed")
     layers, heads, _ = workspace.lost.shape
-    order = [divmod(index, heads) for index in table.flatten().argsort(descending=True).tolist()]
+    order = charts.ranked(table, word)
     head = here.head if here.head is not None else order[0]
     rank = order.index(head)
     with st.container(horizontal=True, vertical_alignment="bottom", key="head-chooser"):
@@ -36,23 +41,23 @@ def chosen_head(workspace: Workspace) -> Head:
             st.number_input(
                 label, 0, limit - 1, width=110, **controls.mirrored(f"choose-{label.lower()}", head[index], moved)
             )
-        word = METRIC_WORDS[here.metric].label.lower()
         st.button(
-            "Lost more",
+            "Previous",
             icon=":material/arrow_back:",
             key="previous-head",
             disabled=rank == 0,
             on_click=lambda: look_at(order[rank - 1]),
         )
         st.button(
-            "Lost less",
+            "Next",
             icon=":material/arrow_forward:",
             key="next-head",
             disabled=rank == len(order) - 1,
             on_click=lambda: look_at(order[rank + 1]),
         )
         st.markdown(
-            f"<span class='muted'>number {rank + 1} of {len(order)} by {word}: {float(table[head]):.3f}</span>",
+            f"<span class='muted'>number {rank + 1} of {len(order)} by {word.label.lower()}: "
+            f"{float(table[head]):.3g}</span>",
             unsafe_allow_html=True,
         )
     return head
@@ -81,6 +86,7 @@ def scree(workspace: Workspace, head: Head) -> None:
     st.pills(
         f"Put back ({len(picked)} of {len(energy)}, holding {held:.0%} of the lost energy)",
         list(range(len(energy))),
+        format_func=lambda i: f"{i} {here.names[(*head, i)]}" if (*head, i) in here.names else str(i),
         selection_mode="multi",
         wrap=True,
         help="Ticked components are put back with their mean magnitude α. A bar of the chart shows a component.",
@@ -118,7 +124,16 @@ def detail(workspace: Workspace, head: Head) -> None:
     pick = (*head, index)
     alpha, energy = float(lost.magnitude[pick]), float(lost.energy[pick])
     rms = float(lost.variance[pick]) ** 0.5
-    st.markdown(f"##### Component {index}")
+    with st.container(horizontal=True, vertical_alignment="center", key="component-title"):
+        st.markdown(f"##### Component {index}", width="stretch")
+        st.text_input(
+            "Name of the component",
+            placeholder="Name it",
+            max_chars=LONGEST,
+            label_visibility="collapsed",
+            width=220,
+            **controls.mirrored("component-name", here.names.get(pick, ""), lambda name: state.call(pick, name)),
+        )
     columns = st.columns(3)
     columns[0].metric("Lost energy", f"{energy:.1%}", help="Its share of the head's squared lost activation.")
     columns[1].metric(
@@ -137,8 +152,8 @@ def detail(workspace: Workspace, head: Head) -> None:
     picked = pick in state.picks().selection.picks
     st.slider(
         "Magnitude put back, in multiples of α",
-        -2.0,
-        4.0,
+        min(-2.0, factor),
+        max(4.0, factor),
         step=0.05,
         help="1 is the mean lost activation along this direction. Moving the slider picks the component.",
         **controls.mirrored("magnitude", factor, lambda value: state.choose(state.picks().scaled(pick, value))),
@@ -148,12 +163,38 @@ def detail(workspace: Workspace, head: Head) -> None:
         if picked
         else "Not picked: nothing of it is put back."
     )
+    _promised(workspace, pick, alpha)
     reads_and_writes(workspace, head, index)
 
 
+def _promised(workspace: Workspace, pick: tuple[int, int, int], alpha: float) -> None:
+    """What the component is predicted to do, now and at its best magnitude, and the button that takes that."""
+    effect: PredictedEffect | None = scores.known(workspace.recipe, "effect")
+    if effect is None or alpha == 0:
+        return
+    best = float(effect.best[pick])
+    now = float(effect.at(effect.best.new_tensor(state.picks().factor(pick) * alpha))[pick])
+    with st.container(horizontal=True, vertical_alignment="center", key="promised"):
+        st.caption(
+            f"Alone, predicted to change the loss by {signed(now, 5)} nats per token at this magnitude, and at its "
+            f"best, {signed(best, 3)}, by {signed(float(effect.of_component[pick]), 5)} ± "
+            f"{float(effect.of_component_error[pick]):.5f}.",
+            width="stretch",
+        )
+        factor = round(best / alpha, 2)
+        st.button(
+            "Put back its best",
+            key="best-magnitude",
+            icon=":material/tune:",
+            help=f"{factor:g} times α. Together with others it can be too much: they overlap.",
+            on_click=lambda: state.choose(state.picks().scaled(pick, factor)),
+            disabled=pick in state.picks().selection.picks and state.picks().factor(pick) == factor,
+        )
+
+
 def reads_and_writes(workspace: Workspace, head: Head, index: int) -> None:
-    """The tokens where it is strongest, the vocabulary it moves."""
-    reads, writes = st.tabs(["Where it is lost", "What it writes"])
+    """The tokens where it is strongest, the vocabulary it moves, and its like in other layers."""
+    reads, writes, others = st.tabs(["Where it is lost", "What it writes", "In other layers"])
     with reads:
         rows = []
         for moment in cache.moments(workspace.recipe, *head, index, 8, workspace):
@@ -176,6 +217,25 @@ def reads_and_writes(workspace: Workspace, head: Head, index: int) -> None:
             f"Words promoted: {', '.join(word for word, _ in promoted)}. Suppressed: "
             f"{', '.join(word for word, _ in suppressed)}.",
             pd.DataFrame([*promoted, *suppressed], columns=["token", "logit_change"]),
+        )
+    with others:
+        table = cache.alike(workspace.recipe, *head, index, workspace)
+        rest = table.abs().clone()
+        rest[head[0]] = 0
+        layer, component = divmod(int(rest.argmax()), table.shape[1])
+        st.caption(
+            f"Cosine of what it writes into the residual stream with what the components of head {head[1]} write in "
+            f"every layer; signs are arbitrary. Most alike: component {component} of layer {layer}, "
+            f"{signed(float(table[layer, component]), 2)}."
+        )
+        controls.figure(
+            component_charts.alike(table, head[0], index, colours(state.dark())),
+            "alike",
+            f"Map of cosines by layer and component; the largest in another layer is "
+            f"{float(table[layer, component]):.2f}, component {component} of layer {layer}.",
+            pd.DataFrame(table.numpy(), columns=[f"component {i}" for i in range(table.shape[1])])
+            .rename_axis("layer")
+            .reset_index(),
         )
 
 

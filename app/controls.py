@@ -11,7 +11,7 @@ import streamlit as st
 from torch import Tensor
 
 from . import state
-from .words import METRIC_WORDS
+from .words import ALL_WORDS
 
 CONFIG: dict[str, Any] = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "autoScale2d"]}
 
@@ -67,14 +67,14 @@ def figure(
 
 
 def metric() -> str:
-    """Which measure of head loss is in view."""
+    """Which measure of heads is in view: of what they lost, or a score."""
     here = state.session()
     st.segmented_control(
         "Measure",
-        list(METRIC_WORDS),
-        format_func=lambda name: METRIC_WORDS[name].label,
+        list(ALL_WORDS),
+        format_func=lambda name: ALL_WORDS[name].label,
         required=True,
-        help="\n\n".join(f"**{word.label}**: {word.help}" for word in METRIC_WORDS.values()),
+        help="\n\n".join(f"**{word.label}**: {word.help}" for word in ALL_WORDS.values()),
         **mirrored("metric", here.metric, lambda value: setattr(here, "metric", value)),
     )
     return here.metric

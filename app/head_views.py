@@ -7,15 +7,18 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 import torch
+from torch import Tensor
 
 from restorelcc.selection import of_heads
 from restorelcc.workspace import Workspace
 
-from . import cache, charts, controls, state
+from . import cache, charts, controls, feedback, scores, state
 from .colours import colours
-from .words import METRIC_WORDS, head_name
+from .jobs import State, jobs
+from .words import ALL_WORDS, METRIC_WORDS, SCORE_WORDS, head_name, signed
 
 Head = tuple[int, int]
+ARRIVALS = 3.0  # seconds between looks at measurements that come one by one
 PASSAGE = 64  # tokens, at most
 MOUSE = {"look": "Click looks", "box": "Box picks"}
 DOES = {
@@ -24,10 +27,52 @@ DOES = {
 }
 
 
+def score(workspace: Workspace, metric: str) -> bool:
+    """Whether the measure in view is there; if not, what it is, what it takes, and the button that computes it.
+
+    While it is being computed, its progress; measurements that come one by one are there from the first.
+    """
+    if metric in METRIC_WORDS:
+        return True
+    word, there = SCORE_WORDS[metric], scores.table(workspace, metric) is not None
+    job = jobs.find(scores.key(workspace, metric))
+    if job is not None and (not job.finished or job.state in (State.FAILED, State.CANCELLED)):
+        feedback.progress(job)
+    if job is not None and not job.finished:
+        st.fragment(_arrivals, run_every=ARRIVALS)(workspace, metric, scores.missing(workspace, metric))
+    missing = scores.missing(workspace, metric)
+    if not there:
+        with st.container(border=True, key="score-missing"):
+            st.markdown(f"##### {word.label}")
+            st.markdown(word.help)
+            if job is None or job.finished:
+                st.caption(f"Not computed for this pair yet. It takes {word.cost}.")
+                _compute(workspace, metric, "Compute")
+    elif missing and (job is None or job.finished):
+        _compute(workspace, metric, f"Measure the other {missing} heads")
+    return there
+
+
+def _arrivals(workspace: Workspace, metric: str, missing: int) -> None:
+    """Draw anew when more heads have been measured."""
+    if scores.missing(workspace, metric) != missing:
+        st.rerun()
+
+
+def _compute(workspace: Workspace, metric: str, label: str) -> None:
+    st.button(
+        label,
+        key="compute-score",
+        type="primary",
+        icon=":material/calculate:",
+        on_click=scores.submit,
+        args=(workspace, metric, state.session().owner, SCORE_WORDS[metric].label),
+    )
+
+
 def loss_map(workspace: Workspace, metric: str) -> None:
     """Layer × head; a click looks at a head, a box picks heads."""
-    here, word = state.session(), METRIC_WORDS[metric]
-    table = workspace.loss.table(metric)
+    here, word, table = state.session(), ALL_WORDS[metric], _table(workspace, metric)
     picked = state.picks().by_head()
     with st.container(horizontal=True, vertical_alignment="center", key="map-title"):
         st.markdown(f"##### {word.label} of every head", help=word.help, width="stretch")
@@ -40,15 +85,33 @@ def loss_map(workspace: Workspace, metric: str) -> None:
             **controls.mirrored("mouse", here.mouse, lambda value: setattr(here, "mouse", value)),
         )
     chart = charts.head_map(table, word, colours(state.dark()), picked, here.head, box=here.mouse == "box")
-    worst = divmod(int(table.argmax()), table.shape[1])
+    first = charts.ranked(table, word)[0]
     controls.figure(
         chart,
         "head-map",
-        f"Map of {word.label.lower()} by layer and head; the most is {float(table.max()):.3f}, at {head_name(worst)}.",
-        workspace.loss.to_pandas(),
+        f"Map of {word.label.lower()} by layer and head; {'the lowest' if word.lowest_first else 'the most'} is "
+        f"{float(table[first]):.3g}, at {head_name(first)}.",
+        _frame(workspace, metric),
         on_select=lambda: _map_selected(workspace),
     )
     st.caption(f"{DOES[here.mouse]} A green dot marks heads with picks.")
+
+
+def _table(workspace: Workspace, metric: str) -> Tensor:
+    table = scores.table(workspace, metric)
+    if table is None:
+        raise LookupError(f"{metric} is drawn before it is computed")
+    return table
+
+
+def _frame(workspace: Workspace, metric: str) -> pd.DataFrame:
+    """All measures of loss, and the score in view with its errors."""
+    frame = workspace.loss.to_pandas()
+    if metric in METRIC_WORDS:
+        return frame
+    errors = scores.errors(workspace, metric)
+    columns = {metric: _table(workspace, metric)} | ({} if errors is None else {f"{metric}_error": errors})
+    return frame.assign(**{name: values.flatten().numpy() for name, values in columns.items()})
 
 
 def _map_selected(workspace: Workspace) -> None:
@@ -73,16 +136,17 @@ def pick(workspace: Workspace, heads: list[Head]) -> None:
 
 
 def ranks(workspace: Workspace, metric: str) -> None:
-    """The heads that lost most, and the profile by layer."""
-    here, word = state.session(), METRIC_WORDS[metric]
-    table, look = workspace.loss.table(metric), colours(state.dark())
-    frame = workspace.loss.to_pandas()[["layer", "head", metric]]
-    st.markdown("##### Heads that lost most")
+    """The heads to look at first by the measure in view, and the profile by layer."""
+    here, word, table = state.session(), ALL_WORDS[metric], _table(workspace, metric)
+    look, errors = colours(state.dark()), scores.errors(workspace, metric)
+    frame = _frame(workspace, metric)
+    columns = ["layer", "head", metric, *([f"{metric}_error"] if f"{metric}_error" in frame else [])]
+    st.markdown(f"##### {word.ranked}")
     controls.figure(
-        charts.ranking(table, word, look, here.head),
+        charts.ranking(table, word, look, here.head, errors),
         "head-ranking",
-        f"Bars of the heads with the largest {word.label.lower()}, largest first.",
-        frame.sort_values(metric, ascending=False),
+        f"Bars of the heads that come first by {word.label.lower()}, in order.",
+        frame[columns].sort_values(metric, ascending=word.lowest_first),
         on_select=_bar_selected,
         modes=("points",),
     )
@@ -90,7 +154,7 @@ def ranks(workspace: Workspace, metric: str) -> None:
     controls.figure(
         charts.profile(table, word, look),
         "layer-profile",
-        f"Mean {word.label.lower()} of the heads of each layer, with the range from the least to the greatest.",
+        f"Mean {word.label.lower()} of the heads of each layer, with the range from the lowest to the highest.",
         frame.groupby("layer")[metric].agg(["mean", "min", "max"]).reset_index(),
     )
 
@@ -109,6 +173,7 @@ def title(workspace: Workspace, head: Head) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="head-title"):
         st.markdown(f"#### Layer {head[0]}, head {head[1]}", width="content")
         figures = " · ".join(f"{METRIC_WORDS[name].label.lower()} {value:.3f}" for name, value in losses.items())
+        figures += _scored(workspace, head)
         st.markdown(f"<span class='muted'>{figures}</span>", unsafe_allow_html=True, width="stretch")
         gone = not bool(workspace.lost.present[head])
         st.button(
@@ -130,6 +195,16 @@ def title(workspace: Workspace, head: Head) -> None:
         st.page_link("../pages/components.py", label="Its components", icon=":material/arrow_forward:")
     if gone:
         st.info("Pruning removed this head: it is lost whole, and nothing can be put back into it.")
+
+
+def _scored(workspace: Workspace, head: Head) -> str:
+    """The changes of the loss that are known of a head, each with its error."""
+    parts = []
+    for name, word in SCORE_WORDS.items():
+        table, errors = scores.table(workspace, name), scores.errors(workspace, name)
+        if word.scale == "change" and table is not None and errors is not None and bool(table[head].isfinite()):
+            parts.append(f" · {word.label.lower()} {signed(float(table[head]))} ± {float(errors[head]):.4f}")
+    return "".join(parts)
 
 
 def spread(workspace: Workspace, head: Head) -> None:
@@ -217,12 +292,12 @@ def attention(workspace: Workspace, head: Head, where: Passage) -> None:
         ("Pruned", pruned, False, "attention-pruned"),
         ("Pruned − dense", pruned - dense, True, "attention-difference"),
     )
-    for column, (label, weights, signed, key) in zip(st.columns(3), views, strict=True):
+    for column, (label, weights, differs, key) in zip(st.columns(3), views, strict=True):
         with column:
             st.markdown(f"**{label}**")
             frame = pd.DataFrame(weights.numpy(), columns=[f"{i}:{token}" for i, token in enumerate(tokens)])
             controls.figure(
-                charts.attention(weights, tokens, look, signed),
+                charts.attention(weights, tokens, look, differs),
                 key,
                 f"Attention of layer {head[0]}, head {head[1]}, {label.lower()}, on {len(tokens)} tokens.",
                 frame.assign(query=tokens),

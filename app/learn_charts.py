@@ -171,8 +171,14 @@ def lessons(
     return figure
 
 
-def shares(rows: Sequence[tuple[str, float]], colours: Colours, marked: Sequence[str] = ()) -> go.Figure:
-    """Recovered shares as bars, in the order given; `marked` ones stand out. rows: (name, share 0 to 1)."""
+def shares(
+    rows: Sequence[tuple[str, float]],
+    colours: Colours,
+    marked: Sequence[str] = (),
+    errors: Sequence[float] | None = None,
+) -> go.Figure:
+    """Recovered shares as bars, in the order given; `marked` ones stand out. rows: (name, share 0 to 1); errors: the
+    standard error of each."""
     names, values = [name for name, _ in rows], [share for _, share in rows]
     figure = base(30 * len(rows) + 64, margin={"l": 10, "r": 30, "t": 8, "b": 44}, bargap=0.3)
     figure.add_bar(
@@ -180,8 +186,11 @@ def shares(rows: Sequence[tuple[str, float]], colours: Colours, marked: Sequence
         y=names,
         orientation="h",
         marker={"color": [colours.restored if name in marked else colours.muted for name in names]},
+        error_x=None if errors is None else {"array": list(errors), "thickness": 1.2, "color": colours.muted},
         text=[f"{value:.0%}".replace("-", "−") for value in values],
-        textposition="outside",
+        # Where bars have errors, the figure would lie on them.
+        textposition="outside" if errors is None else "inside",
+        insidetextanchor="start",
         cliponaxis=False,
         hovertemplate="%{y}<br>%{x:.1%}<extra></extra>",
     )

@@ -15,7 +15,7 @@ from . import charts, controls, feedback, learn_charts, learn_work, state
 from .colours import colours
 from .jobs import State, jobs
 from .learn_views import MAP, step
-from .learn_words import CHOICES, PAPER, REHEARSAL, TEACHERS, published_shares
+from .learn_words import PAPER, REHEARSAL, STRATEGY_NAMES, TEACHERS, measured_strategies, published_shares
 from .live import Superseded, lane
 from .picks import Picks
 from .words import Word, head_name, signed
@@ -222,41 +222,59 @@ def measured_elsewhere() -> None:
             key="learn-facts",
             persist_state="session",
         )
-        rows, words, source = _facts(str(view))
+        rows, errors, words, source = _facts(str(view))
         st.markdown(words)
         st.caption(source)
     with right:
         controls.figure(
-            learn_charts.shares(rows, colours(state.dark()), marked=(max(rows, key=lambda row: row[1])[0],)),
+            learn_charts.shares(rows, colours(state.dark()), (max(rows, key=lambda row: row[1])[0],), errors),
             "learn-facts-chart",
             "Recovered shares: " + ", ".join(f"{name} {share:.0%}" for name, share in rows) + ".",
-            pd.DataFrame(rows, columns=["what", "recovered_share"]),
+            pd.DataFrame(rows, columns=["what", "recovered_share"]).assign(**({"stderr": errors} if errors else {})),
         )
 
 
-def _facts(view: str) -> tuple[list[tuple[str, float]], str, str]:
-    """(rows, what they teach, where they are from)."""
+Facts = tuple[list[tuple[str, float]], list[float] | None, str, str]
+
+
+def _facts(view: str) -> Facts:
+    """(rows, their errors, what they teach, where they are from)."""
     if view == "teachers":
         return (
             list(TEACHERS),
+            None,
             "Training recovers several times what injecting means does. With the dense model as the teacher it even "
             "works on text that the dense model writes itself, where cross-entropy has little to offer.",
             f"{REHEARSAL} Constants in all heads; 150 steps on given text, 50 on the model’s own.",
         )
     if view == "heads":
-        return (
-            list(CHOICES),
-            "A quarter of the heads, chosen by different rules. **The largest loss is not the one most worth "
-            "repairing**: heads of largest relative error do worse than heads drawn at random. Deep heads show losses "
-            "that began further down, and repairing those below repairs them too.",
-            f"{REHEARSAL} 50 steps.",
-        )
+        return _strategies()
     dense, pruned, _ = PAPER[view]
     return (
         published_shares(view),
+        None,
         f"LLaMA-7B on WikiText-2: pruning took perplexity from {dense:.2f} to {pruned:.2f}. Bars are what each method "
         "won back of that. LoRA, DoRA and EoRA add low-rank matrices, which fill the zeros once they are merged.",
         "Perplexities published by Feng et al.; shares computed from them.",
+    )
+
+
+def _strategies() -> Facts:
+    facts, shares = measured_strategies()
+    best_first = sorted(STRATEGY_NAMES, key=lambda name: -shares[name][0])
+    brought = {name: f"{share:.0%}".replace("-", "−") for name, (share, _) in shares.items()}
+    return (
+        [(STRATEGY_NAMES[name], shares[name][0]) for name in best_first],
+        [shares[name][1] for name in best_first],
+        "A quarter of the heads, chosen by different rules and trained alike. **The largest loss is not the one most "
+        f"worth repairing**: heads of largest relative error bring back {brought['relative_error']}, heads drawn at "
+        f"random {brought['random']}. Deep heads show losses that began further down, and repairing those below "
+        f"repairs them too: the first layers alone bring back {brought['first_layers']}. One backward pass that asks "
+        f"which heads would move the model towards the dense one finds {brought['towards_dense']} wherever they are; "
+        f"asked for the text’s own tokens ({brought['predicted']}), it finds heads that would learn its author.",
+        f"{facts['pair']}: {facts['heads']} of {facts['of']} heads, {facts['steps']} steps of distillation, means over "
+        f"seeds, {facts['tokens']:,} evaluation tokens; all heads bring back {brought['all_heads']}. Lines are one "
+        "standard error; the rules share their text, so differences between them err less.",
     )
 
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from functools import cache
 from math import log
+from statistics import mean
+from typing import Any
+
+from restorelcc.models import DEMO_FOLDER
+
+STRATEGIES = DEMO_FOLDER / "strategies.json"
 
 FORMULAS = (
     ("Lost activation", "Eq. 2", r"\delta z = z_{\text{dense}} - z_{\text{pruned}}", "Per head, at one token."),
@@ -134,17 +142,28 @@ TEACHERS = (
     ("cross-entropy, model’s own text", 0.088),
     ("distillation, model’s own text", 0.218),
 )
-CHOICES = (
-    ("predicted effect", 0.171),
-    ("gradient norm", 0.164),
-    ("first two layers", 0.162),
-    ("at random", 0.136),
-    ("largest relative error", 0.093),
-    ("last two layers", 0.078),
-)
 REHEARSAL = (
     "Measured by us on an earlier training of the embedded architecture (6.9 M parameters, 8 layers of 8 heads), Wanda "
     "60 %, held-out TinyStories, on a CPU, one seed: shares differ by a few points from model to model."
 )
-"""Where TEACHERS (constants in all heads; 150 steps on given text, 50 on the model's own) and CHOICES (a quarter of the
-heads, 50 steps) come from."""
+"""Where TEACHERS (constants in all heads; 150 steps on given text, 50 on the model's own) come from."""
+
+STRATEGY_NAMES = {
+    "towards_dense": "predicted, towards the dense model",
+    "gradient": "gradient norm",
+    "first_layers": "first layers",
+    "output_weighted": "largest output-weighted loss",
+    "probing": "probe accuracy",
+    "random": "at random",
+    "relative_error": "largest relative error",
+    "predicted": "predicted, for the text’s tokens",
+}
+
+
+@cache
+def measured_strategies() -> tuple[dict[str, Any], dict[str, tuple[float, float]]]:
+    """(how it was measured, {strategy: (recovered share, its standard error)}) as `tests/benchmarks/strategies.py`
+    wrote it, means over its seeds."""
+    facts = json.loads(STRATEGIES.read_text(encoding="utf-8"))
+    shares = {name: (mean(row["shares"]), row["stderr"]) for name, row in facts.pop("recovered").items()}
+    return facts, shares

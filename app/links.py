@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from restorelcc.head_loss import METRICS
 from restorelcc.workspace import Workspace
 
+from . import names
 from .picks import WHOLE, Picks
 from .recipes import recipe_read, recipe_written
 from .state import Session
+from .words import ALL_WORDS
 
 LONGEST = 1_500  # characters of picks; browsers and chat programs cut much longer links
 
@@ -31,13 +32,16 @@ def written(session: Session) -> dict[str, str]:
     text = session.picks.to_text()
     if text and len(text) <= LONGEST:
         link["picks"] = text
+        named = names.to_text(session.names, session.picks.selection.picks)
+        if named and len(named) <= LONGEST:
+            link["names"] = named
     return link
 
 
 def applied(session: Session, link: Mapping[str, str]) -> None:
     """Set the view from a link. Raises SettingError; what was read until then stays."""
     session.run = link.get("run", "")
-    if link.get("metric") in METRICS:
+    if link.get("metric") in ALL_WORDS:
         session.metric = link["metric"]
     if "head" in link:
         matched = re.fullmatch(rf"({WHOLE})\.({WHOLE})", link["head"])
@@ -45,6 +49,7 @@ def applied(session: Session, link: Mapping[str, str]) -> None:
             session.head = (int(matched[1]), int(matched[2]))
     if re.fullmatch(WHOLE, link.get("component", "")):
         session.component = int(link["component"])
+    session.names = names.from_text(link.get("names", ""))
     session.link = {"picks": link["picks"]} if "picks" in link else {}
     session.recipe = recipe_read(link)
 

@@ -125,7 +125,7 @@ class Lane:
                 return
             self._warmed.add(workspace.recipe)
             thread = self._thread(workspace)
-        timer = threading.Timer(WARM_UP, thread.submit, args=(workspace.pair,))
+        timer = threading.Timer(WARM_UP, thread.submit, args=(workspace.prefix,))
         timer.daemon = True
         timer.start()
 
@@ -174,7 +174,8 @@ class Lane:
         try:
             pair, found = workspace.pair(), workspace.findings
             back = injected(workspace.lost, picks.weights())
-            work = measure(pair.pruned, found.live, within=lambda: compensated(pair.pruned, back))
+            lowest = min((layer for layer, _ in picks.selection.heads), default=0)
+            work = workspace.prefix().again(lowest, within=lambda: compensated(pair.pruned, back))
             measured = compared(found.live_dense, found.live_pruned, finish(work, give_up_if_unwanted))
             with self._lock:
                 _put(self._kept, key, measured, KEPT)

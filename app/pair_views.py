@@ -100,6 +100,7 @@ def _plain() -> dict[str, Any]:
         "windows": plain.windows,
         "captured": plain.captured,
         "length": 0,
+        "in_order": False,
         "device": "auto",
         "dtype": "auto",
         "revision": "",
@@ -182,6 +183,13 @@ def _text() -> None:
         st.number_input("Captured", 1, 4096, help="Windows that head activations are read from.", **_mirror("captured"))
     with row[2]:
         st.number_input("Tokens a window", 0, 32_768, help="0: the model's context, up to 2,048.", **_mirror("length"))
+    st.toggle(
+        "Measure layer after layer",
+        help="Each layer is measured with the mean losses of all layers below put back, since a deeper layer's loss "
+        "contains what shallower ones lost. Injecting everything is then training-free injection in order. It costs a "
+        "capture for every layer.",
+        **_mirror("in_order"),
+    )
 
 
 def _device() -> None:
@@ -228,6 +236,7 @@ def _typed() -> Recipe | None:
             windows=typed["windows"],
             captured=typed["captured"],
             length=typed["length"] or None,
+            in_order=typed["in_order"],
             loading=loading,
         )
         if way == "one":

@@ -31,6 +31,8 @@ def recipe_written(recipe: Recipe) -> dict[str, str]:
         link["prune"] = recipe.pruning.pattern or str(recipe.pruning.sparsity)
         if recipe.pruning.allocation != plain.pruning.allocation:
             link["allocation"] = recipe.pruning.allocation
+    if recipe.in_order:
+        link["in_order"] = "1"
     for name in ("device", "dtype"):
         if getattr(recipe.loading, name) != "auto":
             link[name] = getattr(recipe.loading, name)
@@ -45,7 +47,7 @@ def recipe_read(link: Mapping[str, str]) -> Recipe:
         given: dict[str, Any] = {name: link[name] for name in TEXTS if name in link}
         given |= {name: int(link[name]) for name in NUMBERS if name in link}
         loading = Loading(link.get("device", "auto"), link.get("dtype", "auto"), link.get("revision"))
-        recipe = Recipe(**given, loading=loading)
+        recipe = Recipe(**given, in_order=link.get("in_order") == "1", loading=loading)
         amount = link.get("prune")
         if amount is None:
             return recipe

@@ -16,6 +16,7 @@ from restorelcc.workspace import Workspace
 from . import controls, feedback, state, training, training_charts
 from .colours import colours
 from .jobs import Job, State, jobs
+from .names import names_written
 from .words import count, seconds
 
 KEY = "restore-settings"
@@ -53,7 +54,7 @@ HELP = {
 def what(workspace: Workspace) -> None:
     """What will be trained."""
     picks, found = state.picks(), workspace.findings
-    settings = _typed()
+    settings = settings_typed()
     cost = trained_parameters(picks.selection, settings, found.geometry.d_head) if settings else 0
     layers, heads, _ = workspace.lost.shape
     columns = st.columns(4)
@@ -75,17 +76,18 @@ def form(workspace: Workspace) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", key="presets"):
         st.markdown("##### How", width="stretch")
         st.button(
-            "Defaults", key="preset-studio", on_click=_fill, args=(Settings(),), disabled=typed == asdict(Settings())
+            "Defaults", key="preset-studio", on_click=fill, args=(Settings(),), disabled=typed == asdict(Settings())
         )
         st.button(
             "As published",
             key="preset-published",
-            on_click=_fill,
+            on_click=fill,
             args=(PUBLISHED,),
             help="Feng et al.: AdamW at 0.001 on β and b in activation units, from noise, batches of 8. Their loss is "
             "of responses to prompts; on plain text that is the cross-entropy of the text.",
         )
     _select("loss", "Loss", LOSSES)
+    sampled = _text(workspace)
     row = st.columns(3)
     with row[0]:
         _number("steps", "Steps", 1, 20_000, 10)
@@ -108,7 +110,7 @@ def form(workspace: Workspace) -> None:
     name = st.text_input(
         "Name of the run", placeholder=_suggested(workspace), key="run-name", persist_state="session", max_chars=60
     )
-    settings = _typed(show=True)
+    settings = settings_typed(show=True)
     empty = len(state.picks()) == 0
     st.button(
         "Start restoration",
@@ -117,7 +119,7 @@ def form(workspace: Workspace) -> None:
         icon=":material/play_arrow:",
         disabled=empty or settings is None,
         help="Pick heads or components first." if empty else None,
-        on_click=lambda: _start(workspace, settings, name or _suggested(workspace)),
+        on_click=lambda: _start(workspace, settings, name or _suggested(workspace), sampled),
         width="stretch",
     )
     if empty:
@@ -133,17 +135,46 @@ def _suggested(workspace: Workspace) -> str:
     return f"{workspace.findings.pruned_name}, {len(picks.selection.heads)} heads, {st.session_state[KEY]['loss']}"
 
 
-def _start(workspace: Workspace, settings: Settings | None, name: str) -> None:
+def _text(workspace: Workspace) -> int:
+    """What to train on: 0 for the calibration text, else how many windows to sample from the dense model."""
+    source = st.segmented_control(
+        "Text to train on",
+        ["text", "none"],
+        format_func=lambda kind: "Calibration text" if kind == "text" else "None: sampled from the dense model",
+        default="text",
+        required=True,
+        key="training-text",
+        persist_state="session",
+        help="Restoration without data: the dense model writes the text itself, at temperature 1, and the pruned one "
+        "learns to continue it as the dense one would. Only the distillation loss makes use of that.",
+    )
+    if source == "text":
+        return 0
+    length = workspace.findings.calibration.ids.shape[1]
+    windows = st.number_input(
+        f"Windows of {length} tokens to sample", 2, 4_096, 96, key="sampled-windows", persist_state="session"
+    )
+    st.caption(
+        f"{int(windows) * length:,} tokens, of which a tenth is held out. Runs of different sizes on the Compare page "
+        "show how many suffice."
+    )
+    return int(windows)
+
+
+def _start(workspace: Workspace, settings: Settings | None, name: str, sampled: int) -> None:
     if settings is not None:
         here = state.session()
-        here.run = training.start(workspace, state.picks().selection, settings, name, here.owner).id
+        selection = state.picks().selection
+        names = names_written(here.names, selection.picks)
+        here.run = training.start(workspace, selection, settings, name, here.owner, sampled, names).id
 
 
-def _fill(settings: Settings) -> None:
+def fill(settings: Settings) -> None:
+    """Into the form."""
     st.session_state[KEY] = asdict(settings)
 
 
-def _typed(show: bool = False) -> Settings | None:
+def settings_typed(show: bool = False) -> Settings | None:
     """The settings as typed, or None, with the engine's reason on the screen, where they make no sense."""
     known = {field.name: field.default for field in fields(Settings) if field.default is not MISSING}
     typed = known | {k: v for k, v in st.session_state.get(KEY, {}).items() if k in known}

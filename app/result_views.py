@@ -54,6 +54,9 @@ def _figures(run: Run) -> None:
         around = f" ± {error:.1%}" if error is not None else ""
         columns[3].metric("Recovered", f"{share:.1%}{around}".replace("-", "−"), help=HELP["share"])
     columns[4].metric("Trained parameters", count(run.config["trained_parameters"]))
+    names = run.config.get("names")
+    if names:
+        st.caption("Named components: " + ", ".join(f"{place} {name}" for place, name in names.items()))
     gain = figures.get("gain")
     if gain:
         stopped = " It was stopped early; the best so far was kept." if run.config.get("stopped") else ""

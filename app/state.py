@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 import streamlit as st
 
 from restorelcc.findings import Recipe
+from restorelcc.selection import Pick
 from restorelcc.workspace import Workspace
 
 from . import shelf
+from .names import cleaned
 from .picks import Picks
 
 UNDO = 100  # steps
@@ -35,6 +37,8 @@ class Session:
     """What the mouse does on the map of heads: look at one, or draw a box to pick."""
     picks: Picks | None = None
     """None until a pair is open, or until the link's picks could be read."""
+    names: dict[Pick, str] = field(default_factory=dict)
+    """What this person calls components, by (layer, head, component)."""
     past: list[Picks] = field(default_factory=list)
     future: list[Picks] = field(default_factory=list)
     run: str = ""
@@ -114,6 +118,12 @@ def choose(new: Picks) -> None:
         here.picks = new
 
 
+def call(pick: Pick, name: str) -> None:
+    """Name a component; an empty name takes it away."""
+    here, name = session(), cleaned(name)
+    here.names = {key: value for key, value in here.names.items() if key != pick} | ({pick: name} if name else {})
+
+
 def undo() -> None:
     """Back to the picks before the last change."""
     here = session()
@@ -135,3 +145,4 @@ def show(recipe: Recipe) -> None:
     here = session()
     here.recipe, here.pending = recipe, ""
     here.picks, here.past, here.future, here.head, here.component, here.run = None, [], [], None, 0, ""
+    here.names = {}

@@ -12,10 +12,10 @@ from restorelcc.restore import Settings, trained_parameters
 from restorelcc.selection import Selection, everything, random_heads, top_components, top_heads, within_budget
 from restorelcc.workspace import Workspace
 
-from . import charts, controls, state
+from . import charts, component_effect_views, controls, scores, state
 from .colours import colours
 from .head_views import look_at
-from .words import METRIC_WORDS, Word, count
+from .words import ALL_WORDS, Word, count
 
 ENERGY = Word("Energy of the first components", "share of lost energy", "")
 
@@ -59,7 +59,14 @@ STRATEGIES = {
     "energy": Strategy(
         "Strongest components", "The components that carry most squared lost activation, over all heads."
     ),
-    "loss": Strategy("Heads by loss", "All or the first components of the heads that lost most by the measure chosen."),
+    "predicted": Strategy(
+        "Best predicted components",
+        "The components that are predicted to lower the loss most, each on its own at its best magnitude; from one "
+        "backward pass.",
+    ),
+    "loss": Strategy(
+        "Heads by a measure", "All or the first components of the heads that come first by a measure or score."
+    ),
     "budget": Strategy("Within a budget", "The strongest components that a number of trained parameters pays for."),
     "random": Strategy("Random heads", "A baseline that anything clever has to beat."),
     "all": Strategy("Everything", "All components of all heads."),
@@ -77,6 +84,9 @@ def strategies(workspace: Workspace) -> None:
         help="\n\n".join(f"**{one.label}**: {one.help}" for one in STRATEGIES.values()),
     )
     st.caption(STRATEGIES[kind].help)
+    if kind == "predicted" and scores.known(workspace.recipe, "effect") is None:
+        component_effect_views.compute(workspace, "strategy")
+        return
     try:
         selection = _selection(workspace, kind)
     except RestoreLCCError as error:
@@ -115,6 +125,11 @@ def _selection(workspace: Workspace, kind: str) -> Selection:
     if kind == "energy":
         most = heads * components
         return top_components(workspace.lost, int(_number("Components", most, min(200, most), "strategy-components")))
+    if kind == "predicted":
+        effect = scores.known(workspace.recipe, "effect")
+        most = heads * components
+        number = _number("Components", most, min(200, most), "strategy-components")
+        return top_components(workspace.lost, int(number), -effect.of_component)
     if kind == "budget":
         budget = _number("Trained parameters", heads * components * 2, 1_000, "strategy-budget")
         return within_budget(workspace.lost, int(budget))
@@ -124,13 +139,14 @@ def _selection(workspace: Workspace, kind: str) -> Selection:
         seed = st.number_input("Seed", 0, 10_000, 0, key="strategy-seed", persist_state="session")
         return random_heads(shape, int(share), int(seed), first, present)
     metric = st.selectbox(
-        "Measure of loss",
-        list(METRIC_WORDS),
-        format_func=lambda name: METRIC_WORDS[name].label,
+        "Measure",
+        scores.there(workspace),
+        format_func=lambda name: ALL_WORDS[name].label,
         key="strategy-metric",
         persist_state="session",
+        help="Scores are here once the Heads page has computed them.",
     )
-    return top_heads(shape, workspace.loss.table(metric), int(share), first, present)
+    return top_heads(shape, scores.order(workspace, metric), int(share), first, present)
 
 
 def _number(label: str, most: int, value: int, key: str) -> float:

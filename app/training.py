@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
+from restorelcc.calibration import sampled_windows, split_held_out
 from restorelcc.compensation import compensated
 from restorelcc.evaluate import measure, perplexity
 from restorelcc.export import fingerprint
@@ -12,6 +13,7 @@ from restorelcc.progress import Progress
 from restorelcc.restore import Restoration, Settings, Training
 from restorelcc.runs import Run, save_run
 from restorelcc.selection import Selection
+from restorelcc.text import SELF
 from restorelcc.workspace import Workspace
 
 from .jobs import Job, jobs
@@ -19,8 +21,19 @@ from .live import lane
 from .recipes import recipe_written
 
 
-def start(workspace: Workspace, selection: Selection, settings: Settings, name: str, owner: str) -> Job:
+def start(
+    workspace: Workspace,
+    selection: Selection,
+    settings: Settings,
+    name: str,
+    owner: str,
+    sampled: int = 0,
+    names: dict[str, str] | None = None,
+) -> Job:
     """Queue it. The job's notes are the dense model's held-out perplexity, then every `Step`; its result is the Run.
+
+    sampled: windows to sample from the dense model and train on instead of the calibration text; 0: none. names: what
+    the person calls components, by `layer.head.component`.
 
     Cancelling ends the training; what is best so far is measured and kept all the same.
     """
@@ -28,9 +41,14 @@ def start(workspace: Workspace, selection: Selection, settings: Settings, name: 
     def work(job: Job) -> Generator[Progress, None, Run | None]:
         yield Progress("loading the models", 0, settings.steps)
         pair = workspace.pair()
-        trainer = Training(pair, workspace.lost, selection, workspace.training, workspace.held_out, settings)
-        job.notes.append(perplexity((yield from measure(pair.dense, workspace.held_out))))
-        pruned = perplexity((yield from measure(pair.pruned, workspace.held_out)))
+        text, held = workspace.training, workspace.held_out
+        if sampled:
+            length = workspace.findings.calibration.ids.shape[1]
+            drawn = yield from sampled_windows(pair.dense, pair.tokenizer, length, sampled, settings.seed)
+            text, held = split_held_out(drawn)
+        trainer = Training(pair, workspace.lost, selection, text, held, settings)
+        job.notes.append(perplexity((yield from measure(pair.dense, held))))
+        pruned = perplexity((yield from measure(pair.pruned, held)))
         for step in trainer.steps():
             job.notes.append(step)
             yield Progress(f"step {step.step} of {settings.steps}", step.step, settings.steps)
@@ -42,14 +60,25 @@ def start(workspace: Workspace, selection: Selection, settings: Settings, name: 
         if judged is not None:
             job.notes[-1] = judged
         held_out = {"dense": job.notes[0].figures(), "pruned": pruned.figures()}
-        return (yield from _kept(workspace, trainer.result(), name, held_out, job.stopping))
+        source = {
+            "source": SELF if sampled else workspace.recipe.calibration,
+            "windows": len(text),
+            "length": text.ids.shape[1],
+        }
+        given: dict[str, Any] = {"calibration": source} | ({"names": names} if names else {})
+        return (yield from _kept(workspace, trainer.result(), name, given, held_out, job.stopping))
 
     device = workspace.recipe.loading.resolved_device()
     return jobs.submit(f"Restoring {name}", owner, device, work, keeps_on_cancel=True)
 
 
 def _kept(
-    workspace: Workspace, restoration: Restoration, name: str, held_out: dict[str, Any], stopped: bool
+    workspace: Workspace,
+    restoration: Restoration,
+    name: str,
+    given: dict[str, Any],
+    held_out: dict[str, Any],
+    stopped: bool,
 ) -> Generator[Progress, None, Run]:
     pair, found = workspace.pair(), workspace.findings
     evaluation = found.evaluation
@@ -64,11 +93,7 @@ def _kept(
         "fingerprint": fingerprint(pair.pruned),
         "recipe": recipe_written(workspace.recipe),
         "evaluation": f"the evaluation text, {workspace.recipe.evaluation}",
-        "calibration": {
-            "source": workspace.recipe.calibration,
-            "windows": len(workspace.training),
-            "length": found.calibration.ids.shape[1],
-        },
+        **given,
         "held_out": held_out,
         "parameters": found.dense_size.parameters,
         "stopped": stopped,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -12,6 +13,17 @@ class Word:
     label: str
     unit: str
     help: str
+    scale: Literal["loss", "change", "plain"] = "loss"
+    """loss: one hue growing darker; change: signed, of the loss, so that below 0 is better; plain: neither."""
+    ranked: str = "Heads that lost most"
+    """What the first of an order by it are."""
+    cost: str = ""
+    """What it takes to compute, where it is not there from the start."""
+
+    @property
+    def lowest_first(self) -> bool:
+        """Whether the lowest value is the one to look at first."""
+        return self.scale == "change"
 
 
 METRIC_WORDS = {
@@ -39,6 +51,70 @@ METRIC_WORDS = {
         "compares heads of one layer rather than layers.",
     ),
 }
+
+SCORE_WORDS = {
+    "predicted": Word(
+        "Predicted effect",
+        "change of NLL, nats per token",
+        "What the best constant in this head alone is predicted to do to the loss on the calibration text: "
+        "g·s + ½ s·F s at s = −(F + λ)⁻¹ g, with g = ∂NLL/∂c and F its Fisher information, from one backward pass for "
+        "all heads at once. Below 0 is better. Heads that would only learn the text's author count here too: to pick "
+        "for distillation, use the prediction towards the dense model.",
+        "change",
+        "Heads most worth restoring",
+        "one backward pass over the calibration text",
+    ),
+    "towards_dense": Word(
+        "Predicted, to dense",
+        "change of KL, nats per token",
+        "The same prediction for the distance to the dense model's next-token distribution, which distillation "
+        "minimises. It cannot be won by learning the text's author, and it is less noisy: the best guide known to what "
+        "is worth restoring.",
+        "change",
+        "Heads most worth restoring",
+        "two backward passes over the calibration text, and one forward pass of the dense model",
+    ),
+    "gradient": Word(
+        "Gradient norm",
+        "nats per activation unit",
+        "‖∂NLL/∂c‖: how steeply the loss falls along the best direction, blind to how far one can go.",
+        "plain",
+        "Steepest heads",
+        "comes with the predicted effect",
+    ),
+    "probing": Word(
+        "Probe accuracy",
+        "share of held-out guesses",
+        "A linear probe reads this head and guesses whether a response is the right one or the most similar wrong one "
+        "(the paper's Eq. 7, fitted on 70 % of the pairs); this is the share of held-out guesses that are correct, 0.5 "
+        "being chance. High accuracy means that the dense head tells right from wrong, not that pruning damaged it nor "
+        "that restoring it helps: the constant put back is the same in every row, so the probe's bias absorbs it, and "
+        "neither it nor the number of components can change what a linear probe attains.",
+        "plain",
+        "Heads that tell right from wrong",
+        "every contrast item through both models, and one fit a head",
+    ),
+    "ceiling": Word(
+        "Ceiling",
+        "change of NLL, nats per token",
+        "The pruned model with what this head writes replaced, token by token, by what it writes in the dense model "
+        "(activation patching): the change of the loss if nothing were lost there. No constant can win more there. "
+        "Above 0, the rest of the pruned model has come to terms with the damage.",
+        "change",
+        "Heads with most to win",
+        "one pass over the live set a head, from its layer on",
+    ),
+    "measured": Word(
+        "Measured effect",
+        "change of NLL, nats per token",
+        "The change of the loss on the live set with the predicted best constant in this head alone: the prediction "
+        "put to the test, in its order.",
+        "change",
+        "Heads most worth restoring",
+        "one pass over the live set a head, from its layer on",
+    ),
+}
+ALL_WORDS = METRIC_WORDS | SCORE_WORDS
 
 HELP = {
     "perplexity": "exp of the mean negative log-likelihood per token: the number of equally likely next tokens the "

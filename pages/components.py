@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import component_views, state, strategy_views
+from app import component_effect_views, component_views, state, strategy_views
 
 workspace = state.opened()
 head = component_views.chosen_head(workspace)
@@ -12,6 +12,7 @@ with left:
     component_views.plane(workspace, head)
 with right:
     component_views.detail(workspace, head)
+    component_effect_views.effect(workspace, head)
 
 st.subheader("All heads")
 left, right = st.columns([7, 5], gap="medium")

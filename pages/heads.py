@@ -11,6 +11,10 @@ above, below = st.container(), st.container()
 
 def overview() -> None:
     """All heads."""
+    with above:
+        there = head_views.score(workspace, metric)
+    if not there:
+        return
     left, right = above.columns([7, 5], gap="medium")
     with left:
         head_views.loss_map(workspace, metric)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import exports, restore_views, result_views, state
+from app import exports, restore_views, result_views, state, sweep_views
 
 workspace = state.opened()
 left, right = st.columns([4, 8], gap="large")
@@ -24,3 +24,4 @@ with right:
                 "model's, once you press Start restoration.",
                 icon=":material/show_chart:",
             )
+sweep_views.section(workspace)

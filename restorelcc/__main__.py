@@ -82,6 +82,12 @@ class Score(StrEnum):
     relative_error = "relative_error"
     mean_squared_error = "mean_squared_error"
     cosine_distance = "cosine_distance"
+    predicted = "predicted"
+    towards_dense = "towards_dense"
+    gradient = "gradient"
+    probing = "probing"
+    ceiling = "ceiling"
+    measured = "measured"
     random = "random"
 
 
@@ -184,6 +190,21 @@ def inspect(
     ] = PositionsName.all,
     top: Annotated[int, typer.Option(min=1, help="Heads and components to list.")] = 10,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole table of heads.")] = None,
+    in_order: Annotated[
+        bool, typer.Option("--in-order", help="Each layer measured with the mean losses of those below put back.")
+    ] = False,
+    scores: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,…",
+            help="Reasons to pick a head, the first orders: predicted (what its best constant does to the loss, from "
+            "one backward pass), towards_dense (to the distance to the dense model), gradient, probing (the paper's "
+            "Eq. 7), ceiling (nothing lost there), measured (the prediction put to the test on held-out text).",
+        ),
+    ] = "",
+    contrast: Annotated[
+        str, typer.Option(metavar="SRC", help="What probing asks: demo, rows.jsonl, alpaca, boolq, rte, arc-e, arc-c.")
+    ] = "demo",
     windows: Windows = 128,
     length: Length = None,
     seed: Seed = 0,
@@ -193,13 +214,14 @@ def inspect(
     trust_remote_code: Trust = False,
     json: Json = False,
 ) -> None:
-    """What every head lost, by four measures, and the strongest components of it."""
-    from . import commands
+    """What every head lost, by four measures, scores on request, and the strongest components of it."""
+    from . import commands, inspect_command
 
     def command() -> None:
         text = commands.Text(calibration, windows, length, seed)
         loading = _loading(device, dtype, allow_pickle, trust_remote_code)
-        commands.inspect(dense, pruned, text, positions.value, top, csv, loading, json)
+        shown = inspect_command.Shown(positions.value, top, csv, in_order, scores, contrast)
+        inspect_command.inspect(dense, pruned, text, shown, loading, json)
 
     commands.run(command)
 
@@ -212,8 +234,9 @@ def restore(
     calibration: Source = "demo",
     heads: Annotated[float, typer.Option(help="Share of the heads to restore, above 0 up to 1.")] = 1.0,
     score: Annotated[
-        Score, typer.Option(help="Which heads, where not all: those with most of this loss.")
-    ] = Score.output_weighted,
+        Score,
+        typer.Option(help="Which heads, where not all: first by this loss or score (see inspect --scores)."),
+    ] = Score.towards_dense,
     components: Annotated[int | None, typer.Option(min=1, help="Strongest components a head. Default: all.")] = None,
     learned: Annotated[bool, typer.Option(help="Train a free component b per head beside the magnitudes.")] = True,
     loss: Annotated[
@@ -256,6 +279,42 @@ def restore(
         chosen = {"learned": learned, "seed": seed, "lr": lr, "steps": steps}
         settings = fixed | {key: value for key, value in chosen.items() if value is not None}
         commands.restore(dense, pruned, out, format.value, name, text, picks, settings, epochs, loading, json)
+
+    commands.run(command)
+
+
+@app.command()
+def sweep(
+    dense: Dense,
+    pruned: Pruned,
+    heads: Annotated[str, typer.Option(metavar="LIST", help="Shares of the heads, such as 0.25,0.5,1.")] = "1",
+    components: Annotated[str, typer.Option(metavar="LIST", help="Strongest components a head: 1,4,all.")] = "all",
+    lr: Annotated[str, typer.Option(metavar="LIST", help="Peak learning rates, as restore has them.")] = "0.1,0.2,0.5",
+    loss: Annotated[str, typer.Option(metavar="LIST", help="Of kl, ce, response; see restore.")] = "kl",
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of every restoration.")] = None,
+    score: Annotated[Score, typer.Option(help="Which heads a share takes first.")] = Score.towards_dense,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole table.")] = None,
+    calibration: Source = "demo",
+    windows: Windows = 128,
+    length: Length = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    allow_pickle: Pickle = False,
+    trust_remote_code: Trust = False,
+    json: Json = False,
+) -> None:
+    """Restore with every combination of what is listed, and say which does best on held-out windows of the text.
+
+    Nothing is exported: the best settings are printed as a [bold]restore[/bold] command. Ctrl-C keeps what is done.
+    """
+    from . import commands, sweep_command
+
+    def command() -> None:
+        grid = sweep_command.grid(heads, components, lr, loss, steps, seed)
+        text = commands.Text(calibration, windows, length, seed)
+        loading = _loading(device, dtype, allow_pickle, trust_remote_code)
+        sweep_command.sweep(dense, pruned, text, score.value, grid, csv, loading, json)
 
     commands.run(command)
 

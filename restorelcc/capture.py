@@ -8,6 +8,7 @@ Eq. 3 and the magnitudes of Eq. 4 need, so memory does not grow with the text.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -157,11 +158,13 @@ def capture(
     samples: int = 256,
     seed: int = 0,
     batch: int = 8,
+    within: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Generator[Progress, None, HeadStatistics]:
     """Statistics of every head over `tokens`; yields after every batch of texts.
 
     positions: `all` real tokens, or the `last` of every text, which is what the paper uses.
-    samples: how many positions to keep for plots. batch: texts a forward pass.
+    samples: how many positions to keep for plots. batch: texts a forward pass. within: entered around every batch,
+    such as `lambda: compensated(pair.pruned, c)`.
     """
     choice = Choice(positions, samples, seed)
     gone = pair.match is not None
@@ -169,9 +172,10 @@ def capture(
     for start in range(0, len(tokens), batch):
         yield Progress("reading head activations", start, len(tokens))
         some, z = tokens[start : start + batch], list[Tensor]()
-        energy = read_dense(pair.dense, some, choice, z.append)
-        dense = DenseBatch(z, energy, [weight_of(one) for one in output_projections(pair.dense)] if gone else [])
-        part = batch_statistics(pair, pair.pruned, dense, some, start, choice)
+        with within():
+            energy = read_dense(pair.dense, some, choice, z.append)
+            dense = DenseBatch(z, energy, [weight_of(one) for one in output_projections(pair.dense)] if gone else [])
+            part = batch_statistics(pair, pair.pruned, dense, some, start, choice)
         result = part if result is None else result.merged(part, samples)
     yield Progress("reading head activations", len(tokens), len(tokens))
     if result is None:

@@ -31,7 +31,7 @@ def model_card(kind: Kind, about: Mapping[str, Any], versions: Mapping[str, str]
     parts = [
         _front(about.get("dense"), kind),
         f"# {base or 'A model'}, {title}",
-        _what(kind),
+        _what(kind, about),
         _usage(kind, _name(about.get("pruned"))),
         "## How it came about\n\n" + "\n".join(f"- {fact}" for fact in _facts(about)),
         _figures(about) if about.get("figures") else "",
@@ -54,9 +54,11 @@ def _front(dense: object, kind: Kind) -> str:
     return "\n".join(["---", "library_name: transformers", *lines, "---"])
 
 
-def _what(kind: Kind) -> str:
+def _what(kind: Kind, about: Mapping[str, Any]) -> str:
     if kind == "pruned":
-        return "An ordinary checkpoint with zeros in its weight matrices."
+        narrow = (about.get("pruning") or {}).get("method") == "structured"
+        less = "fewer attention heads and MLP channels than its base" if narrow else "zeros in its weight matrices"
+        return f"An ordinary checkpoint with {less}."
     where = {
         "checkpoint": "They are folded into biases, so this is an ordinary checkpoint, and every zero is where it was.",
         "adapter": "They are in this folder, and go onto the pruned model that they were trained for, and no other.",
@@ -81,7 +83,12 @@ def _facts(about: Mapping[str, Any]) -> list[str]:
     pruning = about.get("pruning") or {}
     amount = pruning.get("pattern") or f"{100 * float(pruning.get('sparsity', 0)):g} %"
     on = f", calibrated on {pruning['tokens']} tokens of {_name(pruning['calibration'])}" if "tokens" in pruning else ""
-    facts.append(f"Pruning: {pruning['method']} {amount}{on}." if pruning else "Pruning: not recorded.")
+    layers = ", less of layers with many outliers (OWL)" if pruning.get("allocation") == "owl" else ""
+    method = pruning.get("method")  # A foreign model has none on record, but may have a map of the heads it kept.
+    facts.append(f"Pruning: {method} {amount}{layers}{on}." if method else "Pruning: not recorded.")
+    if "kept_heads" in pruning:
+        left = len(pruning["kept_heads"][0])
+        facts.append(f"Heads: {left} of {pruning['dense_heads']} a layer are left; `kept_heads.json` says which.")
     text, settings = about.get("calibration") or {}, about.get("settings") or {}
     if text:
         facts.append(

@@ -112,9 +112,11 @@ def _in_place(pair: ModelPair, dense: _Outputs, patch: Patch) -> Iterator[None]:
         if len(heads) == shape.n_heads:
             return dense.attention[layer].to(output)  # to the last bit, and the bias is the same
         for head in heads:
-            of = slice(head * shape.d_head, (head + 1) * shape.d_head)
-            was = dense.z[layer][..., of] @ theirs[layer][:, of].T
-            output = output + was.to(output) - z[..., of] @ ours[layer][:, of].T
+            of = _columns(head, shape)
+            output = output + (dense.z[layer][..., of] @ theirs[layer][:, of].T).to(output)
+            holder, _, own = pair.holder(layer, head)
+            if holder is pair.pruned:  # One that is gone writes nothing to take away.
+                output = output - z[..., _columns(own, shape)] @ ours[layer][:, _columns(own, shape)].T
         return output
 
     def mlp(layer: int, _: Tensor, output: Any) -> Any:
@@ -125,6 +127,10 @@ def _in_place(pair: ModelPair, dense: _Outputs, patch: Patch) -> Iterator[None]:
 
     with hooked(output_projections(pair.pruned), attention), hooked(mlps(pair.pruned), mlp):
         yield
+
+
+def _columns(head: int, shape: HeadGeometry) -> slice:
+    return slice(head * shape.d_head, (head + 1) * shape.d_head)
 
 
 def _first(output: Any) -> Tensor:

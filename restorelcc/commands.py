@@ -13,12 +13,12 @@ from torch import Tensor
 
 from . import export, text
 from .calibration import calibration_tokens, split_held_out, window_length
-from .capture import Positions, capture
+from .capture import HeadStatistics, capture
 from .compensation import Compensation, compensated, folded, own_heads
-from .components import LostComponents, components
+from .components import components
 from .console import note, run, say, show_json, show_table, watched
 from .demo import DEFAULT, demo_dense, demo_pair
-from .errors import PairMismatch, SettingError, WriteError
+from .errors import PairMismatch, SettingError
 from .evaluate import Perplexity, measure, paired_difference, perplexity, recovered_share
 from .families import EXPORTS, FAMILIES
 from .folders import check_free
@@ -29,14 +29,18 @@ from .pruning import STRUCTURED, Pruning, measure_sparsity
 from .pruning import prune as prune_model
 from .restore import Settings, Step, Training
 from .runs import list_runs, save_run
-from .selection import Selection, everything, random_heads, top_heads
+from .scores import LOWEST_FIRST, score_heads
+from .selection import check_share, random_score, share_of_heads
 from .text import Tokens
 from .walk import STATES, walk
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["Picks", "Text", "demo", "evaluate", "families", "inspect", "prune", "pruning", "restore", "run", "runs"]
+__all__ = [
+    "Picks", "Text", "demo", "evaluate", "families", "head_order", "open_pair", "prune", "pruning", "records",
+    "restore", "run", "runs", "shown",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,18 +67,7 @@ class Picks:
     components: int | None
 
     def __post_init__(self) -> None:
-        if not 0 < self.heads <= 1:
-            raise SettingError(f"A share of {self.heads} heads makes no sense: give more than 0 and at most 1.")
-
-    def selection(self, lost: LostComponents, score: Tensor, seed: int) -> Selection:
-        """score: [layer, head], which heads come first; not looked at where heads are drawn or all taken."""
-        present = int(lost.present.sum())
-        count = max(1, round(self.heads * present))
-        if count == present and self.components is None:
-            return everything(lost.shape).within(lost.present)
-        if self.score == "random":
-            return random_heads(lost.shape, count, seed, self.components, lost.present)
-        return top_heads(lost.shape, score, count, self.components, lost.present)
+        check_share(self.heads)
 
 
 def pruning(
@@ -106,7 +99,7 @@ def pruning(
     return chosen
 
 
-def _pair(dense: str, pruned: str, words: Text, loading: Loading) -> tuple[ModelPair, Tokens]:
+def open_pair(dense: str, pruned: str, words: Text, loading: Loading) -> tuple[ModelPair, Tokens]:
     """Both models and the tokens to calibrate on. `demo` as the pruned model is the embedded pair's default partner."""
     if pruned != DEMO:
         pair = load_pair(dense, pruned, loading)
@@ -119,7 +112,21 @@ def _pair(dense: str, pruned: str, words: Text, loading: Loading) -> tuple[Model
     return pair, words.tokens(model, tokenizer)
 
 
-def _shown(found: Perplexity) -> str:
+def head_order(
+    score: str, pair: ModelPair, statistics: HeadStatistics, training: Tokens, held_out: Tokens, seed: int
+) -> Tensor:
+    """[layer, head], the head to take first highest: a measure of loss, `random`, or a score (see `scores`)."""
+    lost = components(statistics)
+    if score == "random":
+        return random_score(lost.shape, seed)
+    if score in METRICS:
+        return head_loss(statistics).table(score)
+    values = watched(score_heads(score, pair, lost, training, held_out)).values
+    return -values if LOWEST_FIRST[score] else values
+
+
+def shown(found: Perplexity) -> str:
+    """With its standard error."""
     return f"{found.value:.3f} ± {found.stderr:.3f}"
 
 
@@ -148,7 +155,7 @@ def demo(
         found = perplexity(walked.losses[name])
         change = paired_difference(walked.losses[name], walked.losses["pruned"])
         share = recovered_share(dense, pruned, found)
-        rows.append([name, _shown(found), f"{change.nats:+.4f} ± {change.stderr:.4f}", f"{share:.1%}"])
+        rows.append([name, shown(found), f"{change.nats:+.4f} ± {change.stderr:.4f}", f"{share:.1%}"])
     amount = chosen.pattern or f"{chosen.sparsity:.0%}"
     title = f"Embedded model, {chosen.method} {amount}, {dense.tokens} evaluation tokens"
     show_table(title, ["", "perplexity", "nats against pruned", "recovered"], rows)
@@ -185,49 +192,8 @@ def prune(name: str, folder: Path, chosen: Pruning, words: Text, loading: Loadin
         say(f"{report.zeros} of {report.weights} weights are zero ({report.sparsity:.2%}), in {folder}")
 
 
-def inspect(
-    dense: str,
-    pruned: str,
-    words: Text,
-    positions: Positions,
-    top: int,
-    csv: Path | None,
-    loading: Loading,
-    as_json: bool,
-) -> None:
-    """Tables of what was lost."""
-    if csv is not None and not csv.absolute().parent.is_dir():
-        raise WriteError(f"There is no folder {csv.absolute().parent} to write {csv.name} in. Make it first.")
-    pair, tokens = _pair(dense, pruned, words, loading)
-    for remark in remarks(pair.dense):
-        note(remark)
-    statistics = watched(capture(pair, tokens, positions))
-    heads = head_loss(statistics).to_pandas().sort_values("output_weighted", ascending=False)
-    parts = components(statistics).to_pandas().sort_values("variance", ascending=False).head(top)
-    if csv is not None:
-        draft = csv.with_name(f".{csv.name}.part")
-        heads.sort_values(["layer", "head"]).to_csv(draft, index=False)
-        draft.rename(csv)
-    if as_json:
-        gone = {} if pair.match is None else {"gone": str(pair.match)}
-        show_json({"tokens": statistics.count, "heads": _records(heads), "components": _records(parts)} | gone)
-        return
-    if pair.match is not None:
-        say(f"{pair.match}")
-    rows = [
-        [f"{row.layer}.{row.head}", *(f"{getattr(row, name):.4f}" for name in METRICS)]
-        for row in heads.head(top).itertuples()
-    ]
-    title = f"Heads that lost most, by what it changes in the residual stream ({statistics.count} tokens)"
-    show_table(title, ["layer.head", *(name.replace("_", " ") for name in METRICS)], rows)
-    rows = [
-        [f"{row.layer}.{row.head}.{row.component}", f"{row.energy:.1%}", f"{row.variance:.4f}", f"{row.magnitude:+.4f}"]
-        for row in parts.itertuples()
-    ]
-    show_table("Strongest lost components", ["layer.head.component", "of its head", "mean square", "mean (α)"], rows)
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON has them."""
     return [{str(key): value for key, value in row.items()} for row in frame.to_dict(orient="records")]
 
 
@@ -251,7 +217,7 @@ def restore(
         raise SettingError(f"{epochs} epochs would train nothing. Give more than 0.")
     settings = Settings(**given)
     check_free(folder)
-    pair, tokens = _pair(dense, pruned, words, loading)
+    pair, tokens = open_pair(dense, pruned, words, loading)
     if format == "checkpoint":
         folded(pair.pruned, Compensation.none(pair.geometry))  # What cannot be merged is refused before the training.
     training, held_out = split_held_out(tokens)
@@ -259,9 +225,11 @@ def restore(
         settings = replace(settings, steps=max(1, round(epochs * len(training) / settings.batch)))
     statistics = watched(capture(pair, tokens))
     lost = components(statistics)
-    losses = head_loss(statistics)
-    score = losses.relative_error if picks.score == "random" else losses.table(picks.score)
-    trainer = Training(pair, lost, picks.selection(lost, score, settings.seed), training, held_out, settings)
+    # Where all are taken no order is needed, and a score may take a while.
+    score = picks.score if picks.heads < 1 else "relative_error"
+    order = head_order(score, pair, statistics, training, held_out, settings.seed)
+    selection = share_of_heads(lost, order, picks.heads, picks.components)
+    trainer = Training(pair, lost, selection, training, held_out, settings)
     stopped = _trained(trainer, quiet=as_json)
     restoration = trainer.result()
 
@@ -291,7 +259,7 @@ def restore(
     if as_json:
         show_json(result | {"stopped": stopped, "out": str(folder), "run": str(kept.folder)})
         return
-    rows = [[state, _shown(one)] for state, one in found.items()]
+    rows = [[state, shown(one)] for state, one in found.items()]
     show_table(f"{len(held_out)} held-out windows, which also chose the best step", ["", "perplexity"], rows)
     if math.isnan(share):
         say("On this text the pruned model is no worse than the dense one, so there is nothing to recover.")
@@ -317,7 +285,7 @@ def _trained(trainer: Training, quiet: bool) -> bool:
 def _line(step: Step, held_out: Perplexity, settings: Settings) -> str:
     loss = "" if step.step == 0 else f"loss {step.loss:.4f}  {step.tokens_per_second:.0f} tokens/s  "
     best = "  best" if step.best else ""
-    judged = f"held-out loss {step.held_out_loss:.4f}, perplexity {_shown(held_out)}"
+    judged = f"held-out loss {step.held_out_loss:.4f}, perplexity {shown(held_out)}"
     return f"step {step.step:>4} of {settings.steps}  {loss}{judged}{best}"
 
 
@@ -356,7 +324,7 @@ def evaluate(
     if as_json:
         show_json(found.figures())
         return
-    say(f"perplexity {_shown(found)} over {found.tokens} tokens in {len(tokens)} windows")
+    say(f"perplexity {shown(found)} over {found.tokens} tokens in {len(tokens)} windows")
 
 
 def runs(as_json: bool) -> None:

@@ -1,9 +1,9 @@
 """What putting something back will do to the loss, predicted for every head and component from one backward pass.
 
 A constant c added to a head changes the mean loss by about g·c + ½ c·F c. The slope g = ∂loss/∂c is the gradient at
-c = 0. The curvature F is the Fisher information of the head's constant, estimated from gradients m of the mean loss of
+c = 0. The curvature F is the Fisher information of the head's constant, estimated from gradients m of the mean NLL of
 single texts, which one backward pass gives too: with tokens about independent, E[γγᵀ] of token gradients γ is
-T Cov(m) + g gᵀ for texts of T tokens.
+T Cov(m) + E[m] E[m]ᵀ for texts of T tokens.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .components import LostComponents
 from .errors import SettingError
-from .layout import hooked, output_projections
+from .layout import geometry, hooked, output_projections
 from .matrices import weight_of
 from .models import ModelPair
 from .objective import cross_entropy, distillation
@@ -35,6 +35,10 @@ class Slopes:
 
     by_text: Tensor
     """[text, layer, head, d_head] ∂(summed loss of the text)/∂c, nats per activation unit."""
+    likelihood: Tensor
+    """The same of the text's summed NLL: by_text itself where that is the loss. Its spread is the curvature of either
+    loss: that of a distance between distributions is their Fisher information too, and its own slopes say less of it,
+    since they do not vary with the token that happened to come."""
     counts: Tensor
     """[text] scored tokens."""
 
@@ -45,7 +49,7 @@ def slopes(
     """One forward and backward pass of the pruned model over `tokens`, yielding after every batch.
 
     against: ce, the text's own tokens; kl, the dense model's next-token distribution, which costs its forward pass
-    too. Raises SettingError.
+    and another backward pass. Raises SettingError.
     """
     rows = []
     for start in range(0, len(tokens), batch):
@@ -54,30 +58,39 @@ def slopes(
     yield Progress("differentiating by every head", len(tokens), len(tokens))
     if not rows:
         raise SettingError("There are no tokens to differentiate on.")
-    return Slopes(torch.cat(rows), tokens.scored.sum(1))
+    likelihood = torch.cat([own for own, _ in rows])
+    by_text = torch.cat([towards for _, towards in rows]) if against == "kl" else likelihood
+    return Slopes(by_text, likelihood, tokens.scored.sum(1))
 
 
-def _batch_slopes(pair: ModelPair, tokens: Tokens, against: Against) -> Tensor:
-    """[text, layer, head, d_head] gradients of each text's summed loss."""
+def _batch_slopes(pair: ModelPair, tokens: Tokens, against: Against) -> tuple[Tensor, Tensor]:
+    """[text, layer, head, d_head] gradients of each text's summed NLL, and of what is asked for."""
     model, shape = pair.pruned, pair.geometry
     projections = output_projections(model)
     ids, scored = tokens.ids.to(model.device), tokens.scored.to(model.device)
+    count = scored[:, 1:].sum()
     # One bias a text instead of one for all: its gradient is then the text's own.
     added = [torch.zeros(len(ids), 1, shape.d_model, device=model.device, requires_grad=True) for _ in projections]
+
+    def by_heads(loss: Tensor, again: bool) -> Tensor:
+        rows = []
+        written = torch.autograd.grad(loss * count, added, retain_graph=again)
+        for layer, (one, projection) in enumerate(zip(written, projections, strict=True)):
+            # A constant reaches the residual stream through W_O, so its gradient comes back through W_Oᵀ.
+            own = geometry(model).split(one[:, 0] @ weight_of(projection).float()).transpose(0, 1).cpu()
+            # A head that is gone moves nothing, so its slope is zero.
+            rows.append(pair.placed(layer, own, torch.zeros(shape.n_heads, len(ids), shape.d_head)))
+        return torch.stack(rows).permute(2, 0, 1, 3)
+
     with torch.enable_grad():
         with hooked(projections, lambda layer, _, output: output + added[layer].to(output)):
             logits = model(ids, use_cache=False).logits
-        if against == "kl":
-            with torch.no_grad():
-                teacher = pair.dense(ids.to(pair.dense.device), use_cache=False).logits.to(logits.device)
-            loss = distillation(logits, teacher, scored)
-        else:
-            loss = cross_entropy(logits, ids, scored)
-        written = torch.autograd.grad(loss * scored[:, 1:].sum(), added)
-    # A constant reaches the residual stream through W_O, so its gradient comes back through W_Oᵀ.
-    weights = map(weight_of, projections)
-    by_layer = [one[:, 0] @ weight.float() for one, weight in zip(written, weights, strict=True)]
-    return shape.split(torch.stack(by_layer, dim=1)).cpu()
+        likelihood = by_heads(cross_entropy(logits, ids, scored), again=against == "kl")
+        if against == "ce":
+            return likelihood, likelihood
+        with torch.no_grad():
+            teacher = pair.dense(ids.to(pair.dense.device), use_cache=False).logits.to(logits.device)
+        return likelihood, by_heads(distillation(logits, teacher, scored), again=False)
 
 
 @dataclass(frozen=True)
@@ -140,12 +153,12 @@ def predicted(found: Slopes, components: LostComponents, damping: float = DAMPIN
     """
     if len(found.counts) < 2:
         raise SettingError("One text shows no curvature: give at least 2, better 50, or shorter windows.")
-    total = found.counts.sum()
+    total, lengths = found.counts.sum(), found.counts.view(-1, 1, 1, 1)
     gradient = found.by_text.sum(0) / total
-    # Mean gradient of each text, about the mean over texts; lengths differ little, so texts weigh alike here.
-    spread = found.by_text / found.counts.view(-1, 1, 1, 1) - gradient
-    covariance = torch.einsum("tlhi,tlhj->lhij", spread, spread) / (len(spread) - 1)
-    fisher = covariance * found.counts.float().mean() + gradient[..., :, None] * gradient[..., None, :]
+    # Lengths differ little, so texts weigh alike in what is taken about the mean over texts.
+    mean = found.likelihood.sum(0) / total
+    fisher = _covariance(found.likelihood / lengths - mean) * found.counts.float().mean()
+    fisher = fisher + mean[..., :, None] * mean[..., None, :]
     floor = damping * fisher.diagonal(dim1=-2, dim2=-1).mean(-1)
     # A head whose output goes nowhere has no gradient and no curvature; 1 keeps the system solvable, and its answer 0.
     floor = torch.where(floor > 0, floor, 1.0)
@@ -157,7 +170,7 @@ def predicted(found: Slopes, components: LostComponents, damping: float = DAMPIN
     curvature = torch.einsum("lhid,lhde,lhie->lhi", directions, damped, directions)
     best = -slope / curvature
     # The step is taken as given: what errs is the slope along it.
-    errs = covariance / len(spread)
+    errs = _covariance(found.by_text / lengths - gradient) / len(found.counts)
     of_head_error = torch.einsum("lhi,lhij,lhj->lh", constants, errs, constants).sqrt()
     along = torch.einsum("lhid,lhde,lhie->lhi", directions, errs, directions).sqrt()
     return PredictedEffect(
@@ -171,6 +184,12 @@ def predicted(found: Slopes, components: LostComponents, damping: float = DAMPIN
         of_component=slope * best / 2,
         of_component_error=along * best.abs(),
     )
+
+
+def _covariance(spread: Tensor) -> Tensor:
+    """[layer, head, d_head, d_head] of deviations [text, layer, head, d_head] from the mean."""
+    found: Tensor = torch.einsum("tlhi,tlhj->lhij", spread, spread) / (len(spread) - 1)
+    return found
 
 
 def _frame(table: Tensor, names: list[str]) -> pd.DataFrame:

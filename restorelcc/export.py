@@ -120,9 +120,9 @@ def save_checkpoint(
     with whole(folder, replace) as draft:
         model.save_pretrained(draft)
         tokenizer.save_pretrained(draft)
-        (draft / CARD).write_text(card, encoding="utf-8")
         if kept is not None:
             write_json(draft / KEPT_FILE, {"format": FORMAT, "kept": kept.tolist()})
+        (draft / CARD).write_text(card, encoding="utf-8")
         for path in draft.iterdir():
             path.chmod(0o644)  # safetensors writes files that only their owner can read.
 
@@ -138,8 +138,10 @@ def fingerprint(model: PreTrainedModel) -> str:
 
 
 def adapter_fits(adapter: Adapter, model: PreTrainedModel) -> None:
-    """Raises LoadError if the adapter was made for another shape of model, or for another model of this shape. One that
-    is in the dense model's heads fits a model that knows which of them it has."""
+    """Raises LoadError if the adapter was made for another shape of model, or for another model of this shape.
+
+    One that is in the dense model's heads fits a model that knows which of them it has.
+    """
     told = kept_heads(model) is not None and fewer_heads(adapter.geometry, geometry(model))
     if adapter.geometry != geometry(model) and not told:
         raise LoadError(

@@ -57,6 +57,8 @@ class Recipe:
     """Windows of evaluation text in the full set, at most."""
     length: int | None = None
     """Tokens a window; None: the model's context, up to 2 048."""
+    in_order: bool = False
+    """Measure every layer with the mean losses of those below put back (see `in_order`), instead of all at once."""
     loading: Loading = field(default_factory=Loading)
 
     def __post_init__(self) -> None:

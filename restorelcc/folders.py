@@ -1,14 +1,20 @@
-"""Writing whole folders or nothing."""
+"""Writing whole folders and tables, or nothing."""
+
+from __future__ import annotations
 
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
 from .errors import WriteError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def check_free(folder: Path) -> None:
@@ -54,3 +60,16 @@ def _take_place(draft: Path, folder: Path) -> None:
         draft.rename(folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def check_csv(file: Path | None) -> None:
+    """Before the work. Raises WriteError where the folder is not there."""
+    if file is not None and not file.absolute().parent.is_dir():
+        raise WriteError(f"There is no folder {file.absolute().parent} to write {file.name} in. Make it first.")
+
+
+def write_csv(frame: pd.DataFrame, file: Path) -> None:
+    """Whole or not at all."""
+    draft = file.with_name(f".{file.name}.part")
+    frame.to_csv(draft, index=False)
+    draft.rename(file)

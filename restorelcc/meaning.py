@@ -48,6 +48,23 @@ def vocabulary_effect(model: PreTrainedModel, layer: int, head: int, direction: 
     return effect.cpu()
 
 
+@torch.no_grad()
+def written_alike(model: PreTrainedModel, directions: Tensor, layer: int, head: int, component: int) -> Tensor:
+    """[layer, component] cosine between what one component writes into the residual stream, W_O v, and what the
+    components of the same head in every layer do. Signs of components are arbitrary, so the size is what counts.
+
+    directions: [layer, head, component, d_head]. Compared where they are written, since heads of different layers have
+    no axes in common. Scales and norms on the way are the same for all of a layer, and left out.
+    """
+    shape, rows = geometry(model), []
+    for at, projection in enumerate(output_projections(model)):
+        weight = shape.split(weight_of(projection))[:, head].float()
+        written = directions[at, head].to(weight.device).float() @ weight.T
+        rows.append(torch.nn.functional.normalize(written, dim=-1).cpu())
+    found: Tensor = torch.stack(rows) @ rows[layer][component]
+    return found
+
+
 def linear_part(norm: nn.Module, x: Tensor) -> Tensor:
     """[d_model] float32: what a norm makes of `x` [d_model] but for the division by its RMS and the bias.
 

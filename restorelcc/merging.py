@@ -6,7 +6,7 @@ import copy
 import math
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -110,7 +110,7 @@ LLAMA = re.compile(
 def _llama(model: PreTrainedModel) -> tuple[PreTrainedModel, dict[str, Tensor]]:
     """(a LlamaForCausalLM without weights that computes what `model` does, biases in its attention; `model`'s weights
     as it calls them). Raises UnsupportedModel, saying what Llama does not have."""
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaConfig
 
     shape = geometry(model)
     state = dict(_unfused(model.state_dict(), shape))
@@ -119,12 +119,28 @@ def _llama(model: PreTrainedModel) -> tuple[PreTrainedModel, dict[str, Tensor]]:
         raise UnsupportedModel(f"Llama, which has a switch, has no weights like {strange[0]}.")
     ours, fresh, llama = model.config.to_dict(), type(model.config)().to_dict(), LlamaConfig().to_dict()
     _check_like_llama(model.config, set(fresh) - set(llama))
-    own = {"model_type", "architectures", "transformers_version", "attention_bias", "head_dim"}
-    shared = {key: value for key, value in ours.items() if key in llama and key not in own}
-    config = LlamaConfig(**shared, attention_bias=True, head_dim=shape.d_head)
+    kind, config = equal_llama(ours | {"attention_bias": True}, shape)
     for key in set(ours) - set(fresh):  # What pruning recorded, and the like.
         setattr(config, key, ours[key])
-    return skeleton(LlamaForCausalLM, config), state
+    return skeleton(kind, config), state
+
+
+def equal_llama(settings: dict[str, Any], shape: HeadGeometry) -> tuple[type[PreTrainedModel], PreTrainedConfig]:
+    """(class, config) of what computes as Llama does with these settings, as far as it knows them, and this shape.
+
+    Llama; or, where d_model is no multiple of the number of heads, which LlamaConfig refuses, Granite: it differs from
+    Llama by four fixed factors, and here they are Llama's own.
+    """
+    from transformers import GraniteConfig, GraniteForCausalLM, LlamaConfig, LlamaForCausalLM
+
+    plain = shape.d_model % shape.n_heads == 0
+    known = set((LlamaConfig if plain else GraniteConfig)().to_dict())
+    own = {"model_type", "architectures", "transformers_version", "head_dim", "num_attention_heads"}
+    shared = {key: value for key, value in settings.items() if key in known and key not in own}
+    shared |= {"num_attention_heads": shape.n_heads, "num_key_value_heads": shape.n_kv_heads, "head_dim": shape.d_head}
+    if plain:
+        return LlamaForCausalLM, LlamaConfig(**shared)
+    return GraniteForCausalLM, GraniteConfig(**shared, attention_multiplier=shape.d_head**-0.5)
 
 
 def _check_like_llama(config: PreTrainedConfig, beyond: set[str]) -> None:

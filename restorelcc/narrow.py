@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from .errors import UnsupportedModel
 from .layout import HeadGeometry, decoder_layers, geometry
-from .merging import filled, skeleton
+from .merging import equal_llama, filled, skeleton
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 ATTENTION = tuple(f"self_attn.{one}_proj" for one in "qkvo")
 KEPT = "kept_heads"
@@ -67,15 +67,28 @@ class Narrowing:
         """Query heads that read one key/value head."""
         return self.shape.n_heads // self.shape.n_kv_heads
 
-    def config(self, model: PreTrainedModel) -> Any:
-        """The model's config with these numbers in it."""
-        config = copy.deepcopy(model.config)
+    def target(self, model: PreTrainedModel) -> tuple[type[PreTrainedModel], PreTrainedConfig]:
+        """(class, config) of the narrower model: the model's own with these numbers, or for Llama an equal one.
+
+        Raises UnsupportedModel where the config allows no such numbers.
+        """
+        from huggingface_hub.errors import StrictDataclassError
+
+        config, heads = copy.deepcopy(model.config), self.kv_heads * self.group
         text = config.get_text_config()
-        text.num_key_value_heads = self.kv_heads
-        text.num_attention_heads = self.kv_heads * self.group
-        text.head_dim = self.shape.d_head  # Named, or it would follow from the number of heads.
         text.intermediate_size = self.channels
-        return config
+        if config.model_type == "llama":
+            return equal_llama(config.to_dict(), replace(self.shape, n_heads=heads, n_kv_heads=self.kv_heads))
+        text.num_attention_heads, text.num_key_value_heads = heads, self.kv_heads
+        text.head_dim = self.shape.d_head  # Named, or it would follow from the number of heads.
+        try:
+            config.validate()
+        except StrictDataclassError as error:
+            raise UnsupportedModel(
+                f"The config of {type(model).__name__} does not allow {heads} heads of {self.shape.d_head} "
+                f"({error.__cause__ or error}), so the checkpoint could not be loaded. Give another ratio."
+            ) from error
+        return type(model), config
 
 
 def channels_of(model: PreTrainedModel) -> int:
@@ -94,7 +107,7 @@ def channels_of(model: PreTrainedModel) -> int:
 def check_narrowing(model: PreTrainedModel, plan: Narrowing) -> None:
     """Raises UnsupportedModel where the architecture would give anything else another shape too."""
     was = {name: tuple(value.shape) for name, value in model.named_parameters()}
-    for name, value in skeleton(type(model), plan.config(model)).named_parameters():
+    for name, value in skeleton(*plan.target(model)).named_parameters():
         ours = any(f".{matrix}." in name for matrix in (*ATTENTION, *MLP))
         if not ours and was[name] != tuple(value.shape):
             raise UnsupportedModel(
@@ -144,5 +157,5 @@ def _keep_rows(module: nn.Linear, kept: Tensor) -> None:
 
 
 def rebuilt(model: PreTrainedModel, plan: Narrowing) -> PreTrainedModel:
-    """An ordinary model of the same class, of a config that says its new size, with the tensors of `model`."""
-    return filled(skeleton(type(model), plan.config(model)), model, model.state_dict())
+    """An ordinary model of a config that says its new size, with the tensors of `model`."""
+    return filled(skeleton(*plan.target(model)), model, model.state_dict())

@@ -156,10 +156,14 @@ def trained_parameters(selection: Selection, settings: Settings, d_head: int) ->
 def _units(components: LostComponents) -> Tensor:
     """[layer, head, 1] root mean square over tokens and dimensions of what each head lost, float32.
 
-    A head that lost nothing may still be trained for the others' sake; it steps as the average head does.
+    A head that lost nothing may still be trained for the others' sake; it steps as the heads do of the layer that lost
+    least. Not as the average head: below the first pruned matrix nothing is lost, and activations there are small.
     """
     mean_square = components.variance.mean(-1, keepdim=True).float()
-    typical = mean_square.mean().clamp(min=torch.finfo(torch.float32).tiny)
+    lost = (mean_square > 0) & components.present[..., None]
+    by_layer = (mean_square * lost).sum((1, 2)) / lost.sum((1, 2)).clamp(min=1)
+    some = by_layer[by_layer > 0]
+    typical = some.min() if len(some) else torch.tensor(torch.finfo(torch.float32).tiny)
     return torch.where(mean_square > 0, mean_square, typical).sqrt()
 
 

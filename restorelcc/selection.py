@@ -116,43 +116,59 @@ def top_heads(
     return of_heads(shape, [divmod(index, shape[1]) for index in best], components)
 
 
+def share_of_heads(components: LostComponents, score: Tensor, share: float, first: int | None = None) -> Selection:
+    """Of the heads that pruning left, the share of highest score [layer, head], one at least, with their `first`
+    components (all by default). Raises SettingError."""
+    check_share(share)
+    count = max(1, round(share * int(components.present.sum())))
+    return top_heads(components.shape, score, count, first, components.present)
+
+
+def check_share(share: float) -> None:
+    """Raises SettingError for what is no share of the heads."""
+    if not 0 < share <= 1:
+        raise SettingError(f"A share of {share} heads makes no sense: give more than 0 and at most 1.")
+
+
+def random_score(shape: Shape, seed: int) -> Tensor:
+    """[layer, head] that orders heads by chance, the same for the same seed."""
+    return torch.rand(shape[:2], generator=torch.Generator().manual_seed(seed))
+
+
 def random_heads(
     shape: Shape, count: int, seed: int, components: int | None = None, present: Tensor | None = None
 ) -> Selection:
     """`count` heads drawn at random, the same for the same seed. Raises SettingError."""
-    noise = torch.rand(shape[:2], generator=torch.Generator().manual_seed(seed))
-    return top_heads(shape, noise, count, components, present)
+    return top_heads(shape, random_score(shape, seed), count, components, present)
 
 
-def top_components(components: LostComponents, count: int) -> Selection:
-    """The `count` components that carry most lost energy, in squared activation units, over all heads.
+def top_components(components: LostComponents, count: int, score: Tensor | None = None) -> Selection:
+    """The `count` components of highest score [layer, head, component] over all heads.
 
-    Not by share of their own head's energy: that would favour heads that lost little. Raises SettingError.
+    Without a score, those that carry most lost energy, in squared activation units; not by share of their own head's
+    energy, which would favour heads that lost little. Raises SettingError.
     """
-    variance = _offered(components)
-    _check_count(count, int((variance >= 0).sum()), "components")
-    best = variance.flatten().argsort(descending=True, stable=True)[:count]
-    mask = torch.zeros(variance.numel(), dtype=torch.bool)
-    mask[best] = True
-    return from_mask(mask.view(components.shape))
+    order = _offered(components, score)
+    _check_count(count, len(order), "components")
+    return Selection(components.shape, frozenset(order[:count]))
 
 
-def within_budget(components: LostComponents, budget: int, learned: bool = True) -> Selection:
-    """The components that carry most lost energy for at most `budget` trained parameters, taken in that order.
+def within_budget(
+    components: LostComponents, budget: int, learned: bool = True, score: Tensor | None = None
+) -> Selection:
+    """The components of highest score (see `top_components`) for at most `budget` trained parameters, in that order.
 
     A component costs one parameter, its magnitude β; the first of a head costs d_head more where a learned component b
     is trained beside it. What no longer fits is passed over for what does. Raises SettingError if nothing fits.
     """
-    heads, width = components.shape[1], components.directions.shape[-1] if learned else 0
+    width = components.directions.shape[-1] if learned else 0
     left, taken, picks = budget, set(), []
-    variance = _offered(components).flatten()
-    for index in variance.argsort(descending=True, stable=True)[: int((variance >= 0).sum())].tolist():
-        head, component = divmod(index, components.shape[2])
-        cost = 1 if head in taken else 1 + width
+    for layer, head, component in _offered(components, score):
+        cost = 1 if (layer, head) in taken else 1 + width
         if cost <= left:
             left -= cost
-            taken.add(head)
-            picks.append((*divmod(head, heads), component))
+            taken.add((layer, head))
+            picks.append((layer, head, component))
         if left == 0:
             break
     if not picks:
@@ -160,9 +176,13 @@ def within_budget(components: LostComponents, budget: int, learned: bool = True)
     return Selection(components.shape, frozenset(picks))
 
 
-def _offered(components: LostComponents) -> Tensor:
-    """[layer, head, component] variance, below zero where the head is gone and there is nothing to pick."""
-    return components.variance.masked_fill(~components.present[..., None], -1.0)
+def _offered(components: LostComponents, score: Tensor | None) -> list[Pick]:
+    """Components of heads that are there, highest score first."""
+    values = (components.variance if score is None else score).flatten()
+    _, heads, width = components.shape
+    present = components.present.flatten()
+    order = values.argsort(descending=True, stable=True).tolist()
+    return [(*divmod(index // width, heads), index % width) for index in order if present[index // width]]
 
 
 def _check_count(count: int, most: int, what: str) -> None:

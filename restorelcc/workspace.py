@@ -19,7 +19,9 @@ from .demo import demo_dense, demo_pair
 from .evaluate import measure
 from .findings import Findings, Recipe, Size, keep_findings, kept_findings
 from .head_loss import HeadLoss, head_loss
+from .in_order import capture_in_order
 from .models import DEMO, ModelPair, load_model, load_pair, load_tokenizer, paired
+from .prefix import Prefix
 from .progress import Progress, finish
 from .pruning import measure_sparsity, prune
 from .text import Tokens
@@ -40,6 +42,7 @@ class Workspace:
         self.lost: LostComponents = components(findings.statistics)
         self.training, self.held_out = split_held_out(findings.calibration)
         self._pair, self._lock = pair, threading.Lock()
+        self._prefix: Prefix | None = None
 
     @property
     def loaded(self) -> bool:
@@ -52,6 +55,16 @@ class Workspace:
             if self._pair is None:
                 self._pair, _ = finish(_paired(self.recipe))
             return self._pair
+
+    def prefix(self) -> Prefix:
+        """The pruned model on the live set, to be measured again from the first changed layer on; ready after one
+        forward pass, when it is first asked for."""
+        pair = self.pair()
+        with self._lock:
+            if self._prefix is None:
+                self._prefix = Prefix(pair.pruned, self.findings.live)
+                finish(self._prefix.measured())
+            return self._prefix
 
 
 def open_workspace(recipe: Recipe) -> Generator[Progress, None, Workspace]:
@@ -98,7 +111,7 @@ def _calibration(
 
 
 def _found(recipe: Recipe, pair: ModelPair, tokens: Tokens) -> Generator[Progress, None, Findings]:
-    statistics = yield from capture(pair, tokens[: recipe.captured])
+    statistics = yield from (capture_in_order if recipe.in_order else capture)(pair, tokens[: recipe.captured])
     documents = text.read(recipe.evaluation, "evaluation")
     length = window_length(pair.dense, recipe.length)
     short = min(length, LIVE_WINDOW)

@@ -11,9 +11,13 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from restorelcc.capture import HeadStatistics, capture
 from restorelcc.components import LostComponents, components
+from restorelcc.evaluate import token_loss
+from restorelcc.findings import Findings, Recipe, Size
 from restorelcc.models import ModelPair, paired
 from restorelcc.progress import finish
+from restorelcc.pruning import measure_sparsity
 from restorelcc.text import Tokens
+from restorelcc.workspace import Workspace
 
 # Machines that tests run on are shared: how long an example takes says nothing.
 settings.register_profile("shared", deadline=None)
@@ -95,6 +99,29 @@ def statistics(pair: ModelPair, tokens: Tokens) -> HeadStatistics:
 @pytest.fixture(scope="session")
 def lost(statistics: HeadStatistics) -> LostComponents:
     return components(statistics)
+
+
+@pytest.fixture(scope="module")
+def workspace(pair: ModelPair, tokens: Tokens, statistics: HeadStatistics) -> Workspace:
+    """Stands in for the embedded pair."""
+    sizes = [
+        Size(model.num_parameters(), sum(int(p.count_nonzero()) for p in model.parameters()))
+        for model in (pair.dense, pair.pruned)
+    ]
+    found = Findings(
+        pair.geometry,
+        "demo",
+        "wanda 60 %",
+        *sizes,
+        measure_sparsity(pair.pruned),
+        tokens,
+        tokens,
+        tokens,
+        statistics,
+        token_loss(pair.dense, tokens),
+        token_loss(pair.pruned, tokens),
+    )
+    return Workspace(Recipe(), found, pair)
 
 
 @pytest.fixture

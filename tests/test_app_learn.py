@@ -13,10 +13,8 @@ from app import learn_charts, learn_work, shelf, state
 from app.colours import LIGHT
 from app.jobs import State
 from app.learn_words import FORMULAS, GLOSSARY, PAPER, SOURCES, published_shares
-from restorelcc.capture import HeadStatistics
 from restorelcc.compensation import Compensation
-from restorelcc.evaluate import token_loss
-from restorelcc.findings import Findings, Recipe, Size
+from restorelcc.findings import Recipe
 from restorelcc.models import ModelPair
 from restorelcc.progress import Progress, finish
 from restorelcc.pruning import measure_sparsity
@@ -25,29 +23,6 @@ from restorelcc.text import Tokens
 from restorelcc.workspace import Workspace
 
 MAIN = str(Path(__file__).resolve().parents[1] / "app" / "studio.py")
-
-
-@pytest.fixture(scope="module")
-def workspace(pair: ModelPair, tokens: Tokens, statistics: HeadStatistics) -> Workspace:
-    """Stands in for the embedded pair."""
-    sizes = [
-        Size(model.num_parameters(), sum(int(p.count_nonzero()) for p in model.parameters()))
-        for model in (pair.dense, pair.pruned)
-    ]
-    found = Findings(
-        pair.geometry,
-        "demo",
-        "wanda 60 %",
-        *sizes,
-        measure_sparsity(pair.pruned),
-        tokens,
-        tokens,
-        tokens,
-        statistics,
-        token_loss(pair.dense, tokens),
-        token_loss(pair.pruned, tokens),
-    )
-    return Workspace(Recipe(), found, pair)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import links
+from app.names import from_text
 from app.picks import Picks
 from app.state import Session
 from restorelcc.errors import RestoreLCCError, SettingError
@@ -195,3 +196,8 @@ def test_a_head_that_cannot_be_read_is_none(text):
     assert session.head is None
     assert session.component in (0, 1)
     assert session.metric == Session.metric
+
+
+def test_names_that_cannot_be_read_are_left_out():
+    assert from_text("1.2.3=speech~x.y=z~4.5=q~0.0.1= ~2.0.0=a=b") == {(1, 2, 3): "speech", (2, 0, 0): "a b"}
+    assert from_text("") == {}

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from test_app_learn import workspace  # noqa: F401 - a fixture
 
 from app import shelf, state
 from app.jobs import jobs
@@ -22,7 +21,7 @@ PAGES = ("pair", "heads", "components", "restore", "compare", "learn")
 
 
 @pytest.fixture
-def app(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> AppTest:  # noqa: F811
+def app(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     """Open on the stand-in, at the Heads page."""
     monkeypatch.setattr(shelf, "_open", shelf.OrderedDict({Recipe(): workspace}))
     return AppTest.from_file(MAIN, default_timeout=60).run()
@@ -79,6 +78,24 @@ def test_ticks_and_magnitude_change_the_picks(app: AppTest):
     assert 5 in session(app).picks.components_of(0, 1)
 
 
+def test_a_name_is_kept_with_the_picks_in_the_link_and_in_the_run(app: AppTest):
+    session(app).head = (0, 1)
+    shown(app, "components").button(key="quick-4").click().run()
+    app.text_input(key="component-name").set_value("~ends of = speech").run()
+    assert session(app).names == {(0, 1, 0): "ends of speech"}
+    assert app.query_params["names"] == "0.1.0=ends of speech"
+    shown(app, "restore").number_input(key="setting-steps").set_value(1).run()
+    app.button(key="start-restoration").click().run()
+    job = jobs.get(session(app).run)
+    assert job is not None
+    assert job.wait(60)
+    assert list_runs()[0].config["names"] == {"0.1.0": "ends of speech"}
+    app.run()
+    assert "0.1.0 ends of speech" in said(app)
+    shown(app, "components").text_input(key="component-name").set_value("").run()
+    assert session(app).names == {}
+
+
 @pytest.mark.parametrize(("strategy", "heads"), [("all", 12), ("random", 3), ("loss", 3)])
 def test_a_strategy_fills_the_picks(app: AppTest, strategy: str, heads: int):
     shown(app, "components")
@@ -108,6 +125,20 @@ def test_a_restoration_runs_and_is_kept(app: AppTest):
     assert "#### small" in said(app)
     assert [run.name for run in list_runs()] == ["small"]
     assert session(app).run == list_runs()[0].folder.name
+
+
+def test_a_restoration_without_data_is_trained_on_what_the_dense_model_writes(app: AppTest):
+    shown(app, "components").button(key="quick-4").click().run()
+    shown(app, "restore")
+    app.segmented_control(key="training-text").set_value("none").run()
+    app.number_input(key="sampled-windows").set_value(10).run()
+    app.number_input(key="setting-steps").set_value(2).run()
+    app.button(key="start-restoration").click().run()
+    job = jobs.get(session(app).run)
+    assert job is not None
+    assert job.wait(60)
+    assert job.error == ""
+    assert list_runs()[0].config["calibration"] == {"source": "self", "windows": 9, "length": 16}
 
 
 def test_nothing_is_opened_from_a_form_that_lacks_a_model(app: AppTest):
@@ -164,7 +195,7 @@ def test_every_method_is_offered_with_a_line_on_it(app: AppTest, monkeypatch, me
     assert said_recipe(app, monkeypatch).pruning == pruning
 
 
-def test_a_pair_without_some_heads_shows_them_as_gone(app: AppTest, workspace, monkeypatch):  # noqa: F811
+def test_a_pair_without_some_heads_shows_them_as_gone(app: AppTest, workspace, monkeypatch):
     """As if head 1.2 had been removed: it cannot be picked, by a click or by a strategy."""
     lost = workspace.lost
     present = lost.present.clone()

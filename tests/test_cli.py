@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -82,6 +83,17 @@ def test_structured_pruning_writes_a_smaller_checkpoint_and_its_heads(folders, t
     assert len(kept["kept"]) == 3
     assert answer("evaluate", tmp_path / "p", "--text", text, "--length", "16")["tokens"] == 12 * 15
     assert "2 of 4 heads" in call("prune", folders[0], *options, "--out", tmp_path / "q").stdout
+
+
+def test_inspect_scores_heads_and_orders_by_the_first(pair_args):
+    found = answer("inspect", *pair_args, "--scores", "predicted,ceiling", "--in-order")
+    predicted = [row["predicted"] for row in found["heads"]]
+    assert predicted == sorted(predicted)
+    assert all(row["predicted_error"] > 0 and "ceiling" in row for row in found["heads"])
+    assert "Heads by predicted" in call("inspect", *pair_args, "--scores", "predicted").stdout
+    wrong = call("inspect", *pair_args, "--scores", "beauty")
+    assert wrong.exit_code == 2
+    assert "not known" in wrong.stderr
 
 
 def test_inspect_lists_every_head_and_writes_the_table(pair_args, tmp_path):
@@ -286,7 +298,10 @@ def test_ctrl_c_while_training_keeps_the_best_so_far(pair_args, tmp_path):
     command = [sys.executable, "-m", "restorelcc", "restore", *pair_args, *options]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     lines = []
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment) as running:
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # Where tests run in the background it is ignored.
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment, preexec_fn=heeding
+    ) as running:
         for line in running.stdout:
             lines.append(line)
             if line.startswith("step   20 "):

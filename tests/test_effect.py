@@ -42,6 +42,8 @@ def test_slopes_are_those_of_each_text(pair: ModelPair, tokens: Tokens, against:
     for text in range(len(tokens)):
         alone = plain_gradient(pair, tokens[text : text + 1], against)
         torch.testing.assert_close(found.by_text[text], alone, rtol=1e-3, atol=1e-5)
+        likelihood = plain_gradient(pair, tokens[text : text + 1], "ce")
+        torch.testing.assert_close(found.likelihood[text], likelihood, rtol=1e-3, atol=1e-5)
     assert found.counts.tolist() == [15] * len(tokens)
 
 
@@ -64,7 +66,7 @@ def test_curvature_is_the_fisher_information_of_token_gradients(lost: LostCompon
     tokens = torch.randn(400, 50, *shape, width, generator=generator) * torch.linspace(0.5, 2, width) + 0.3
     flat = tokens.flatten(0, 1)
     exact = torch.einsum("tlhi,tlhj->lhij", flat, flat) / len(flat)
-    undamped = predicted(Slopes(tokens.sum(1), torch.full((400,), 50)), lost, damping=1e-6)
+    undamped = predicted(Slopes(tokens.sum(1), tokens.sum(1), torch.full((400,), 50)), lost, damping=1e-6)
     along = torch.einsum("lhid,lhde,lhie->lhi", lost.directions.float(), exact, lost.directions.float())
     assert ((undamped.curvature - along).abs() / along).median() < 0.1
 
@@ -95,3 +97,9 @@ def test_one_text_shows_no_curvature(pair: ModelPair, tokens: Tokens, lost: Lost
         predicted(finish(slopes(pair, tokens[:1])), lost)
     with pytest.raises(SettingError, match="no tokens"):
         finish(slopes(pair, tokens[:0]))
+
+
+def test_both_losses_have_one_curvature(pair: ModelPair, tokens: Tokens, lost: LostComponents, effect: PredictedEffect):
+    towards_dense = predicted(finish(slopes(pair, tokens, "kl", batch=4)), lost)
+    torch.testing.assert_close(towards_dense.curvature, effect.curvature, rtol=1e-3, atol=1e-6)
+    assert not torch.allclose(towards_dense.slope, effect.slope, rtol=0.1)

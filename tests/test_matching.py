@@ -1,6 +1,7 @@
 """Pruned models with fewer heads: told or recognised which, compared head by head, compensated in what is left."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from restorelcc.narrow import head_weights
 from restorelcc.progress import finish
 from restorelcc.pruning import Pruning, prune
 from restorelcc.reading import read_passage
-from restorelcc.restore import Settings, Training
+from restorelcc.restore import Settings, Training, _units
 from restorelcc.selection import everything, of_heads, random_heads, top_components, top_heads, within_budget
 
 DENSE = {"num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 8, "hidden_size": 48}
@@ -105,6 +106,11 @@ def test_told_by_a_file_or_by_the_config_or_recognised(dense, narrow, tokenizer,
     recovered = load_pair(ours, plain)
     assert recovered.match.heads.tolist() == kept
     assert recovered.match.cosine is not None
+    save_checkpoint(tmp_path / "again", recovered.pruned, tokenizer)
+    card = (tmp_path / "again" / "README.md").read_text()
+    assert "Pruning: not recorded" in card
+    assert "4 of 8 a layer are left" in card
+    assert "fewer attention heads" in (tmp_path / "told" / "README.md").read_text()
     assert recovered.pruned.config.pruning["kept_heads"] == kept  # so that an export of it says so
     other = [heads[::-1] for heads in kept]
     (tmp_path / "plain" / KEPT_FILE).write_text(json.dumps({"format": 1, "kept": other}))
@@ -231,3 +237,14 @@ def test_training_leaves_gone_heads_out(pair, lost):
     assert result.trained_parameters == 12 * 16
     assert (result.compensation.norms[~lost.present] == 0).all()
     assert result.history[-1].held_out_loss < result.history[0].held_out_loss
+
+
+def test_heads_that_lost_nothing_step_carefully(lost):
+    """Heads of the first layer read what they always did, so those that are left lose nothing; what the gone ones lost
+    says nothing of how far they may go."""
+    silent = lost.variance.clone()
+    silent[0, lost.present[0]] = 0
+    unit = _units(replace(lost, variance=silent))[..., 0]
+    least = min(silent[layer, lost.present[layer]].mean() for layer in (1, 2)).sqrt()
+    torch.testing.assert_close(unit[0, lost.present[0]], least.float().expand(4))
+    torch.testing.assert_close(unit[1:].square(), silent[1:].mean(-1).float())

@@ -9,7 +9,7 @@ from restorelcc.capture import capture
 from restorelcc.compensation import Compensation, compensated
 from restorelcc.layout import attention_norm, decoder_layers, final_norm, output_projections
 from restorelcc.matrices import prunable, weight_of
-from restorelcc.meaning import context, strongest_moments, vocabulary_effect
+from restorelcc.meaning import context, strongest_moments, vocabulary_effect, written_alike
 from restorelcc.progress import finish
 from restorelcc.text import Tokens
 
@@ -151,3 +151,16 @@ def out_of(model, x):
     """Small OPT projects once more between the final norm and the unembedding."""
     between = getattr(model.get_decoder(), "project_out", None)
     return x if between is None else between(x)
+
+
+def test_components_are_compared_where_they_write(pair, lost):
+    found = written_alike(pair.dense, lost.directions, 1, 2, 3)
+    columns = slice(16, 24)
+    written = [layer.self_attn.o_proj.weight[:, columns] for layer in pair.dense.model.layers]
+    ours = written[1] @ lost.directions[1, 2, 3].float()
+    for layer, component in ((0, 5), (2, 0), (1, 3)):
+        other = written[layer] @ lost.directions[layer, 2, component].float()
+        assert float(found[layer, component]) == pytest.approx(
+            float(torch.cosine_similarity(ours, other, dim=0)), abs=1e-5
+        )
+    assert float(found[1, 3]) == pytest.approx(1.0, abs=1e-5)

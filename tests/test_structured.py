@@ -16,8 +16,11 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+from restorelcc.compensation import Compensation, compensated
 from restorelcc.errors import SettingError, UnsupportedModel
+from restorelcc.export import save_checkpoint
 from restorelcc.layout import geometry
+from restorelcc.merging import copied
 from restorelcc.progress import finish
 from restorelcc.pruning import Pruning, prune
 from restorelcc.pruning.structured import without_groups
@@ -118,6 +121,7 @@ FAMILY = {"vocab_size": 40, "hidden_size": 24, "intermediate_size": 32, "num_hid
     [
         lambda: make_model(),
         lambda: make_model(num_key_value_heads=4, tie_word_embeddings=True),
+        lambda: make_model(num_attention_heads=6, num_key_value_heads=3, attention_bias=True),
         lambda: MistralForCausalLM(MistralConfig(**FAMILY, sliding_window=8)),
         lambda: Qwen2ForCausalLM(Qwen2Config(**FAMILY)),
     ],
@@ -130,6 +134,7 @@ def test_plain_transformers_loads_it(model, tmp_path):
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
     torch.testing.assert_close(loaded(tokens.ids).logits, result(tokens.ids).logits)
     assert geometry(loaded) == geometry(result)
+    assert loaded.config.pruning["kept_heads"] == result.config.pruning["kept_heads"]
     assert sum(p.numel() for p in loaded.parameters()) < sum(p.numel() for p in model().parameters())
     assert result.config.pruning["sparsity"] == 0.5
 
@@ -145,6 +150,41 @@ def test_plain_transformers_loads_it(model, tmp_path):
 def test_other_shapes_are_refused_by_name(model, says):
     with pytest.raises(UnsupportedModel, match=says):
         structured(model().eval().requires_grad_(False))
+
+
+def test_heads_that_no_llama_may_have_make_an_equal_granite(tokenizer, tmp_path):
+    """6 of 8 heads do not divide a residual stream of 64, and LlamaConfig wants them to. The same function, and so is
+    what a restoration makes of it; a Mistral, which has no bias for it, becomes one then."""
+    ids, draw = make_tokens().ids, torch.Generator().manual_seed(0)
+    shape = {"hidden_size": 64, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 8}
+    for dense in (
+        make_model(**shape, rope_theta=500.0, rms_norm_eps=1e-3),
+        MistralForCausalLM(MistralConfig(**FAMILY | shape, sliding_window=None)).eval().requires_grad_(False),
+    ):
+        narrow = structured(dense, 0.25)
+        assert geometry(narrow).n_heads == 6
+        assert narrow.config.model_type == ("granite" if dense.config.model_type == "llama" else "mistral")
+        wide = widened(dense, narrow)
+        torch.testing.assert_close(narrow(ids).logits, wide(ids).logits, rtol=1e-4, atol=1e-4)
+        c = Compensation(torch.randn(geometry(narrow).n_layers, 6, 8, generator=draw))
+        save_checkpoint(tmp_path / dense.config.model_type, narrow, tokenizer, c)
+        loaded = AutoModelForCausalLM.from_pretrained(tmp_path / dense.config.model_type)
+        assert loaded.config.model_type == "granite"
+        with compensated(narrow, c):
+            torch.testing.assert_close(loaded(ids).logits, narrow(ids).logits, rtol=1e-4, atol=1e-4)
+
+
+def widened(dense, narrow):
+    """The dense model with the heads and channels that `narrow` lacks silenced, by its own class."""
+    twin = copied(dense)
+    for layer, part, heads in zip(
+        twin.model.layers, narrow.model.layers, narrow.config.pruning["kept_heads"], strict=True
+    ):
+        output, down = layer.self_attn.o_proj.weight, layer.mlp.down_proj.weight
+        output.zero_()[:, columns_of(heads, 8)] = part.self_attn.o_proj.weight
+        kept = [int((layer.mlp.gate_proj.weight == row).all(1).nonzero()) for row in part.mlp.gate_proj.weight]
+        down.zero_()[:, kept] = part.mlp.down_proj.weight
+    return twin
 
 
 def test_ratios_that_make_no_sense_are_refused():

@@ -63,8 +63,8 @@ def main() -> None:
                 model(batch, use_cache=False)
 
     @torch.no_grad()
-    def forward(model: torch.nn.Module = pair.pruned, texts: int = 8, length: int = 256) -> None:
-        model(ids[:texts, :length], use_cache=False)
+    def forward(model: torch.nn.Module = pair.pruned) -> None:
+        model(ids[:8], use_cache=False)
 
     narrow = finish(prune(dense, tokens[:24], Pruning("structured", 0.25)))
 
@@ -102,11 +102,6 @@ def main() -> None:
         ("forward, compensation merged / zero biases", lambda: forward(folded), lambda: forward(bare)),
         ("training step / three bare forward passes", train(1), three_forwards),
         ("forward, structured 0.25 / dense", lambda: forward(narrow), lambda: forward(pair.dense)),
-        (
-            "forward of one token, structured 0.25 / dense",
-            lambda: forward(narrow, 1, 1),
-            lambda: forward(pair.dense, 1, 1),
-        ),
     ):
         mine, other, share = ratio(ours, theirs)
         print(f"{share:6.2f}  {name}  ({mine * 1e3:.0f} ms / {other * 1e3:.0f} ms)")

@@ -1,0 +1,75 @@
+"""`python -m restorelcc inspect`: what every head lost, and reasons to pick one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .calibration import split_held_out
+from .capture import Positions, capture
+from .commands import Text, open_pair, records
+from .components import components
+from .console import note, say, show_json, show_table, watched
+from .folders import check_csv, write_csv
+from .head_loss import METRICS, head_loss
+from .in_order import capture_in_order
+from .layout import remarks
+from .models import Loading
+from .scores import LOWEST_FIRST, check_scores, score_heads
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What of it, and where."""
+
+    positions: Positions
+    top: int
+    csv: Path | None
+    in_order: bool
+    scores: str
+    """Names with commas."""
+    contrast: str
+    """Source of the items that probing asks."""
+
+
+def inspect(dense: str, pruned: str, words: Text, what: Shown, loading: Loading, as_json: bool) -> None:
+    """Tables of what was lost, and scores of heads."""
+    names = [name.strip() for name in what.scores.split(",") if name.strip()]
+    check_scores(names)
+    check_csv(what.csv)
+    pair, tokens = open_pair(dense, pruned, words, loading)
+    for remark in remarks(pair.dense):
+        note(remark)
+    statistics = watched((capture_in_order if what.in_order else capture)(pair, tokens, what.positions))
+    lost = components(statistics)
+    heads = head_loss(statistics).to_pandas()
+    training, held_out = split_held_out(tokens) if names else (tokens, tokens)
+    for name in names:
+        heads = heads.assign(**watched(score_heads(name, pair, lost, training, held_out, what.contrast)).columns(name))
+    first = names[0] if names else "output_weighted"
+    heads = heads.sort_values(first, ascending=LOWEST_FIRST.get(first, False))
+    parts = lost.to_pandas().sort_values("variance", ascending=False).head(what.top)
+    if what.csv is not None:
+        write_csv(heads.sort_values(["layer", "head"]), what.csv)
+    if as_json:
+        gone = {} if pair.match is None else {"gone": str(pair.match)}
+        show_json({"tokens": statistics.count, "heads": records(heads), "components": records(parts)} | gone)
+        return
+    if pair.match is not None:
+        say(f"{pair.match}")
+    shown = [*names, *METRICS]
+    rows = [
+        [f"{row.layer}.{row.head}", *(f"{getattr(row, name):.4f}" for name in shown)]
+        for row in heads.head(what.top).itertuples()
+    ]
+    by = (
+        f"Heads by {first.replace('_', ' ')}"
+        if names
+        else "Heads that lost most, by what it changes in the residual stream"
+    )
+    show_table(f"{by} ({statistics.count} tokens)", ["layer.head", *(name.replace("_", " ") for name in shown)], rows)
+    rows = [
+        [f"{row.layer}.{row.head}.{row.component}", f"{row.energy:.1%}", f"{row.variance:.4f}", f"{row.magnitude:+.4f}"]
+        for row in parts.itertuples()
+    ]
+    show_table("Strongest lost components", ["layer.head.component", "of its head", "mean square", "mean (α)"], rows)

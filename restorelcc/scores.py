@@ -1,0 +1,116 @@
+"""Reasons to pick a head, beside how much it lost: [layer, head] tables that take some computing."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .ceilings import Patch, patched
+from .components import LostComponents
+from .contrast import contrast_items
+from .effect import PredictedEffect, predicted, slopes
+from .errors import SettingError
+from .evaluate import Difference, paired_difference
+from .models import ModelPair
+from .probing import Probing, probe
+from .progress import Progress
+from .text import DEMO, Tokens
+from .trials import of_heads, tried
+
+LOWEST_FIRST = {
+    "predicted": True,
+    "towards_dense": True,
+    "gradient": False,
+    "probing": False,
+    "ceiling": True,
+    "measured": True,
+}
+"""Every score, and whether it is a change of the loss, so that the lowest is the one to pick."""
+PREDICTION_TOKENS = 33_000  # more would say little that these do not
+
+
+@dataclass(frozen=True)
+class HeadScore:
+    """One number a head. float64."""
+
+    values: Tensor
+    """[layer, head]; NaN where not measured."""
+    errors: Tensor | None = None
+    """[layer, head] standard errors."""
+
+    def columns(self, name: str) -> dict[str, np.ndarray]:
+        """For a table with a row a head: the values as `name`, their standard errors as `name_error`."""
+        found = {name: self.values, f"{name}_error": self.errors}
+        return {key: value.flatten().numpy() for key, value in found.items() if value is not None}
+
+    @classmethod
+    def of_changes(cls, changes: dict[tuple[int, int], Difference], shape: tuple[int, int]) -> HeadScore:
+        """From changes of the mean NLL by (layer, head)."""
+        values, errors = (torch.full(shape, torch.nan, dtype=torch.float64) for _ in range(2))
+        for place, change in changes.items():
+            values[place], errors[place] = change.nats, change.stderr
+        return cls(values, errors)
+
+
+def check_scores(names: Sequence[str]) -> None:
+    """Raises SettingError for a name that is none of a score."""
+    for name in names:
+        if name not in LOWEST_FIRST:
+            raise SettingError(f"Score '{name}' is not known: give some of {', '.join(LOWEST_FIRST)}.")
+
+
+def predicted_effect(
+    pair: ModelPair, lost: LostComponents, tokens: Tokens, towards_dense: bool = False
+) -> Generator[Progress, None, PredictedEffect]:
+    """Of every head and component on the loss, or on the distance to the dense model, from at most 33 000 tokens."""
+    part = tokens[: max(2, PREDICTION_TOKENS // tokens.ids.shape[1])]
+    return predicted((yield from slopes(pair, part, "kl" if towards_dense else "ce")), lost)
+
+
+def probe_accuracy(pair: ModelPair, source: str = DEMO) -> Generator[Progress, None, Probing]:
+    """Contrastive probing (RestoreLCC, Eq. 7) with the items of a source (see `contrast`)."""
+    yield Progress("reading contrast items", 0, 1)
+    return (yield from probe(pair, contrast_items(source)))
+
+
+def head_ceilings(pair: ModelPair, tokens: Tokens) -> Generator[Progress, None, HeadScore]:
+    """Change of the mean NLL where each head alone is patched with the dense model's."""
+    shape = pair.geometry.n_layers, pair.geometry.n_heads
+    places = [(layer, head) for layer in range(shape[0]) for head in range(shape[1])]
+    plain, *losses = yield from patched(pair, tokens, [Patch(), *(Patch(frozenset({place})) for place in places)])
+    changes = {place: paired_difference(loss, plain) for place, loss in zip(places, losses, strict=True)}
+    return HeadScore.of_changes(changes, shape)
+
+
+def measured_effect(pair: ModelPair, effect: PredictedEffect, tokens: Tokens) -> Generator[Progress, None, HeadScore]:
+    """Change of the mean NLL with each head's predicted best constant alone in place."""
+    trials, changes = of_heads(effect.constants, effect.of_head), {}
+    for trial, change in tried(pair, tokens, trials):
+        changes[trial.layer, trial.head] = change
+        yield Progress("putting heads back alone", len(changes), len(trials))
+    return HeadScore.of_changes(changes, (pair.geometry.n_layers, pair.geometry.n_heads))
+
+
+def score_heads(
+    name: str, pair: ModelPair, lost: LostComponents, training: Tokens, evaluation: Tokens, items: str = DEMO
+) -> Generator[Progress, None, HeadScore]:
+    """The score of this name (see `LOWEST_FIRST`); predictions on `training`, measurements on `evaluation` text.
+
+    Raises SettingError for a name that is not known, and what the parts raise.
+    """
+    if name == "probing":
+        probing = yield from probe_accuracy(pair, items)
+        return HeadScore(probing.accuracy.double(), probing.stderr.double())
+    if name == "ceiling":
+        return (yield from head_ceilings(pair, evaluation))
+    check_scores([name])
+    effect = yield from predicted_effect(pair, lost, training, name == "towards_dense")
+    if name == "measured":
+        return (yield from measured_effect(pair, effect, evaluation))
+    if name == "gradient":
+        return HeadScore(effect.gradient_norm.double())
+    return HeadScore(effect.of_head.double(), effect.of_head_error.double())

@@ -1,0 +1,93 @@
+"""Which heads to restore: a quarter of the embedded pair's, by every score, trained alike; what each strategy recovers.
+
+    python tests/benchmarks/strategies.py [--steps 50] [--seeds 3] [--loss kl]
+
+Recovered share of the lost log-likelihood on the evaluation text, which nothing was picked or trained on. The error is
+the standard error of the share's gain, by windows, of one run; the spread is over seeds.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from restorelcc.compensation import compensated
+from restorelcc.evaluate import paired_difference, token_loss
+from restorelcc.findings import Recipe
+from restorelcc.progress import finish
+from restorelcc.restore import Settings, Training
+from restorelcc.scores import LOWEST_FIRST, score_heads
+from restorelcc.selection import Selection, everything, of_heads, random_heads, top_heads
+from restorelcc.workspace import Workspace, open_workspace
+
+NAMES = "predicted,towards_dense,gradient,probing,output_weighted,relative_error,random,first_layers,all_heads"
+
+
+def strategies(workspace: Workspace, count: int, names: list[str]) -> dict[str, list[Selection]]:
+    """By name; one selection, or one a seed."""
+    shape, lost = workspace.lost.shape, workspace.lost
+    layers = max(1, count // shape[1])
+    found: dict[str, list[Selection]] = {}
+    for name in names:
+        if name in LOWEST_FIRST:
+            score = finish(score_heads(name, workspace.pair(), lost, workspace.training, workspace.held_out)).values
+            found[name] = [top_heads(shape, -score if LOWEST_FIRST[name] else score, count)]
+        elif name == "random":
+            found[name] = [random_heads(shape, count, seed) for seed in range(9)]
+        elif name == "first_layers":
+            heads = [(layer, head) for layer in range(layers) for head in range(shape[1])]
+            found[name] = [of_heads(shape, heads)]
+        elif name == "all_heads":
+            found[name] = [everything(shape)]
+        else:
+            found[name] = [top_heads(shape, workspace.loss.table(name), count)]
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--loss", default="kl")
+    parser.add_argument("--only", default=NAMES, help="strategies, with commas")
+    parser.add_argument("--share", type=float, default=0.25)
+    parser.add_argument("--out", type=Path, help="JSON that the Learn page shows: assets/demo/strategies.json")
+    args = parser.parse_args()
+    workspace = finish(open_workspace(Recipe()))
+    pair, evaluation = workspace.pair(), workspace.findings.evaluation
+    dense, pruned = token_loss(pair.dense, evaluation), token_loss(pair.pruned, evaluation)
+    lost = paired_difference(pruned, dense)
+    print(f"lost: {lost.nats:.4f} ± {lost.stderr:.4f} nats over {evaluation.count} tokens", flush=True)
+    rows: dict[str, dict[str, object]] = {}
+    shape = workspace.lost.shape
+    count = round(args.share * shape[0] * shape[1])
+    for name, selections in strategies(workspace, count, args.only.split(",")).items():
+        shares, errors = [], []
+        for seed in range(args.seeds):
+            settings = Settings(loss=args.loss, steps=args.steps, seed=seed, evaluate_every=args.steps)
+            selection = selections[seed % len(selections)]
+            training = Training(pair, workspace.lost, selection, workspace.training, workspace.held_out, settings)
+            for _ in training.steps():
+                pass
+            with compensated(pair.pruned, training.result().compensation), torch.no_grad():
+                gain = paired_difference(token_loss(pair.pruned, evaluation), pruned)
+            shares.append(-gain.nats / lost.nats)
+            errors.append(gain.stderr / lost.nats)
+        rows[name] = {"shares": [round(share, 4) for share in shares], "stderr": round(statistics.mean(errors), 4)}
+        spread = statistics.stdev(shares) if len(shares) > 1 else float("nan")
+        each = ", ".join(f"{share:.3f}" for share in shares)
+        print(f"{name:16} {statistics.mean(shares):.3f} ± {errors[0]:.3f}, spread {spread:.3f} ({each})", flush=True)
+    if args.out is not None:
+        facts = {"pair": "The embedded pair, Wanda 60 %", "heads": count, "of": shape[0] * shape[1], "loss": args.loss}
+        facts |= {"steps": args.steps, "tokens": evaluation.count, "lost": round(lost.nats, 4)}
+        before = json.loads(args.out.read_text())["recovered"] if args.out.exists() else {}
+        args.out.write_text(json.dumps(facts | {"recovered": before | rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -17,7 +17,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="See what pruning took from every attention head of a language model, and put it back as a constant per head "
     "that folds into a bias: no weight changes, sparsity and speed stay. Start with [bold]demo[/bold].",
-    epilog="Text sources (SRC): demo | FILE.txt | FILE.jsonl[:FIELD] | self (sampled from the dense model) | wikitext2 "
+    epilog="Models (MODEL): demo | FOLDER | OWNER/NAME[@REVISION] on the hub; gated or private ones need HF_TOKEN or "
+    "hf auth login.\n\n"
+    "Text sources (SRC): demo | FILE.txt | FILE.jsonl[:FIELD] | self (sampled from the dense model) | wikitext2 "
     "| c4 | alpaca | hf:DATASET[/CONFIG][:SPLIT[:COLUMN]].",
 )
 
@@ -93,7 +95,7 @@ class Score(StrEnum):
 
 Source = Annotated[str, typer.Option("--calibration", metavar="SRC", help="Text to calibrate on; see SRC below.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps; map: spread over GPUs, memory and disk.")]
 Dtype = Annotated[str, typer.Option(help="auto (as stored), float32, bfloat16, float16.")]
 Pickle = Annotated[bool, typer.Option("--allow-pickle", help="Also read .bin weights. They can run any code.")]
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run model code that comes with the weights.")]
@@ -102,8 +104,8 @@ Length = Annotated[
     int | None, typer.Option(min=2, help="Tokens a window. Default: the model's context, 2 048 at most.")
 ]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
-Dense = Annotated[str, typer.Option(metavar="MODEL", help="The model before pruning: hub id, folder, or demo.")]
-Pruned = Annotated[str, typer.Option(metavar="MODEL", help="The same model pruned: hub id, folder, or demo.")]
+Dense = Annotated[str, typer.Option(metavar="MODEL", help="The model before pruning; see MODEL below.")]
+Pruned = Annotated[str, typer.Option(metavar="MODEL", help="The same model pruned; see MODEL below.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write; must not hold anything yet.")]
 
 
@@ -139,7 +141,7 @@ def demo(
 
 @app.command()
 def prune(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Hub id, folder, or demo.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="See MODEL below.")],
     out: Out,
     method: Annotated[
         Method,
@@ -205,6 +207,13 @@ def inspect(
     contrast: Annotated[
         str, typer.Option(metavar="SRC", help="What probing asks: demo, rows.jsonl, alpaca, boolq, rte, arc-e, arc-c.")
     ] = "demo",
+    one_at_a_time: Annotated[
+        bool,
+        typer.Option(
+            "--one-at-a-time",
+            help="Never both models in memory; what one computed waits on disk. So it is anyhow where both do not fit.",
+        ),
+    ] = False,
     windows: Windows = 128,
     length: Length = None,
     seed: Seed = 0,
@@ -220,7 +229,7 @@ def inspect(
     def command() -> None:
         text = commands.Text(calibration, windows, length, seed)
         loading = _loading(device, dtype, allow_pickle, trust_remote_code)
-        shown = inspect_command.Shown(positions.value, top, csv, in_order, scores, contrast)
+        shown = inspect_command.Shown(positions.value, top, csv, in_order, scores, contrast, one_at_a_time)
         inspect_command.inspect(dense, pruned, text, shown, loading, json)
 
     commands.run(command)
@@ -321,7 +330,7 @@ def sweep(
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="Hub id, folder, or demo.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="See MODEL below.")],
     adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="A restoration to put on top.")] = None,
     text: Annotated[str, typer.Option("--text", metavar="SRC", help="Text to predict; see SRC below.")] = "demo",
     stride: Annotated[

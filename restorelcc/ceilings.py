@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from .evaluate import TokenLoss
-from .layout import HeadGeometry, hooked, mlps, output_projections
+from .layout import HeadGeometry, device_of, hooked, mlps, output_projections
 from .matrices import weight_of
 from .models import ModelPair
 from .prefix import Prefix
@@ -96,7 +96,7 @@ def _read(model: PreTrainedModel, ids: Tensor) -> _Outputs:
         seen.attention.append(output)
 
     with hooked(output_projections(model), keep), hooked(mlps(model), lambda _, __, out: seen.mlp.append(_first(out))):
-        model(ids.to(model.device), use_cache=False, logits_to_keep=1)
+        model(ids.to(device_of(model)), use_cache=False, logits_to_keep=1)
     return seen
 
 

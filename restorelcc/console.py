@@ -13,6 +13,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from .errors import RestoreLCCError
+from .failures import MEMORY, out_of_memory
 from .progress import Progress, finish
 
 T = TypeVar("T")
@@ -39,6 +40,11 @@ def run(command: Callable[[], None]) -> None:
         command()
     except RestoreLCCError as error:
         sys.stderr.write(f"Error: {error}\n")
+        raise typer.Exit(2) from None
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        sys.stderr.write(f"Error: Memory ran out. Give shorter windows (--length). {MEMORY}\n")
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         sys.stderr.write("Stopped; nothing was left half-written.\n")

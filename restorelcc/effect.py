@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .components import LostComponents
 from .errors import SettingError
-from .layout import geometry, hooked, output_projections
+from .layout import device_of, geometry, hooked, output_projections
 from .matrices import weight_of
 from .models import ModelPair
 from .objective import cross_entropy, distillation
@@ -67,10 +67,10 @@ def _batch_slopes(pair: ModelPair, tokens: Tokens, against: Against) -> tuple[Te
     """[text, layer, head, d_head] gradients of each text's summed NLL, and of what is asked for."""
     model, shape = pair.pruned, pair.geometry
     projections = output_projections(model)
-    ids, scored = tokens.ids.to(model.device), tokens.scored.to(model.device)
+    ids, scored = tokens.ids.to(device_of(model)), tokens.scored.to(device_of(model))
     count = scored[:, 1:].sum()
     # One bias a text instead of one for all: its gradient is then the text's own.
-    added = [torch.zeros(len(ids), 1, shape.d_model, device=model.device, requires_grad=True) for _ in projections]
+    added = [torch.zeros(len(ids), 1, shape.d_model, device=device_of(model), requires_grad=True) for _ in projections]
 
     def by_heads(loss: Tensor, again: bool) -> Tensor:
         rows = []
@@ -89,7 +89,7 @@ def _batch_slopes(pair: ModelPair, tokens: Tokens, against: Against) -> tuple[Te
         if against == "ce":
             return likelihood, likelihood
         with torch.no_grad():
-            teacher = pair.dense(ids.to(pair.dense.device), use_cache=False).logits.to(logits.device)
+            teacher = pair.dense(ids.to(device_of(pair.dense)), use_cache=False).logits.to(logits.device)
         return likelihood, by_heads(distillation(logits, teacher, scored), again=False)
 
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import SettingError
+from .layout import device_of
 from .progress import Progress, finish
 from .text import Tokens
 
@@ -89,7 +90,7 @@ def measure(
 
 @torch.no_grad()
 def _nll(model: PreTrainedModel, tokens: Tokens) -> Tensor:
-    ids = tokens.ids.to(model.device)
+    ids = tokens.ids.to(device_of(model))
     logits = model(ids, use_cache=False).logits
     nll = torch.zeros(ids.shape, dtype=torch.float64)
     # Row by row: float32 logits of a whole batch would be the largest tensor of all.

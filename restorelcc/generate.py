@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .errors import SettingError
+from .layout import device_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -39,7 +40,7 @@ def generate(
     # Always the CPU's generator: the same seed gives the same text on every device.
     randomness = torch.Generator().manual_seed(seed)
     ended = torch.zeros(len(prompt), dtype=torch.bool)
-    ids, cache = prompt.to(model.device), None
+    ids, cache = prompt.to(device_of(model)), None
     for _ in range(most):
         output = model(ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
         logits, cache = output.logits[:, -1].float().cpu(), output.past_key_values
@@ -52,4 +53,4 @@ def generate(
             ended |= token == stop
             if bool(ended.all()):
                 return
-        ids = token[:, None].to(model.device)
+        ids = token[:, None].to(device_of(model))

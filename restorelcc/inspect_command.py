@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from .calibration import split_held_out
-from .capture import Positions, capture
+from .capture import HeadStatistics, Positions, capture
 from .commands import Text, open_pair, records
 from .components import components
 from .console import note, say, show_json, show_table, watched
+from .errors import SettingError
 from .folders import check_csv, write_csv
 from .head_loss import METRICS, head_loss
 from .in_order import capture_in_order
 from .layout import remarks
-from .models import Loading
+from .memory import too_big
+from .models import DEMO, Loading, ModelPair, load_model, skeleton_pair
+from .one_at_a_time import capture_one_at_a_time
 from .scores import LOWEST_FIRST, check_scores, score_heads
+from .text import SELF, Tokens
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,33 @@ class Shown:
     """Names with commas."""
     contrast: str
     """Source of the items that probing asks."""
+    one_at_a_time: bool = False
+    """Never both models in memory; so it is anyhow where they do not fit."""
+
+
+def _one_at_a_time(
+    dense: str, pruned: str, words: Text, what: Shown, loading: Loading, why: str
+) -> tuple[ModelPair, Tokens, HeadStatistics]:
+    """The pair without its weights, the tokens, what was found. Raises SettingError where both models are needed."""
+    if what.in_order or what.scores:
+        raise SettingError(
+            f"{why or 'One model at a time was asked for.'} --in-order and --scores need both models at once: leave "
+            "them out, or load in half precision (--dtype bfloat16)."
+        )
+    if why:
+        note(f"{why} They are read one at a time.")
+    if pruned == DEMO:  # Made from the dense one, and small.
+        pruned = open_pair(dense, pruned, words, loading)[0].pruned_name
+    pair = skeleton_pair(dense, pruned, loading)
+    _note_remarks(pair)
+    load_dense, load_pruned = partial(load_model, dense, loading), partial(load_model, pruned, loading)
+    tokens = words.tokens(load_dense() if words.source == SELF else pair.dense, pair.tokenizer)
+    return pair, tokens, watched(capture_one_at_a_time(pair, load_dense, load_pruned, tokens, what.positions))
+
+
+def _note_remarks(pair: ModelPair) -> None:
+    for remark in remarks(pair.dense):
+        note(remark)
 
 
 def inspect(dense: str, pruned: str, words: Text, what: Shown, loading: Loading, as_json: bool) -> None:
@@ -37,10 +69,13 @@ def inspect(dense: str, pruned: str, words: Text, what: Shown, loading: Loading,
     names = [name.strip() for name in what.scores.split(",") if name.strip()]
     check_scores(names)
     check_csv(what.csv)
-    pair, tokens = open_pair(dense, pruned, words, loading)
-    for remark in remarks(pair.dense):
-        note(remark)
-    statistics = watched((capture_in_order if what.in_order else capture)(pair, tokens, what.positions))
+    why = "" if pruned == DEMO else too_big(dense, pruned, loading)
+    if why or what.one_at_a_time:
+        pair, tokens, statistics = _one_at_a_time(dense, pruned, words, what, loading, why)
+    else:
+        pair, tokens = open_pair(dense, pruned, words, loading)
+        _note_remarks(pair)
+        statistics = watched((capture_in_order if what.in_order else capture)(pair, tokens, what.positions))
     lost = components(statistics)
     heads = head_loss(statistics).to_pandas()
     training, held_out = split_held_out(tokens) if names else (tokens, tokens)

@@ -12,11 +12,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from .errors import UnsupportedModel
 from .families import FAMILIES
-from .matrices import is_experts, is_linear, weight_of
+from .matrices import is_experts, is_linear, shape_of, value_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -95,8 +96,8 @@ def _found(model: PreTrainedModel) -> dict[int, tuple[nn.Module, nn.Module]]:
             for name, module in attention.named_modules()
             if is_linear(module)
             and name.rpartition(".")[2].lower().split("_")[0] not in READING
-            and weight_of(module).shape[0] == config.hidden_size
-            and weight_of(module).shape[1] % config.num_attention_heads == 0
+            and shape_of(module)[0] == config.hidden_size
+            and shape_of(module)[1] % config.num_attention_heads == 0
         }
         if len(candidates) != 1:
             raise UnsupportedModel(
@@ -165,7 +166,7 @@ def geometry(model: PreTrainedModel) -> HeadGeometry:
     projections = output_projections(model)
     config = model.config.get_text_config()
     n_heads = config.num_attention_heads
-    d_model, width = weight_of(projections[0]).shape
+    d_model, width = shape_of(projections[0])
     try:
         # Where values have a width of their own (DeepSeek), it is that of a head's output.
         d_head = getattr(config, "v_head_dim", None) or getattr(config, "head_dim", None) or width // n_heads
@@ -173,7 +174,7 @@ def geometry(model: PreTrainedModel) -> HeadGeometry:
         raise UnsupportedModel(
             f"The heads of {type(model).__name__} are wider in some layers than in others, and one width is needed."
         ) from error
-    if any(weight_of(projection).shape[1] != n_heads * d_head for projection in projections):
+    if any(shape_of(projection)[1] != n_heads * d_head for projection in projections):
         raise UnsupportedModel(
             f"The config says {n_heads} heads of {d_head}, but output projections read {width} values: "
             "heads cannot be told apart. Was the config edited?"
@@ -234,7 +235,9 @@ def unembedding(model: PreTrainedModel) -> Tensor:
     if not isinstance(head, nn.Linear):
         raise UnsupportedModel(f"{type(model).__name__} has no linear unembedding.")
     between = getattr(_decoder(model)[0], "project_out", None)
-    weight = head.weight if between is None else head.weight @ between.weight
+    weight = value_of(head, "weight")
+    if between is not None:
+        weight = weight @ value_of(between, "weight")
     return weight / float(getattr(model.config.get_text_config(), "logits_scaling", 1.0))
 
 
@@ -273,6 +276,15 @@ def layer_inputs(model: PreTrainedModel, ids: Tensor, arguments: bool = True) ->
     return first[0], seen
 
 
+def device_of(model: PreTrainedModel) -> torch.device:
+    """Where token ids go. `model.device` but for a model whose embedding lies in memory or on disk between forward
+    passes, as `accelerate` may have it: then the first device that computes."""
+    if model.device.type != "meta":
+        return model.device
+    places = getattr(model, "hf_device_map", {}).values()
+    return torch.device(next((place for place in places if place not in ("cpu", "disk")), "cpu"))
+
+
 def context_length(model: PreTrainedModel) -> int:
     """Longest sequence the model was made for, in tokens."""
     return int(getattr(model.config.get_text_config(), "max_position_embeddings", 2048))
@@ -308,4 +320,4 @@ class Stop(Exception):
 def run_until_stop(model: PreTrainedModel, ids: Tensor) -> None:
     """Forward `ids` [batch, pos] for what hooks see on the way, until one of them raises Stop."""
     with suppress(Stop):
-        model(ids.to(model.device), use_cache=False)
+        model(ids.to(device_of(model)), use_cache=False)

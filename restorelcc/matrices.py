@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -34,10 +34,62 @@ def is_linear(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear | Conv1D)
 
 
+def shape_of(module: nn.Module) -> tuple[int, int]:
+    """(output, input) widths of a linear map, wherever its weight is and however it is packed."""
+    if isinstance(module, nn.Linear):
+        return module.out_features, module.in_features
+    rows, columns = module.get_parameter("weight").shape
+    return columns, rows
+
+
 def weight_of(module: nn.Module) -> Tensor:
-    """[output, input] the weight of a linear map, a view of what the model holds."""
-    weight = module.get_parameter("weight")
+    """[output, input] the weight of a linear map: a view of what the model holds, or, where it is packed in 8 or 4 bits
+    or lies elsewhere between forward passes, its values."""
+    weight = value_of(module, "weight")
+    if "bitsandbytes" in type(module).__module__:
+        from transformers.integrations.bitsandbytes import dequantize_bnb_weight
+
+        weight = dequantize_bnb_weight(cast(nn.Parameter, weight), getattr(module, "state", None))
     return weight if isinstance(module, nn.Linear) else weight.T
+
+
+def value_of(module: nn.Module, name: str) -> Tensor:
+    """A parameter of `module` itself; of a model that `accelerate` spread over memory and disk what it computes with,
+    and where it computes, since between forward passes the module holds none."""
+    parameter, hook = module.get_parameter(name), getattr(module, "_hf_hook", None)
+    if not parameter.is_meta or hook is None:
+        return parameter
+    value: Tensor = hook.weights_map[name]
+    return value.to(hook.execution_device)
+
+
+def is_spread(model: nn.Module) -> bool:
+    """Whether some of its parameters lie in memory or on disk between forward passes, and not in their modules."""
+    return any(is_visited(module) for module in model.modules())
+
+
+def is_visited(module: nn.Module) -> bool:
+    """Whether its parameters come for the length of a forward pass."""
+    return bool(getattr(getattr(module, "_hf_hook", None), "offload", False))
+
+
+def values_of(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """(name, values) of every parameter, wherever it lies; tied ones once."""
+    for name, _ in model.named_parameters():
+        owner, _, leaf = name.rpartition(".")
+        yield name, value_of(model.get_submodule(owner), leaf)
+
+
+def state_of(model: nn.Module) -> dict[str, Tensor]:
+    """`model.state_dict()`; of a model spread over memory and disk with all values, on the CPU."""
+    state: dict[str, Tensor] = model.state_dict()
+    if not is_spread(model):
+        return state
+    for key in state:
+        owner, _, name = key.rpartition(".")
+        module = model.get_submodule(owner)
+        state[key] = (value_of(module, name) if name in module._parameters else state[key]).cpu()
+    return state
 
 
 def prunable(layer: nn.Module) -> dict[str, Matrix]:
@@ -62,7 +114,7 @@ def _entry(experts: nn.Module) -> str:
 
 
 def _experts(experts: nn.Module) -> Iterator[tuple[str, Matrix]]:
-    weights = [(name, experts.get_parameter(name).detach()) for name in (_entry(experts), "down_proj")]
+    weights = [(name, value_of(experts, name).detach()) for name in (_entry(experts), "down_proj")]
     for expert in range(len(weights[0][1])):
         for name, weight in weights:
             yield f"{expert}.{name}", Matrix(experts, _output_first(experts, weight[expert]), expert)

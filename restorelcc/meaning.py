@@ -72,7 +72,8 @@ def linear_part(norm: nn.Module, x: Tensor) -> Tensor:
     RMS 1, so its image is the gain and the bias; adding 1 to it changes nothing if the mean is subtracted.
     """
     parameter = next(norm.parameters(), x)
-    signs = torch.ones_like(x, device=parameter.device, dtype=parameter.dtype)
+    device = x.device if parameter.is_meta else parameter.device  # Its weight may come for the forward pass alone.
+    signs = torch.ones_like(x, device=device, dtype=parameter.dtype)
     signs[1::2] = -1
     up, down, shifted = (norm(values).float() for values in (signs, -signs, signs + 1))
     centred = x - x.mean() if torch.allclose(up, shifted, rtol=0.05, atol=1e-3) else x

@@ -16,11 +16,12 @@ from .layout import (
     HeadGeometry,
     attentions,
     context_length,
+    device_of,
     geometry,
     hooked,
     output_projections,
 )
-from .matrices import weight_of
+from .matrices import is_spread, state_of, weight_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -52,7 +53,7 @@ def with_output_biases(model: PreTrainedModel, biases: Sequence[Tensor]) -> PreT
                 setattr(config.get_text_config(), switch, True)
     twin = skeleton(type(model), config)
     if all(projection.bias is not None for projection in output_projections(twin)):
-        return filled(twin, model, _added(twin, model.state_dict(), biases))
+        return filled(twin, model, _added(twin, state_of(model), biases))
     try:
         twin, state = _llama(model)
         return _agreeing(filled(twin, model, _added(twin, state, biases)), model, biases)
@@ -90,7 +91,7 @@ def with_value_biases(model: PreTrainedModel, constants: Tensor) -> PreTrainedMo
 
     It shares every other tensor with `model`. Raises UnsupportedModel if it computes something else after all.
     """
-    state = model.state_dict()
+    state = state_of(model)
     names = {module: name for name, module in model.named_modules()}
     for attention, constant in zip(attentions(model), constants, strict=True):
         key = f"{names[attention.v_proj]}.bias"
@@ -113,7 +114,7 @@ def _llama(model: PreTrainedModel) -> tuple[PreTrainedModel, dict[str, Tensor]]:
     from transformers import LlamaConfig
 
     shape = geometry(model)
-    state = dict(_unfused(model.state_dict(), shape))
+    state = dict(_unfused(state_of(model), shape))
     strange = [key for key in state if not LLAMA.fullmatch(key)]
     if strange:
         raise UnsupportedModel(f"Llama, which has a switch, has no weights like {strange[0]}.")
@@ -187,8 +188,8 @@ def _agreeing(twin: PreTrainedModel, model: PreTrainedModel, biases: Sequence[Te
     size = (2, min(64, context_length(model)))
     ids = torch.randint(model.config.get_text_config().vocab_size, size, generator=torch.Generator().manual_seed(0))
     with hooked(output_projections(model), lambda layer, _, output: output + biases[layer].to(output)):
-        expected = model(ids.to(model.device), use_cache=False).logits.float()
-    found = twin(ids.to(model.device), use_cache=False).logits.float()
+        expected = model(ids.to(device_of(model)), use_cache=False).logits.float()
+    found = twin(ids.to(device_of(twin)), use_cache=False).logits.float().to(expected.device)
     off = float((found - expected).norm() / expected.norm())
     if not off < (1e-4 if model.dtype == torch.float32 else 0.03):
         raise UnsupportedModel(f"as {type(twin).__name__} it computes other logits (relative difference {off:.1g}).")
@@ -202,7 +203,7 @@ def showing_attention(model: PreTrainedModel) -> PreTrainedModel:
     """
     config = copy.deepcopy(model.config)
     config._attn_implementation = "eager"
-    return filled(skeleton(type(model), config), model, model.state_dict())
+    return filled(skeleton(type(model), config), model, state_of(model))
 
 
 def skeleton(kind: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:
@@ -215,11 +216,12 @@ def filled(twin: PreTrainedModel, model: PreTrainedModel, state: dict[str, Tenso
     """The skeleton `twin` with the tensors of `state`, zeros where it has none, and what else `model` holds."""
     for key, parameter in twin.named_parameters():
         if key not in state:
-            state[key] = torch.zeros(parameter.shape, dtype=model.dtype, device=model.device)
+            state[key] = torch.zeros(parameter.shape, dtype=model.dtype, device=next(iter(state.values())).device)
     twin.load_state_dict(state, assign=True)
     # Rotary tables are no weights: they are in no state dict, and the skeleton's are empty.
     for key, buffer in model.named_buffers():
         owner, _, name = key.rpartition(".")
+        buffer = buffer.cpu() if is_spread(model) else buffer  # where `state_of` puts what goes with it
         twin.get_submodule(owner).register_buffer(name, buffer, persistent=key in state)
     twin.tie_weights()
     twin.generation_config = model.generation_config

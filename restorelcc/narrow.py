@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .errors import UnsupportedModel
 from .layout import HeadGeometry, decoder_layers, geometry
+from .matrices import state_of, weight_of
 from .merging import equal_llama, filled, skeleton
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def head_weights(model: PreTrainedModel) -> list[tuple[Tensor, Tensor]]:
     """
     shape, found = geometry(model), []
     for layer in decoder_layers(model):
-        values, output = (_linear(layer, name).weight.float() for name in ATTENTION[2:])
+        values, output = (weight_of(_linear(layer, name)).float() for name in ATTENTION[2:])
         by_head = values.unflatten(0, (shape.n_kv_heads, shape.d_head))
         found.append(
             (by_head.repeat_interleave(shape.n_heads // shape.n_kv_heads, 0), shape.split(output).permute(1, 2, 0))
@@ -158,4 +159,4 @@ def _keep_rows(module: nn.Linear, kept: Tensor) -> None:
 
 def rebuilt(model: PreTrainedModel, plan: Narrowing) -> PreTrainedModel:
     """An ordinary model of a config that says its new size, with the tensors of `model`."""
-    return filled(skeleton(*plan.target(model)), model, model.state_dict())
+    return filled(skeleton(*plan.target(model)), model, state_of(model))

@@ -31,7 +31,7 @@ from torch import Tensor
 from .compensation import Compensation
 from .contrast import ContrastItem
 from .errors import SettingError, TextError
-from .layout import Stop, context_length, geometry, hooked, output_projections, run_until_stop
+from .layout import Stop, context_length, device_of, geometry, hooked, output_projections, run_until_stop
 from .logistic import TOLERANCE, fit_probes
 from .models import ModelPair
 from .progress import Progress
@@ -196,7 +196,7 @@ def read_contrast_activations(
     Responses are tokenised apart from the question, so that the question is the same tokens in all three texts. What
     is longer than the context keeps its end. Raises SettingError where activations are not finite.
     """
-    shape, device = pair.geometry, pair.dense.device
+    shape, device = pair.geometry, device_of(pair.dense)
     size = (shape.n_layers, shape.n_heads, len(items), shape.d_head)
     kept = [torch.empty(size, dtype=pair.dense.dtype, device=device) for _ in range(3)]
     for start in range(0, len(items), batch):
@@ -224,8 +224,8 @@ def last_token_heads(model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> 
     that ends after the last attention."""
     limit = context_length(model)
     texts = [text[-limit:] for text in texts]
-    rows = torch.arange(len(texts), device=model.device)
-    last = torch.tensor([len(text) - 1 for text in texts], device=model.device)
+    rows = torch.arange(len(texts), device=device_of(model))
+    last = torch.tensor([len(text) - 1 for text in texts], device=device_of(model))
     # Padded on the right, where a causal model cannot see it.
     ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(text) for text in texts], batch_first=True)
     projections = output_projections(model)
@@ -233,7 +233,7 @@ def last_token_heads(model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> 
 
     def keep(layer: int, inputs: Tensor, output: Tensor) -> None:
         # Layers of one model may lie on several devices.
-        seen.append(inputs[rows.to(inputs.device), last.to(inputs.device)].to(model.device))
+        seen.append(inputs[rows.to(inputs.device), last.to(inputs.device)].to(device_of(model)))
         if layer == len(projections) - 1:
             raise Stop
 

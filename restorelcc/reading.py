@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .capture import head_activations
-from .layout import geometry
+from .layout import device_of, geometry
 from .merging import showing_attention
 from .models import ModelPair
 
@@ -68,6 +68,7 @@ def _placed(pair: ModelPair, pruned: Tensor, dense: Tensor) -> Tensor:
 @torch.no_grad()
 def attention_weights(model: PreTrainedModel, ids: Tensor) -> Tensor:
     """[layer, head, query, key] float32 for one row of `ids` [1, pos]."""
-    output = showing_attention(model)(ids.to(model.device), use_cache=False, output_attentions=True, logits_to_keep=1)
+    twin = showing_attention(model)
+    output = twin(ids.to(device_of(twin)), use_cache=False, output_attentions=True, logits_to_keep=1)
     # Layers of other kinds give none.
     return torch.stack([layer[0].float().cpu() for layer in output.attentions if layer is not None])

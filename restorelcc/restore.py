@@ -22,6 +22,7 @@ from .compensation import Compensation, compensated
 from .components import LostComponents
 from .errors import SettingError
 from .evaluate import Perplexity, perplexity, token_loss
+from .layout import device_of
 from .models import ModelPair
 from .objective import cross_entropy, distillation
 from .selection import Selection
@@ -296,7 +297,7 @@ class Training:
     def _loss(self, tokens: Tokens, texts: Tensor, teacher: _Teacher) -> Tensor:
         """Mean over the scored tokens of some texts of what is minimised, as things stand."""
         part, model = tokens[texts], self.pair.pruned
-        ids = part.ids.to(model.device)
+        ids = part.ids.to(device_of(model))
         with compensated(model, self.compensation()):
             logits = model(ids, use_cache=False).logits
         if self.settings.loss == "kl":
@@ -340,7 +341,7 @@ class _Teacher:
         missing = sorted({name for name in names if name not in self._kept})
         fresh: dict[int, Tensor] = {}
         if missing:
-            logits = self._dense(self._tokens.ids[missing].to(self._dense.device), use_cache=False).logits
+            logits = self._dense(self._tokens.ids[missing].to(device_of(self._dense)), use_cache=False).logits
             fresh = dict(zip(missing, logits, strict=True))
             size = logits[0].numel() * logits.element_size()
             for name, row in fresh.items():

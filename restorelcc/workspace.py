@@ -20,6 +20,7 @@ from .evaluate import measure
 from .findings import Findings, Recipe, Size, keep_findings, kept_findings
 from .head_loss import HeadLoss, head_loss
 from .in_order import capture_in_order
+from .matrices import values_of
 from .models import DEMO, ModelPair, load_model, load_pair, load_tokenizer, paired
 from .prefix import Prefix
 from .progress import Progress, finish
@@ -134,5 +135,5 @@ def _found(recipe: Recipe, pair: ModelPair, tokens: Tokens) -> Generator[Progres
 
 
 def _size(model: PreTrainedModel) -> Size:
-    tensors = list(model.parameters())  # tied weights come once
-    return Size(sum(t.numel() for t in tensors), sum(int(t.count_nonzero()) for t in tensors))
+    counts = [(values.numel(), int(values.count_nonzero())) for _, values in values_of(model)]
+    return Size(*map(sum, zip(*counts, strict=True)))

@@ -1,7 +1,13 @@
 """A pair of which one model is in memory at a time gives what the joint capture gives."""
 
 import gc
+import json
+import os
+import shutil
+import subprocess
+import sys
 import weakref
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -9,16 +15,22 @@ import torch
 from conftest import make_model, make_tokens
 from platformdirs import user_cache_path
 from test_matching import foreign
+from typer.testing import CliRunner
 
+from restorelcc import memory
+from restorelcc.__main__ import app
 from restorelcc.capture import MEANS, capture
 from restorelcc.errors import LoadError, PairMismatch, SettingError, WriteError
 from restorelcc.export import save_checkpoint
 from restorelcc.matching import KEPT_FILE
+from restorelcc.memory import free_bytes, model_bytes
 from restorelcc.models import Loading, load_model, load_pair, skeleton_pair
 from restorelcc.one_at_a_time import capture_one_at_a_time
 from restorelcc.progress import finish
 from restorelcc.pruning import Pruning, prune
 from restorelcc.text import Tokens
+
+ROOT = __file__.rsplit("/", 2)[0]
 
 
 def apart(folders, tokens, loading=None, **settings):
@@ -186,3 +198,138 @@ def test_heads_that_are_gone_are_lost_whole_all_the_same(tmp_path, tokenizer, to
     ours = apart(folders, tokens)
     same(ours, joint(folders, tokens))
     assert int(ours.present.sum()) == 12
+
+
+# --- memory -----------------------------------------------------------------------------------------------------
+
+LIMITED = """
+import gc, resource, sys
+from functools import partial
+import torch
+from conftest import make_tokens
+from typer.testing import CliRunner
+
+from restorelcc import memory
+from restorelcc.__main__ import app
+from restorelcc.capture import capture
+from restorelcc.errors import LoadError
+from restorelcc.memory import free_bytes, model_bytes
+from restorelcc.models import load_model, load_pair, skeleton_pair
+from restorelcc.one_at_a_time import capture_one_at_a_time
+from restorelcc.progress import finish
+
+def held():
+    with open("/proc/self/status") as status:
+        return next(1024 * int(line.split()[1]) for line in status if line.startswith("VmData"))
+
+dense, pruned, small, limit, out = sys.argv[1:]
+tokens, few = make_tokens(4, 16), {"samples": 16, "batch": 2}
+# All that libraries load and keep is there before the limit is set: both ways, on a tiny pair.
+finish(capture(load_pair(small, small), tokens))
+finish(capture_one_at_a_time(skeleton_pair(small, small), *[partial(load_model, small)] * 2, tokens))
+gc.collect()
+resource.setrlimit(resource.RLIMIT_DATA, (held() + int(limit), resource.RLIM_INFINITY))
+loaders = partial(load_model, dense), partial(load_model, pruned)
+torch.save(finish(capture_one_at_a_time(skeleton_pair(dense, pruned), *loaders, tokens, **few)), out)
+try:
+    load_pair(dense, pruned)
+except LoadError as error:
+    print(error)
+"""
+
+
+def test_under_a_limit_of_1_3_models_it_equals_the_joint_capture(tmp_path, folders, tokenizer):
+    """The kernel refuses a process that has loaded all libraries more than 1.3 times one model's weights of private
+    writable memory, in which weights count although they are mapped from their files."""
+    shape = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 6, "head_dim": 64}
+    for seed, name in enumerate(("big", "pruned")):
+        model = make_model(seed, num_attention_heads=12, num_key_value_heads=12, **shape)
+        model.save_pretrained(tmp_path / name)
+        tokenizer.save_pretrained(tmp_path / name)
+    big, pruned = str(tmp_path / "big"), str(tmp_path / "pruned")
+    size = (tmp_path / "big" / "model.safetensors").stat().st_size
+    assert size > 200e6
+    # Blocks of a megabyte go back to the system once they are free, so that what is free does not count.
+    quiet = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "1000000", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | quiet | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT}/tests"}
+    command = [sys.executable, "-c", LIMITED, big, pruned, str(folders[0]), str(int(1.3 * size)), tmp_path / "found"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{pruned} does not fit into memory")
+    found = torch.load(tmp_path / "found", weights_only=False)
+    same(found, joint((big, pruned), make_tokens(4, 16), samples=16, batch=2))
+
+
+def test_sizes_are_those_of_the_weights_once_loaded(folders, tmp_path):
+    for how, stored in ((Loading("cpu"), torch.float32), (Loading("cpu", "bfloat16"), torch.float32),
+                        (Loading("cpu"), torch.bfloat16), (Loading("cpu"), torch.float16)):  # fmt: skip
+        folder = tmp_path / "model"
+        model = make_model(num_hidden_layers=5).to(stored)
+        model.save_pretrained(folder, max_shard_size="20kB")
+        assert (folder / "model.safetensors.index.json").is_file()
+        loaded = load_model(str(folder), how)
+        assert model_bytes(str(folder), how) == sum(p.numel() * p.element_size() for p in loaded.parameters())
+        shutil.rmtree(folder)
+    assert model_bytes("someone/something", Loading()) is None
+
+
+def free(monkeypatch, tmp_path, amount, group=None):
+    """As if the system had `amount` bytes free, and a container `group` = (limit, used, cached)."""
+    (tmp_path / "meminfo").write_text(f"MemTotal: 9999999 kB\nMemAvailable:  {amount // 1024} kB\n")
+    if group is not None:
+        for name, value in zip(("memory.max", "memory.current", "memory.stat"), group, strict=True):
+            (tmp_path / name).write_text(f"anon 1\ninactive_file {value}\n" if name == "memory.stat" else f"{value}\n")
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+
+
+def test_free_memory_is_the_systems_and_the_containers(monkeypatch, tmp_path):
+    free(monkeypatch, tmp_path, 8192)
+    assert free_bytes(Loading("cpu")) == 8192
+    free(monkeypatch, tmp_path, 8192, (10_000, 6_000, 1_000))
+    assert free_bytes(Loading("cpu")) == 5_000
+    free(monkeypatch, tmp_path, 8192, ("max", 6_000, 1_000))
+    assert free_bytes(Loading("cpu")) == 8192
+    (tmp_path / "meminfo").unlink()
+    assert free_bytes(Loading("cpu")) is None
+
+
+def test_inspect_chooses_by_size_and_says_so(folders, tmp_path, monkeypatch):
+    text = tmp_path / "text.txt"
+    text.write_text("the dog ran " * 60)
+    size = model_bytes(str(folders[0]), Loading("cpu"))
+    options = ["inspect", "--dense", folders[0], "--pruned", folders[1], "--calibration", text, "--length", 16]
+    options += ["--device", "cpu", "--json"]
+    given, asked = {}, []
+    loading = partial(load_model)
+    monkeypatch.setattr("restorelcc.inspect_command.load_model", lambda *a: (asked.append(a[0]), loading(*a))[1])
+    for name, amount, more in (
+        ("both", 4 * size, []),
+        ("small", 2 * size, []),
+        ("forced", 4 * size, ["--one-at-a-time"]),
+    ):
+        free(monkeypatch, tmp_path, amount)
+        asked.clear()
+        result = CliRunner().invoke(app, [*map(str, options), *more])
+        assert result.exit_code == 0, result.output
+        given[name] = json.loads(result.stdout)
+        assert ("They are read one at a time" in result.stderr) == (name == "small")
+        assert asked == ([] if name == "both" else [str(folder) for folder in folders])
+    for name in ("small", "forced"):
+        assert [list(head.values()) for head in given[name]["heads"]] == [
+            pytest.approx(list(head.values()), rel=1e-6) for head in given["both"]["heads"]
+        ]
+    result = CliRunner().invoke(app, [*map(str, options), "--one-at-a-time", "--scores", "gradient"])
+    assert result.exit_code == 2
+    assert "need both models at once" in result.stderr
+
+
+def test_text_of_the_dense_models_own_and_the_embedded_pair(pair, folders, monkeypatch):
+    """`self` samples from the dense model, which is loaded for it; `demo` is made first, and has a place on disk."""
+    made = replace(pair, pruned_name=str(folders[1]))
+    monkeypatch.setattr("restorelcc.inspect_command.open_pair", lambda *_: (made, None))
+    options = ["--calibration", "self", "--windows", "2", "--length", "16", "--one-at-a-time", "--json"]
+    for pruned in (str(folders[1]), "demo"):
+        result = CliRunner().invoke(app, ["inspect", "--dense", str(folders[0]), "--pruned", pruned, *options])
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["tokens"] == 32

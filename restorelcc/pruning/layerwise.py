@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import SettingError
 from ..layout import decoder_layers, geometry
-from ..matrices import prunable
+from ..matrices import is_spread, prunable
 from ..merging import copied
 from ..narrow import with_kept_heads
 from ..progress import Progress
@@ -84,6 +84,11 @@ def prune(
     layer, from its own unpruned matrices, as in the reference code of Wanda and SparseGPT. calibration: the text's
     name, to record. Yields after every layer. Raises SettingError, and UnsupportedModel from structured pruning.
     """
+    if is_spread(model):
+        raise SettingError(
+            "The model is spread over memory and disk, and pruning changes weights in place. Load it on one device "
+            "(--device cpu), in half precision if need be."
+        )
     twin = copied(model)
     record = asdict(pruning)
     if pruning.method == STRUCTURED:

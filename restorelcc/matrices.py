@@ -75,7 +75,9 @@ def is_visited(module: nn.Module) -> bool:
 
 def values_of(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """(name, values) of every parameter, wherever it lies; tied ones once."""
-    for name, _ in model.named_parameters():
+    # Of a spread model they are parameters of their own for want of values.
+    again = getattr(model, "all_tied_weights_keys", {}) if is_spread(model) else {}
+    for name in (name for name, _ in model.named_parameters() if name not in again):
         owner, _, leaf = name.rpartition(".")
         yield name, value_of(model.get_submodule(owner), leaf)
 

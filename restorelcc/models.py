@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .errors import PairMismatch
 from .layout import HeadGeometry, geometry
-from .loading import DEMO, DTYPES, MAP, Loading, load_model, load_skeleton, load_tokenizer, source_of
+from .loading import DEMO, DEMO_FOLDER, DTYPES, MAP, Loading, load_model, load_skeleton, load_tokenizer, source_of
 from .matching import HeadWeights, Match, fewer_heads, matched, told
 from .narrow import head_weights
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEMO",
+    "DEMO_FOLDER",
     "DTYPES",
     "MAP",
     "Loading",

@@ -103,4 +103,6 @@ def _own(module: M) -> M:
     """The same module with a table of its own for what is in it."""
     twin = copy.copy(module)
     twin._modules = dict(module._modules)
+    # Where `accelerate` placed a model it gave the module a forward of its own, which runs what is in the original.
+    twin.__dict__.pop("forward", None)
     return twin

@@ -7,10 +7,10 @@ Eq. 3 and the magnitudes of Eq. 4 need, so memory does not grow with the text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -115,6 +115,42 @@ MEANS = (
 )
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Which tokens count, and which of them are kept for plots."""
+
+    positions: Positions = "all"
+    """`all` real tokens, or the `last` of every text, which is what the paper uses."""
+    samples: int = 256
+    """How many are kept, at most."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.positions not in ("all", "last"):
+            raise SettingError(f"positions '{self.positions}' is not known: give all or last.")
+
+    def mask(self, tokens: Tokens) -> Tensor:
+        """[text, pos] bool: the tokens that count."""
+        if self.positions == "all":
+            return tokens.real
+        chosen = torch.zeros_like(tokens.real)
+        chosen[torch.arange(len(tokens)), tokens.real.sum(1) - 1] = True
+        return chosen
+
+
+@dataclass(frozen=True)
+class DenseBatch:
+    """What the statistics of a batch need of the dense model."""
+
+    z: Sequence[Tensor] | Tensor
+    """[layer] of [token, head * d_head]: the activations of the tokens that count, in the model's own precision."""
+    attention_energy: Tensor
+    """[layer] mean of ‖attention output‖² over them."""
+    projections: Sequence[Tensor]
+    """[layer] of [d_model, head * d_head]: its output projections; not looked at where the pruned model has all heads.
+    """
+
+
 def capture(
     pair: ModelPair,
     tokens: Tokens,
@@ -130,13 +166,16 @@ def capture(
     samples: how many positions to keep for plots. batch: texts a forward pass. within: entered around every batch,
     such as `lambda: compensated(pair.pruned, c)`.
     """
-    if positions not in ("all", "last"):
-        raise SettingError(f"positions '{positions}' is not known: give all or last.")
+    choice = Choice(positions, samples, seed)
+    gone = pair.match is not None
     result: HeadStatistics | None = None
     for start in range(0, len(tokens), batch):
         yield Progress("reading head activations", start, len(tokens))
+        some, z = tokens[start : start + batch], list[Tensor]()
         with within():
-            part = _batch_statistics(pair, tokens[start : start + batch], start, positions, samples, seed)
+            energy = read_dense(pair.dense, some, choice, z.append)
+            dense = DenseBatch(z, energy, [weight_of(one) for one in output_projections(pair.dense)] if gone else [])
+            part = batch_statistics(pair, pair.pruned, dense, some, start, choice)
         result = part if result is None else result.merged(part, samples)
     yield Progress("reading head activations", len(tokens), len(tokens))
     if result is None:
@@ -145,72 +184,95 @@ def capture(
 
 
 @torch.no_grad()
-def head_activations(model: PreTrainedModel, ids: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-    """(z, attention output) of every layer for `ids` [batch, pos]: [batch, pos, head * d_head], [batch, pos, d_model].
+def _watch(model: PreTrainedModel, ids: Tensor, see: Callable[[int, Tensor, Tensor], None]) -> None:
+    """For `ids` [batch, pos] call `see(layer, z [batch, pos, head * d_head], attention output [batch, pos, d_model])`.
 
     The forward pass ends after the last attention: no last MLP, no unembedding.
     """
     projections = output_projections(model)
+
+    def hook(layer: int, inputs: Tensor, output: Tensor) -> None:
+        see(layer, inputs, output)
+        if layer == len(projections) - 1:
+            raise Stop
+
+    with hooked(projections, hook):
+        run_until_stop(model, ids)
+
+
+def head_activations(model: PreTrainedModel, ids: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """(z [batch, pos, head * d_head], attention output [batch, pos, d_model]) of every layer for `ids` [batch, pos]."""
     z: list[Tensor] = []
     out: list[Tensor] = []
 
-    def keep(index: int, inputs: Tensor, output: Tensor) -> None:
+    def keep(layer: int, inputs: Tensor, output: Tensor) -> None:
         z.append(inputs)
         out.append(output)
-        if index == len(projections) - 1:
-            raise Stop
 
-    with hooked(projections, keep):
-        run_until_stop(model, ids)
+    _watch(model, ids, keep)
     return z, out
 
 
-def _batch_statistics(
-    pair: ModelPair, tokens: Tokens, first_text: int, positions: Positions, samples: int, seed: int
+def _wide(like: Tensor) -> torch.dtype:
+    """float64 but on mps, which has none."""
+    return torch.float32 if like.device.type == "mps" else torch.float64
+
+
+def read_dense(model: PreTrainedModel, tokens: Tokens, choice: Choice, keep: Callable[[Tensor], Any]) -> Tensor:
+    """[layer] mean of ‖attention output‖² over the tokens that count. `keep` is handed their z [token, head * d_head],
+    layer after layer, so that no more than one layer's need be held."""
+    chosen = choice.mask(tokens)
+    energy: list[Tensor] = []
+
+    def see(layer: int, inputs: Tensor, output: Tensor) -> None:
+        keep(inputs[chosen])
+        energy.append(output[chosen].to(_wide(output)).square().sum(-1).mean().cpu())
+
+    _watch(model, tokens.ids, see)
+    return torch.stack(energy).double()
+
+
+def batch_statistics(
+    pair: ModelPair, pruned: PreTrainedModel, dense: DenseBatch, tokens: Tokens, first_text: int, choice: Choice
 ) -> HeadStatistics:
-    shape, own = pair.geometry, geometry(pair.pruned)
-    chosen = tokens.real
-    if positions == "last":
-        last = tokens.real.sum(1) - 1
-        chosen = torch.zeros_like(tokens.real)
-        chosen[torch.arange(len(tokens)), last] = True
+    """Of one batch of texts, layer after layer while `pruned` computes. first_text: number of the batch's first.
+
+    pair: asked for its shape and for which heads are gone, for nothing that is in its weights.
+    """
+    shape, own, projections = pair.geometry, geometry(pruned), output_projections(pruned)
+    chosen = choice.mask(tokens)
     texts, pos = chosen.nonzero(as_tuple=True)
     texts = texts + first_text
-    priority = _priority(texts, pos, seed)
-    kept = priority.argsort()[:samples]
+    priority = _priority(texts, pos, choice.seed)
+    kept = priority.argsort()[: choice.samples]
+    rows: dict[str, list[Tensor]] = {name: [] for name in (*MEANS, "lost", "dense") if name != "attention_energy"}
 
-    dense_z, dense_out = head_activations(pair.dense, tokens.ids)
-    pruned_z, _ = head_activations(pair.pruned, tokens.ids)
-    rows: dict[str, list[Tensor]] = {name: [] for name in (*MEANS, "lost", "dense")}
-    projections = zip(output_projections(pair.dense), output_projections(pair.pruned), strict=True)
-    for layer, (whole, part) in enumerate(projections):
-        # [head, token, d_head], float64 but on mps, which has none.
-        wide = torch.float32 if dense_z[layer].device.type == "mps" else torch.float64
-        d = shape.split(dense_z[layer][chosen].to(wide)).transpose(0, 1)
-        p = own.split(pruned_z[layer][chosen].to(d.device, wide)).transpose(0, 1)
-        p = pair.placed(layer, p, torch.zeros_like(d))
+    def see(layer: int, inputs: Tensor, output: Tensor) -> None:
+        wide, device = _wide(inputs), inputs.device
+        # [head, token, d_head]
+        d = shape.split(dense.z[layer].to(device).to(wide)).transpose(0, 1)
+        p = own.split(inputs[chosen].to(wide)).transpose(0, 1)
+        w = own.split(weight_of(projections[layer]).to(device).to(wide)).transpose(0, 1)  # [head, d_model, d_head]
+        if pair.match is not None:
+            p = pair.placed(layer, p, torch.zeros_like(d))
+            w = pair.placed(layer, w, shape.split(dense.projections[layer].to(device).to(wide)).transpose(0, 1))
         lost = d - p
         moment = lost.transpose(1, 2) @ lost / len(texts)
-        # ‖W δz‖² averaged is tr(W M Wᵀ): one product a head instead of one a token.
-        w_d, w_p = (
-            one.split(weight_of(projection).to(d.device, wide)).transpose(0, 1)
-            for one, projection in ((shape, whole), (own, part))
-        )
-        w = pair.placed(layer, w_p, w_d)  # [head, d_model, d_head]
         rows["mean"].append(lost.mean(1))
         rows["second_moment"].append(moment)
         rows["dense_energy"].append(d.square().sum(-1).mean(1))
         rows["pruned_energy"].append(p.square().sum(-1).mean(1))
         rows["inner"].append((d * p).sum(-1).mean(1))
+        # ‖W δz‖² averaged is tr(W M Wᵀ): one product a head instead of one a token.
         rows["written_loss"].append(((w @ moment) * w).sum((1, 2)))
-        rows["attention_energy"].append(dense_out[layer][chosen].to(wide).square().sum(-1).mean())
         rows["lost"].append(lost[:, kept].float())
         rows["dense"].append(d[:, kept].float())
+
+    _watch(pruned, tokens.ids, see)
     stacked = {name: torch.stack([row.cpu() for row in layers]) for name, layers in rows.items()}
-    lost_samples, dense_samples = stacked.pop("lost"), stacked.pop("dense")
-    reservoir = Samples(texts[kept], pos[kept], lost_samples, dense_samples, priority[kept])
-    means = {name: value.double() for name, value in stacked.items()}
-    return HeadStatistics(shape, positions, len(texts), present=pair.present, samples=reservoir, **means)
+    reservoir = Samples(texts[kept], pos[kept], stacked.pop("lost"), stacked.pop("dense"), priority[kept])
+    means = {name: value.double() for name, value in stacked.items()} | {"attention_energy": dense.attention_energy}
+    return HeadStatistics(shape, choice.positions, len(texts), present=pair.present, samples=reservoir, **means)
 
 
 def _priority(texts: Tensor, pos: Tensor, seed: int) -> Tensor:

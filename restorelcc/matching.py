@@ -4,6 +4,7 @@ its weights."""
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 KEPT_FILE = "kept_heads.json"
 FORMAT = 1
+HELP = f"Put a {KEPT_FILE} into the pruned model's folder, or give a pruned model that kept its heads."
 COSINE, MARGIN = 0.5, 0.1
 """Least cosine with its partner, and least lead over any other head, of a head that counts as recognised. Heads of one
 model have cosines within a few hundredths of 0; under grouped-query attention those that share values have 0.5."""
@@ -48,11 +50,21 @@ class Match:
         )
 
 
-def matched(dense: PreTrainedModel, pruned: PreTrainedModel, folder: Path | None = None) -> Match | None:
+HeadWeights = Sequence[tuple[Tensor, Tensor]]
+"""[layer] of what each head reads values by and writes by, [head, d_head, d_model] twice: see `narrow.head_weights`."""
+
+
+def matched(
+    dense: PreTrainedModel,
+    pruned: PreTrainedModel,
+    folder: Path | None = None,
+    weights: Callable[[], tuple[HeadWeights, HeadWeights]] | None = None,
+) -> Match | None:
     """Find out, and note it in the config of `pruned`; None where no head is gone or the shapes differ otherwise.
 
-    By `kept_heads.json` in `folder`, where the pruned model came from; else by what its config says; else by its
-    weights. Only for a model that was just loaded and is nobody else's yet. Raises PairMismatch.
+    By `kept_heads.json` in `folder`, where the pruned model came from; else by what its config says; else by the
+    weights of both, dense first, which the models have, or `weights` where they are without. Only for a model that was
+    just loaded and is nobody else's yet. Raises PairMismatch.
     """
     shape = geometry(dense)
     if not fewer_heads(shape, geometry(pruned)):
@@ -61,7 +73,14 @@ def matched(dense: PreTrainedModel, pruned: PreTrainedModel, folder: Path | None
         _note(pruned, read_kept(folder / KEPT_FILE), shape.n_heads)
     found = told(shape, pruned)
     if found is None:
-        found = recognised(dense, pruned)
+        try:
+            both = weights() if weights else (head_weights(dense), head_weights(pruned))
+        except UnsupportedModel as error:
+            raise PairMismatch(
+                "The pruned model has fewer heads than the dense one, and which are left cannot be told: "
+                f"{error} {HELP}"
+            ) from error
+        found = recognised(*both)
         _note(pruned, found.heads.tolist(), shape.n_heads)
     return found
 
@@ -106,33 +125,27 @@ def read_kept(path: Path) -> list[list[int]]:
         ) from error
 
 
-def recognised(dense: PreTrainedModel, pruned: PreTrainedModel) -> Match:
+def recognised(dense: HeadWeights, pruned: HeadWeights) -> Match:
     """By the weights: the pairing of most cosine in all, of each layer. Raises PairMismatch where it is not sure."""
     from scipy.optimize import linear_sum_assignment  # Takes a second to import, and most pairs never need it.
 
-    help_ = f"Put a {KEPT_FILE} into the pruned model's folder, or give a pruned model that kept its heads."
-    try:
-        cosines = [_cosines(ours, theirs) for ours, theirs in zip(*map(head_weights, (pruned, dense)), strict=True)]
-    except UnsupportedModel as error:
-        raise PairMismatch(
-            f"The pruned model has fewer heads than the dense one, and which are left cannot be told: {error} {help_}"
-        ) from error
     heads, best, margins = [], [], []
-    for cosine in cosines:
+    for ours, theirs in zip(pruned, dense, strict=True):
+        cosine = _cosines(ours, theirs)
         partner = torch.as_tensor(linear_sum_assignment(-cosine.numpy())[1])
         own = cosine.gather(1, partner[:, None])[:, 0]
         others = cosine.scatter(1, partner[:, None], -torch.inf).amax(1)
         heads.append(partner)
         best.append(own)
         margins.append(own - others)
-    found = Match(torch.stack(heads), cosines[0].shape[1], torch.stack(best), torch.stack(margins))
+    found = Match(torch.stack(heads), len(dense[0][0]), torch.stack(best), torch.stack(margins))
     unsure = ((torch.stack(best) < COSINE) | (torch.stack(margins) < MARGIN)).nonzero().tolist()
     if unsure:
         layer, head = unsure[0]
         raise PairMismatch(
             f"The pruned model has fewer heads than the dense one, and {len(unsure)} of them resemble no head of it "
             f"clearly, first head {head} of layer {layer} (cosine {float(best[layer][head]):.2f}, "
-            f"{float(margins[layer][head]):.2f} ahead of the next): which are left is not known. {help_}"
+            f"{float(margins[layer][head]):.2f} ahead of the next): which are left is not known. {HELP}"
         )
     return found
 

@@ -18,7 +18,8 @@ from torch import Tensor
 from . import hub
 from .errors import LoadError, PairMismatch, SettingError
 from .layout import HeadGeometry, geometry
-from .matching import Match, fewer_heads, matched, told
+from .matching import HeadWeights, Match, fewer_heads, matched, told
+from .narrow import head_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -189,6 +190,23 @@ def load_model(name: str, loading: Loading | None = None) -> PreTrainedModel:
     return model.eval().requires_grad_(False)  # type: ignore[no-any-return]
 
 
+def load_skeleton(name: str, loading: Loading | None = None) -> PreTrainedModel:
+    """A causal language model without its weights, which are on the meta device: what its config and its structure say,
+    at no cost. Raises LoadError, UnsupportedModel."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    how = loading or Loading()
+    told = {"revision": how.revision, "trust_remote_code": how.trust_remote_code}
+    config = _open(AutoConfig.from_pretrained, name, "config", **told)
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=how.trust_remote_code)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise LoadError(f"The model of {name} cannot be loaded: {_first_line(error)}") from error
+    geometry(model)
+    return model.eval().requires_grad_(False)  # type: ignore[no-any-return]
+
+
 def load_tokenizer(name: str, loading: Loading | None = None) -> PreTrainedTokenizerBase:
     """The tokenizer beside a model. Raises LoadError."""
     from transformers import AutoTokenizer
@@ -205,12 +223,34 @@ def load_tokenizer(name: str, loading: Loading | None = None) -> PreTrainedToken
 
 def load_pair(dense: str, pruned: str, loading: Loading | None = None) -> ModelPair:
     """Both models and their tokenizer, checked to belong together. Raises LoadError or PairMismatch."""
-    dense_model = load_model(dense, loading)
-    pruned_model = load_model(pruned, loading)
-    tokenizer = load_tokenizer(dense, loading)
-    check_tokenizers(tokenizer, load_tokenizer(pruned, loading))
-    match = matched(dense_model, pruned_model, Path(source_of(pruned)))
-    return paired(dense_model, pruned_model, tokenizer, dense, pruned, match)
+    return _checked(load_model(dense, loading), load_model(pruned, loading), dense, pruned, loading)
+
+
+def skeleton_pair(dense: str, pruned: str, loading: Loading | None = None) -> ModelPair:
+    """The pair without its weights (see `load_skeleton`): its shape, tokenizer and heads, checked as `load_pair` does.
+
+    Where heads have to be recognised by their weights, each model is loaded for that, one at a time. Raises LoadError
+    or PairMismatch.
+    """
+
+    def weights() -> tuple[HeadWeights, HeadWeights]:
+        return head_weights(load_model(dense, loading)), head_weights(load_model(pruned, loading))
+
+    return _checked(load_skeleton(dense, loading), load_skeleton(pruned, loading), dense, pruned, loading, weights)
+
+
+def _checked(
+    dense: PreTrainedModel,
+    pruned: PreTrainedModel,
+    dense_name: str,
+    pruned_name: str,
+    loading: Loading | None,
+    weights: Callable[[], tuple[HeadWeights, HeadWeights]] | None = None,
+) -> ModelPair:
+    tokenizer = load_tokenizer(dense_name, loading)
+    check_tokenizers(tokenizer, load_tokenizer(pruned_name, loading))
+    match = matched(dense, pruned, Path(source_of(pruned_name)), weights)
+    return paired(dense, pruned, tokenizer, dense_name, pruned_name, match)
 
 
 def paired(

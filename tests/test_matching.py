@@ -16,6 +16,7 @@ from restorelcc.head_loss import head_loss
 from restorelcc.layout import geometry
 from restorelcc.matching import KEPT_FILE, matched, recognised
 from restorelcc.models import load_pair, paired
+from restorelcc.narrow import head_weights
 from restorelcc.progress import finish
 from restorelcc.pruning import Pruning, prune
 from restorelcc.reading import read_passage
@@ -56,7 +57,7 @@ def foreign(narrow):
 
 
 def test_heads_are_recognised_by_their_weights(dense, narrow):
-    found = recognised(dense, foreign(narrow))
+    found = recognised(head_weights(dense), head_weights(foreign(narrow)))
     assert found.heads.tolist() == narrow.config.pruning["kept_heads"]
     assert found.cosine.min() > 0.5
     assert found.margin.min() > 0.1
@@ -73,7 +74,9 @@ def test_heads_in_another_order_are_recognised_too(dense, narrow):
             weight.copy_(weight.view(2, width, -1).flip(0).reshape(weight.shape).clone())
         attention.o_proj.weight.copy_(attention.o_proj.weight.view(-1, 2, 16).flip(1).reshape(-1, 32).clone())
     kept = torch.tensor(narrow.config.pruning["kept_heads"])
-    assert torch.equal(recognised(dense, twin).heads, kept.view(-1, 2, 2).flip(1).flatten(1))
+    assert torch.equal(
+        recognised(head_weights(dense), head_weights(twin)).heads, kept.view(-1, 2, 2).flip(1).flatten(1)
+    )
 
 
 def test_a_model_of_other_weights_is_refused(dense, narrow):

@@ -272,9 +272,10 @@ def _strategies() -> Facts:
         f"repairs them too: the first layers alone bring back {brought['first_layers']}. One backward pass that asks "
         f"which heads would move the model towards the dense one finds {brought['towards_dense']} wherever they are; "
         f"asked for the text’s own tokens ({brought['predicted']}), it finds heads that would learn its author.",
-        f"{facts['pair']}: {facts['heads']} of {facts['of']} heads, {facts['steps']} steps of distillation, means over "
-        f"seeds, {facts['tokens']:,} evaluation tokens; all heads bring back {brought['all_heads']}. Lines are one "
-        "standard error; the rules share their text, so differences between them err less.",
+        f"Measured by us. {facts['pair']}: {facts['heads']} of {facts['of']} heads, {facts['steps']} steps of "
+        f"distillation, means over seeds, {facts['tokens']:,} evaluation tokens; all heads bring back "
+        f"{brought['all_heads']}. Lines are one standard error; the rules share their text, so differences err "
+        "less.",
     )
 
 

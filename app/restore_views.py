@@ -22,7 +22,7 @@ from .words import count, seconds
 KEY = "restore-settings"
 """Settings as typed so far, as a dict: kept across pages, and filled by whoever opens earlier settings again."""
 # Seconds between looks at a training. Drawing curves costs it dearly where the browser shares its processor.
-NUMBERS, CURVES = 1.0, 4.0
+NUMBERS, CURVES = 2.0, 6.0
 
 LABELS = {
     "loss": {

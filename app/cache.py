@@ -33,7 +33,7 @@ def vocabulary(
     recipe: Recipe, layer: int, head: int, component: int, most: int, _workspace: Workspace
 ) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
     """(promoted, suppressed) words of a component, strongest first, with the change of their logits."""
-    pair = _workspace.pair()
+    pair = _workspace.pair(dense=not _workspace.findings.statistics.present[layer, head])
     # Two small products: not worth a place in the queue, where a measurement may be under way.
     effect = vocabulary_effect(*pair.holder(layer, head), _workspace.lost.directions[layer, head, component])
     tokenizer = pair.tokenizer
@@ -56,14 +56,14 @@ def moments(recipe: Recipe, layer: int, head: int, component: int, most: int, _w
     """The tokens where a component was lost most."""
     found = _workspace.findings
     direction = _workspace.lost.directions[layer, head, component]
-    tokenizer = _workspace.pair().tokenizer
+    tokenizer = _workspace.pair(dense=False).tokenizer
     return strongest_moments(found.statistics.samples, found.calibration, tokenizer, layer, head, direction, most)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def token_strings(recipe: Recipe, text: int, start: int, length: int, _workspace: Workspace) -> list[str]:
     """The tokens of a passage as text."""
-    tokenizer = _workspace.pair().tokenizer
+    tokenizer = _workspace.pair(dense=False).tokenizer
     return [
         str(tokenizer.decode([i])) for i in _workspace.findings.calibration.ids[text, start : start + length].tolist()
     ]
@@ -72,7 +72,7 @@ def token_strings(recipe: Recipe, text: int, start: int, length: int, _workspace
 @st.cache_data(max_entries=8, show_spinner=False)
 def sample_contexts(recipe: Recipe, _workspace: Workspace) -> list[str]:
     """Every sampled token in its context, the token itself between brackets."""
-    found, tokenizer = _workspace.findings, _workspace.pair().tokenizer
+    found, tokenizer = _workspace.findings, _workspace.pair(dense=False).tokenizer
     from restorelcc.meaning import context
 
     samples = found.statistics.samples

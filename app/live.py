@@ -172,7 +172,7 @@ class Lane:
                     raise Superseded
 
         try:
-            pair, found = workspace.pair(), workspace.findings
+            pair, found = workspace.pair(dense=False), workspace.findings
             back = injected(workspace.lost, picks.weights())
             lowest = min((layer for layer, _ in picks.selection.heads), default=0)
             work = workspace.prefix().again(lowest, within=lambda: compensated(pair.pruned, back))

@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from . import text
 from .calibration import calibration_tokens, split_held_out, window_length
-from .capture import capture
+from .capture import HeadStatistics, capture
 from .components import LostComponents, components
 from .demo import demo_dense, demo_pair
-from .evaluate import measure
+from .errors import LoadError, SettingError
+from .evaluate import TokenLoss, measure
 from .findings import Findings, Recipe, Size, keep_findings, kept_findings
 from .head_loss import HeadLoss, head_loss
 from .in_order import capture_in_order
 from .matrices import values_of
-from .models import DEMO, ModelPair, load_model, load_pair, load_tokenizer, paired
+from .memory import too_big
+from .models import DEMO, ModelPair, load_model, load_pair, load_tokenizer, paired, skeleton_pair
+from .one_at_a_time import capture_one_at_a_time
 from .prefix import Prefix
 from .progress import Progress, finish
 from .pruning import measure_sparsity, prune
@@ -32,13 +37,16 @@ if TYPE_CHECKING:
 
 LIVE_TOKENS = 6_144  # about half a second of the embedded model's time on two cores
 LIVE_WINDOW = 256
+SMALLER = "open the pair in half precision, or where there is more memory."
 
 
 class Workspace:
     """A pair and what was found of it. Shared by everybody who looks at it: nothing in it ever changes."""
 
-    def __init__(self, recipe: Recipe, findings: Findings, pair: ModelPair | None = None) -> None:
+    def __init__(self, recipe: Recipe, findings: Findings, pair: ModelPair | None = None, apart: str = "") -> None:
+        """pair, apart: the models, where they are in memory already, and why the pruned one is alone there, if so."""
         self.recipe, self.findings = recipe, findings
+        self._apart = apart
         self.loss: HeadLoss = head_loss(findings.statistics)
         self.lost: LostComponents = components(findings.statistics)
         self.training, self.held_out = split_held_out(findings.calibration)
@@ -50,17 +58,24 @@ class Workspace:
         """The models are in memory."""
         return self._pair is not None
 
-    def pair(self) -> ModelPair:
-        """The models; loads them, in seconds, if only findings were read so far. Raises LoadError."""
+    def pair(self, dense: bool = True) -> ModelPair:
+        """The models; loads them, in seconds, if only findings were read so far. Raises LoadError, also where both
+        cannot be in memory at once.
+
+        dense: whether the dense model has to compute; without it, it may be a skeleton (see `models.skeleton_pair`).
+        """
         with self._lock:
             if self._pair is None:
-                self._pair, _ = finish(_paired(self.recipe))
+                self._apart = _too_big(self.recipe)
+                self._pair = _pruned_alone(self.recipe) if self._apart else finish(_paired(self.recipe))[0]
+            if dense and self._apart:
+                raise LoadError(f"{self._apart} The pruned model is here alone, and this needs both: {SMALLER}")
             return self._pair
 
     def prefix(self) -> Prefix:
         """The pruned model on the live set, to be measured again from the first changed layer on; ready after one
         forward pass, when it is first asked for."""
-        pair = self.pair()
+        pair = self.pair(dense=False)
         with self._lock:
             if self._prefix is None:
                 self._prefix = Prefix(pair.pruned, self.findings.live)
@@ -77,10 +92,16 @@ def open_workspace(recipe: Recipe) -> Generator[Progress, None, Workspace]:
     kept = kept_findings(recipe)
     if kept is not None:
         return Workspace(recipe, kept)
-    pair, tokens = yield from _paired(recipe)
-    found = yield from _found(recipe, pair, tokens)
+    apart = _too_big(recipe)
+    if apart:
+        pair, found = yield from _one_at_a_time(recipe, apart)
+    else:
+        pair, tokens = yield from _paired(recipe)
+        statistics = yield from (capture_in_order if recipe.in_order else capture)(pair, tokens[: recipe.captured])
+        dense = yield from _judged(pair.dense, live := _live(recipe, pair))
+        found = yield from _found(recipe, pair, tokens, statistics, live, dense)
     keep_findings(recipe, found)
-    return Workspace(recipe, found, pair)
+    return Workspace(recipe, found, pair, apart)
 
 
 def pruned_name(recipe: Recipe) -> str:
@@ -111,25 +132,76 @@ def _calibration(
     return calibration_tokens(recipe.calibration, dense, tokenizer, recipe.length, recipe.windows)
 
 
-def _found(recipe: Recipe, pair: ModelPair, tokens: Tokens) -> Generator[Progress, None, Findings]:
-    statistics = yield from (capture_in_order if recipe.in_order else capture)(pair, tokens[: recipe.captured])
+def _too_big(recipe: Recipe) -> str:
+    """Why both models cannot be in memory; what is pruned here is, as the dense model's copy."""
+    return "" if recipe.pruned is None else too_big(recipe.dense, recipe.pruned, recipe.loading)
+
+
+def _pruned_alone(recipe: Recipe) -> ModelPair:
+    """The pair with the weights of the pruned model alone."""
+    pair = skeleton_pair(recipe.dense, str(recipe.pruned), recipe.loading)
+    return replace(pair, pruned=_pruned(recipe, pair))
+
+
+def _one_at_a_time(recipe: Recipe, apart: str) -> Generator[Progress, None, tuple[ModelPair, Findings]]:
+    """What is found of a pair of which one model fits, and the pair with the pruned one alone."""
+    if recipe.in_order:
+        raise SettingError(f"{apart} Measuring layers in order needs both: {SMALLER}")
+    yield Progress(f"loading {recipe.dense}, one model at a time", 0, 1)
+    pair = skeleton_pair(recipe.dense, str(recipe.pruned), recipe.loading)
+    load_dense, load_pruned = partial(load_model, recipe.dense, recipe.loading), partial(_pruned, recipe, pair)
+    sampled = recipe.calibration == text.SELF
+    tokens = yield from _calibration(recipe, load_dense() if sampled else pair.dense, pair.tokenizer)
+    statistics = yield from capture_one_at_a_time(pair, load_dense, load_pruned, tokens[: recipe.captured])
+    live = _live(recipe, pair)
+    dense = yield from _judged(load_dense(), live)
+    pair = replace(pair, pruned=load_pruned())
+    return pair, (yield from _found(recipe, pair, tokens, statistics, live, dense))
+
+
+def _pruned(recipe: Recipe, pair: ModelPair) -> PreTrainedModel:
+    """The pruned model of a pair without weights, told which heads it has."""
+    model = load_model(pair.pruned_name, recipe.loading)
+    if pair.match is not None:
+        model.config.pruning = pair.pruned.config.pruning
+    return model
+
+
+def _live(recipe: Recipe, pair: ModelPair) -> Tokens:
+    short = min(window_length(pair.dense, recipe.length), LIVE_WINDOW)
+    documents = text.read(recipe.evaluation, "evaluation")
+    return text.tokenized(documents, pair.tokenizer, short, most=max(1, LIVE_TOKENS // short))
+
+
+def _judged(model: PreTrainedModel, live: Tokens) -> Generator[Progress, None, tuple[Size, TokenLoss]]:
+    return _size(model), (yield from measure(model, live))
+
+
+def _found(
+    recipe: Recipe,
+    pair: ModelPair,
+    tokens: Tokens,
+    statistics: HeadStatistics,
+    live: Tokens,
+    dense: tuple[Size, TokenLoss],
+) -> Generator[Progress, None, Findings]:
+    """pair: the weights of the pruned model are all that is asked for."""
     documents = text.read(recipe.evaluation, "evaluation")
     length = window_length(pair.dense, recipe.length)
-    short = min(length, LIVE_WINDOW)
-    live = text.tokenized(documents, pair.tokenizer, short, most=max(1, LIVE_TOKENS // short))
+    pruned_size, live_pruned = yield from _judged(pair.pruned, live)
     return Findings(
         geometry=pair.geometry,
         dense_name=recipe.dense,
         pruned_name=pruned_name(recipe),
-        dense_size=_size(pair.dense),
-        pruned_size=_size(pair.pruned),
+        dense_size=dense[0],
+        pruned_size=pruned_size,
         sparsity=measure_sparsity(pair.pruned),
         calibration=tokens,
         evaluation=text.tokenized(documents, pair.tokenizer, length, most=recipe.evaluated),
         live=live,
         statistics=statistics,
-        live_dense=(yield from measure(pair.dense, live)),
-        live_pruned=(yield from measure(pair.pruned, live)),
+        live_dense=dense[1],
+        live_pruned=live_pruned,
         gone="" if pair.match is None else str(pair.match),
     )
 

@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from conftest import WORDS
 from restorelcc import workspace as module
 from restorelcc.capture import MEANS, capture
 from restorelcc.components import components
-from restorelcc.errors import LoadError, TextError
+from restorelcc.errors import LoadError, SettingError, TextError
 from restorelcc.evaluate import token_loss
 from restorelcc.findings import Recipe, keep_findings, load_findings, save_findings
 from restorelcc.progress import finish
@@ -179,3 +180,43 @@ def test_what_cannot_be_opened_says_why(folders, story, tmp_path):
     short = str(tmp_path / "short.txt")
     with pytest.raises(TextError, match="cannot be split"):
         finish(open_workspace(Recipe(dense, pruned, calibration=short, evaluation=short, **SMALL)))
+
+
+@pytest.fixture
+def cramped(monkeypatch):
+    """A machine on which one of the models fits."""
+    monkeypatch.setattr(module, "too_big", lambda *_: "Both need 9.0 GB, and 5.0 GB are free.")
+
+
+def test_a_pair_bigger_than_memory_is_read_one_model_at_a_time(recipe, cramped, monkeypatch):
+    steps = []
+    apart = finish(open_workspace(recipe), steps.append)
+    assert any("one model at a time" in step.what for step in steps)
+    monkeypatch.setattr(module, "too_big", lambda *_: "")
+    joint = finish(open_workspace(recipe))
+    for name in MEANS:
+        ours, theirs = (getattr(one.findings.statistics, name) for one in (apart, joint))
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
+    for name in ("live_dense", "live_pruned"):
+        assert torch.equal(getattr(apart.findings, name).nll, getattr(joint.findings, name).nll)
+    assert (apart.findings.dense_size, apart.findings.sparsity) == (joint.findings.dense_size, joint.findings.sparsity)
+    picked, again = (list(one.prefix().again(1))[-1] for one in (apart, joint))
+    assert picked == again
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_of_such_a_pair_the_pruned_model_is_there_alone(recipe, cramped, reopened):
+    opened = finish(open_workspace(recipe))
+    if reopened:
+        opened = Workspace(recipe, opened.findings)
+    alone = opened.pair(dense=False)
+    assert alone.dense.device.type == "meta"
+    found = token_loss(alone.pruned, opened.findings.live).nll
+    assert torch.equal(found, opened.findings.live_pruned.nll)
+    with pytest.raises(LoadError, match=r"5.0 GB are free.*half precision"):
+        opened.pair()
+
+
+def test_layers_in_order_need_both(recipe, cramped):
+    with pytest.raises(SettingError, match="needs both"):
+        finish(open_workspace(replace(recipe, in_order=True)))

@@ -11,7 +11,7 @@ import torch
 from restorelcc import text
 from restorelcc.errors import RestoreLCCError
 from restorelcc.findings import Recipe
-from restorelcc.models import DEMO, DTYPES, Loading
+from restorelcc.models import DEMO, DTYPES, MAP, Loading
 from restorelcc.pruning import METHODS, STRUCTURED, Pruning
 from restorelcc.workspace import Workspace
 
@@ -21,6 +21,10 @@ from .live import unpicked
 from .words import HELP, count, signed
 
 KEY = "pair-form"
+DEVICE_HELP = (
+    "auto is the best one here: {}. map spreads a model over GPUs, memory and disk as far as each reaches: slower, for "
+    "models that fit nowhere else."
+)
 """What is typed, as a dict: kept across pages."""
 WAYS = {
     "demo": "The embedded pair",
@@ -55,7 +59,9 @@ def ways_in() -> None:
         st.text_input(
             "Dense model",
             placeholder="owner/name on the Hugging Face hub, a folder, or demo",
-            help="Any model of the kinds listed in the README. Weights must be safetensors.",
+            help="Any model of the kinds listed in the README. Weights must be safetensors. For a gated or private one "
+            "log in with `hf auth login` where this app runs, or set HF_TOKEN there. Where two models do not fit into "
+            "memory, they are read one at a time.",
             **_mirror("dense"),
         )
     if way == "two":
@@ -194,16 +200,18 @@ def _text() -> None:
 
 def _device() -> None:
     devices = ["auto", "cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    devices += ["mps"] if torch.backends.mps.is_available() else []
+    devices += ["mps", MAP] if torch.backends.mps.is_available() else [MAP]
     row = st.columns(2)
     with row[0]:
         best = Loading().resolved_device()
-        st.selectbox("Device", devices, help=f"auto is the best one here: {best}.", **_mirror("device"))
+        st.selectbox("Device", devices, help=DEVICE_HELP.format(best), **_mirror("device"))
     with row[1]:
         st.selectbox("Precision", ["auto", *DTYPES], help="auto: as the weights are stored.", **_mirror("dtype"))
     if st.session_state[KEY]["way"] != "demo":
         st.text_input(
-            "Revision on the hub", help="Branch, tag or commit; empty: the main branch.", **_mirror("revision")
+            "Revision on the hub",
+            help="Branch, tag or commit, of both models; owner/name@revision says it of one. Empty: the main branch.",
+            **_mirror("revision"),
         )
         st.toggle("Allow pickled weights", help="A pickle can run any code on this machine.", **_mirror("allow_pickle"))
         st.toggle(
@@ -280,8 +288,8 @@ def facts(workspace: Workspace) -> None:
         f"{shape.d_model}. Head activations read from {found.statistics.count:,} tokens of "
         f"'{workspace.recipe.calibration}'."
     )
-    if found.gone:
-        st.caption(found.gone)
+    for remark in workspace.remarks():
+        st.caption(remark)
     columns = st.columns(4)
     columns[0].metric("Parameters", count(found.dense_size.parameters), help=f"{found.dense_size.parameters:,}")
     columns[1].metric(

@@ -23,6 +23,7 @@ from .evaluate import TokenLoss, measure
 from .findings import Findings, Recipe, Size, keep_findings, kept_findings
 from .head_loss import HeadLoss, head_loss
 from .in_order import capture_in_order
+from .layout import remarks
 from .matrices import values_of
 from .memory import too_big
 from .models import DEMO, ModelPair, load_model, load_pair, load_tokenizer, paired, skeleton_pair
@@ -57,6 +58,16 @@ class Workspace:
     def loaded(self) -> bool:
         """The models are in memory."""
         return self._pair is not None
+
+    def remarks(self) -> list[str]:
+        """What should be said of how this pair was read, a sentence each: which heads are gone, that one model is here
+        alone, what `layout.remarks` says of its layers. Of models that are not in memory nothing new is found."""
+        said = [self.findings.gone]
+        if self._apart:
+            said.append(f"{self._apart} They were read one at a time, and the pruned model is here alone.")
+        if self._pair is not None:
+            said += remarks(self._pair.pruned)
+        return [one for one in said if one]
 
     def pair(self, dense: bool = True) -> ModelPair:
         """The models; loads them, in seconds, if only findings were read so far. Raises LoadError, also where both

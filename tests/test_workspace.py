@@ -220,3 +220,11 @@ def test_of_such_a_pair_the_pruned_model_is_there_alone(recipe, cramped, reopene
 def test_layers_in_order_need_both(recipe, cramped):
     with pytest.raises(SettingError, match="needs both"):
         finish(open_workspace(replace(recipe, in_order=True)))
+
+
+def test_what_was_special_is_said(recipe, cramped, monkeypatch):
+    apart = finish(open_workspace(recipe))
+    assert [one for one in apart.remarks() if "one at a time" in one] == apart.remarks()
+    assert Workspace(recipe, apart.findings).remarks() == []  # no models yet
+    monkeypatch.setattr(module, "too_big", lambda *_: "")
+    assert finish(open_workspace(recipe)).remarks() == []

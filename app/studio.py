@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
-from app import frame
+from app import early
+
+early.fetch_charts()
+
+from app import frame  # noqa: E402 - takes seconds the first time, and the browser has something to do meanwhile
 
 frame.run(Path(__file__).resolve().parents[1])

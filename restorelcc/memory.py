@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import get_local_safetensors_metadata, get_safetensors_metadata, snapshot_download
 
 from . import hub
 from .loading import DTYPES, MAP, Loading, source_of
@@ -45,6 +44,9 @@ def model_bytes(name: str, loading: Loading) -> int | None:
 
 def _stored(name: str, loading: Loading) -> Mapping[Any, int]:
     """How many numbers of each type the checkpoint holds."""
+    # Here, because the hub's client takes a tenth of a second to import, and the app starts without it.
+    from huggingface_hub import get_local_safetensors_metadata, get_safetensors_metadata, snapshot_download
+
     source, access = source_of(name), loading.access(name)
     if Path(source).is_dir():
         return get_local_safetensors_metadata(source).parameter_count

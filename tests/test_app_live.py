@@ -164,10 +164,10 @@ def test_a_failed_load_reaches_who_asked_and_is_tried_again(lane, workspace, mon
     closed = Workspace(workspace.recipe, workspace.findings)
     answers = [LoadError("There is no folder.")]
 
-    def pair():
+    def pair(dense=True):
         if answers:
             raise answers.pop()
-        return workspace.pair()
+        return workspace.pair(dense)
 
     monkeypatch.setattr(closed, "pair", pair)
     with pytest.raises(LoadError, match="no folder"):

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from restorelcc.bounds import bounds
 from restorelcc.effect import PredictedEffect
 from restorelcc.evaluate import Difference
 from restorelcc.findings import Recipe
@@ -77,6 +78,11 @@ def _ceiling(workspace: Workspace) -> Work:
     keep(workspace.recipe, "ceiling", (yield from head_ceilings(workspace.pair(), workspace.findings.live)))
 
 
+def _bounds(workspace: Workspace) -> Work:
+    found = bounds(workspace.pair(), workspace.lost, workspace.training, workspace.held_out, workspace.findings.live)
+    keep(workspace.recipe, "bounds", (yield from found))
+
+
 def _measured(workspace: Workspace) -> Work:
     found, before = (yield from effect(workspace)), known(workspace.recipe, "measured")
     trials = of_heads(found.constants, found.of_head)
@@ -121,6 +127,7 @@ GROUPS: dict[str, Callable[[Workspace], Work]] = {
     "probing": _probing,
     "ceiling": _ceiling,
     "measured": _measured,
+    "bounds": _bounds,
 }
 GROUP_OF = {
     name: "effect" if name in ("predicted", "gradient") else name for name in (*GROUPS, "predicted", "gradient")
@@ -129,7 +136,7 @@ GROUP_OF = {
 
 
 def submit(workspace: Workspace, name: str, owner: str, label: str) -> None:
-    """Queue the job that computes a score; one for all who ask."""
+    """Queue the job that computes a score, or the bounds; one for all who ask."""
     group = GROUP_OF[name]
     device = workspace.recipe.loading.resolved_device()
     jobs.submit(label, owner, device, lambda _: GROUPS[group](workspace), key=key(workspace, name))

@@ -98,8 +98,9 @@ SCORE_WORDS = {
         "Ceiling",
         "change of NLL, nats per token",
         "The pruned model with what this head writes replaced, token by token, by what it writes in the dense model "
-        "(activation patching): the change of the loss if nothing were lost there. No constant can win more there. "
-        "Above 0, the rest of the pruned model has come to terms with the damage.",
+        "(activation patching): the change of the loss if nothing were lost there. A constant stands "
+        "for its mean alone and wins less, unless it is trained to make up for damage elsewhere. Above 0, the rest of "
+        "the pruned model has come to terms with the damage.",
         "change",
         "Heads with most to win",
         "one pass over the live set a head, from its layer on",
@@ -132,6 +133,11 @@ def count(number: float) -> str:
         if abs(number) >= size:
             return f"{number / size:.3g} {letter}"
     return f"{number:.0f}"
+
+
+def percent(share: float) -> str:
+    """Whole per cent, with a real minus sign."""
+    return f"{share:.0%}".replace("-", "−")
 
 
 def seconds(value: float) -> str:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import controls, head_views, state
+from app import bound_views, controls, head_views, state
 
 workspace = state.opened()
 metric = controls.metric()
@@ -13,13 +13,15 @@ def overview() -> None:
     """All heads."""
     with above:
         there = head_views.score(workspace, metric)
-    if not there:
-        return
-    left, right = above.columns([7, 5], gap="medium")
-    with left:
-        head_views.loss_map(workspace, metric)
-    with right:
-        head_views.ranks(workspace, metric)
+    if there:
+        left, right = above.columns([7, 5], gap="medium")
+        with left:
+            head_views.loss_map(workspace, metric)
+        with right:
+            head_views.ranks(workspace, metric)
+    if metric == "ceiling":
+        with above:
+            bound_views.section(workspace)
 
 
 def panel() -> None:

@@ -207,6 +207,13 @@ def inspect(
     contrast: Annotated[
         str, typer.Option(metavar="SRC", help="What probing asks: demo, rows.jsonl, alpaca, boolq, rte, arc-e, arc-c.")
     ] = "demo",
+    bounds: Annotated[
+        bool,
+        typer.Option(
+            "--bounds",
+            help="What could come back at all: every head's constant trained, and layers, heads and MLPs patched.",
+        ),
+    ] = False,
     one_at_a_time: Annotated[
         bool,
         typer.Option(
@@ -229,7 +236,7 @@ def inspect(
     def command() -> None:
         text = commands.Text(calibration, windows, length, seed)
         loading = _loading(device, dtype, allow_pickle, trust_remote_code)
-        shown = inspect_command.Shown(positions.value, top, csv, in_order, scores, contrast, one_at_a_time)
+        shown = inspect_command.Shown(positions.value, top, csv, in_order, scores, contrast, one_at_a_time, bounds)
         inspect_command.inspect(dense, pruned, text, shown, loading, json)
 
     commands.run(command)

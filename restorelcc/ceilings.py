@@ -1,8 +1,8 @@
 """Activation patching: how much would come back if nothing were lost at some place.
 
 What a head writes into the residual stream in the pruned model, W_O z_p, is replaced token by token by what it writes
-in the dense model on the same text. A constant is the same for every token, so no constant can win back more there
-than this does.
+in the dense model on the same text: as if nothing were lost there. A constant is the same for every token, so it falls
+short of this, unless it is trained to make up for damage elsewhere.
 """
 
 from __future__ import annotations

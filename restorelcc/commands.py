@@ -193,8 +193,9 @@ def prune(name: str, folder: Path, chosen: Pruning, words: Text, loading: Loadin
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as JSON has them."""
-    return [{str(key): value for key, value in row.items()} for row in frame.to_dict(orient="records")]
+    """Rows as JSON has them, None where there is no number."""
+    rows = frame.to_dict(orient="records")
+    return [{str(key): None if value is pd.NA else value for key, value in row.items()} for row in rows]
 
 
 def restore(

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
+
+from .bounds import bounds
 from .calibration import split_held_out
 from .capture import HeadStatistics, Positions, capture
 from .commands import Text, open_pair, records
@@ -22,6 +25,14 @@ from .one_at_a_time import capture_one_at_a_time
 from .scores import LOWEST_FIRST, check_scores, score_heads
 from .text import SELF, Tokens
 
+BOUNDS = {
+    "pruned": "pruned",
+    "constants": "constant in every head",
+    "heads": "all heads dense",
+    "mlps": "all MLPs dense",
+    "dense": "dense",
+}
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -37,16 +48,18 @@ class Shown:
     """Source of the items that probing asks."""
     one_at_a_time: bool = False
     """Never both models in memory; so it is anyhow where they do not fit."""
+    bounds: bool = False
+    """What could come back at all, too."""
 
 
 def _one_at_a_time(
     dense: str, pruned: str, words: Text, what: Shown, loading: Loading, why: str
 ) -> tuple[ModelPair, Tokens, HeadStatistics]:
     """The pair without its weights, the tokens, what was found. Raises SettingError where both models are needed."""
-    if what.in_order or what.scores:
+    if what.in_order or what.scores or what.bounds:
         raise SettingError(
-            f"{why or 'One model at a time was asked for.'} --in-order and --scores need both models at once: leave "
-            "them out, or load in half precision (--dtype bfloat16)."
+            f"{why or 'One model at a time was asked for.'} --in-order, --scores and --bounds need both models at "
+            "once: leave them out, or load in half precision (--dtype bfloat16)."
         )
     if why:
         note(f"{why} They are read one at a time.")
@@ -78,9 +91,10 @@ def inspect(dense: str, pruned: str, words: Text, what: Shown, loading: Loading,
         statistics = watched((capture_in_order if what.in_order else capture)(pair, tokens, what.positions))
     lost = components(statistics)
     heads = head_loss(statistics).to_pandas()
-    training, held_out = split_held_out(tokens) if names else (tokens, tokens)
+    training, held_out = split_held_out(tokens) if names or what.bounds else (tokens, tokens)
     for name in names:
         heads = heads.assign(**watched(score_heads(name, pair, lost, training, held_out, what.contrast)).columns(name))
+    reach = None if not what.bounds else watched(bounds(pair, lost, training, held_out, held_out)).to_pandas()
     first = names[0] if names else "output_weighted"
     heads = heads.sort_values(first, ascending=LOWEST_FIRST.get(first, False))
     parts = lost.to_pandas().sort_values("variance", ascending=False).head(what.top)
@@ -88,7 +102,8 @@ def inspect(dense: str, pruned: str, words: Text, what: Shown, loading: Loading,
         write_csv(heads.sort_values(["layer", "head"]), what.csv)
     if as_json:
         gone = {} if pair.match is None else {"gone": str(pair.match)}
-        show_json({"tokens": statistics.count, "heads": records(heads), "components": records(parts)} | gone)
+        more = gone if reach is None else gone | {"bounds": records(reach)}
+        show_json({"tokens": statistics.count, "heads": records(heads), "components": records(parts)} | more)
         return
     if pair.match is not None:
         say(f"{pair.match}")
@@ -108,3 +123,16 @@ def inspect(dense: str, pruned: str, words: Text, what: Shown, loading: Loading,
         for row in parts.itertuples()
     ]
     show_table("Strongest lost components", ["layer.head.component", "of its head", "mean square", "mean (α)"], rows)
+    if reach is not None:
+        show_table(f"What could come back at all ({held_out.count} held-out tokens)", *_reach(reach))
+
+
+def _reach(frame: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of `Bounds.to_pandas`."""
+    rows = []
+    for row in records(frame):
+        name = BOUNDS[row["what"]] if row["layer"] is None else f"heads of layer {row['layer']} dense"
+        share = "" if pd.isna(row["recovered_share"]) else f"{row['recovered_share']:.1%} ± {row['share_stderr']:.1%}"
+        change = f"{row['change']:+.4f} ± {row['change_stderr']:.4f}"
+        rows.append([name, f"{row['perplexity']:.3f} ± {row['stderr']:.3f}", change, share])
+    return ["", "perplexity", "nats against pruned", "recovered"], rows

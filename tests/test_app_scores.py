@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import scores, shelf, state
 from app.jobs import jobs
-from app.words import ALL_WORDS, METRIC_WORDS, SCORE_WORDS
+from app.words import ALL_WORDS, METRIC_WORDS, SCORE_WORDS, percent
 from restorelcc.findings import Recipe
 from restorelcc.progress import finish
 from restorelcc.scores import LOWEST_FIRST, score_heads
@@ -109,3 +109,17 @@ def test_a_link_names_a_score(workspace: Workspace, monkeypatch: pytest.MonkeyPa
     app.run()
     assert app.session_state["studio"].metric == "ceiling"
     assert any(ALL_WORDS["ceiling"].label in text.value for text in app.markdown)
+
+
+def test_the_ceilings_come_with_what_could_come_back_at_all(app: AppTest, workspace: Workspace):
+    app.segmented_control(key="metric").set_value("ceiling").run()
+    assert any("one restoration of all heads" in caption.value for caption in app.caption)
+    app.button(key="compute-bounds").click().run()
+    done(workspace, "bounds")
+    app.run()
+    assert not app.exception
+    frame = scores.known(Recipe(), "bounds").to_pandas()
+    share = float(frame[frame["what"] == "constants"]["recovered_share"].iloc[0])
+    said = [caption.value for caption in app.caption if "every head perfect" in caption.value]
+    assert len(said) == 1
+    assert f"Constants bring back {percent(share)}" in said[0]

@@ -96,6 +96,24 @@ def test_inspect_scores_heads_and_orders_by_the_first(pair_args):
     assert "not known" in wrong.stderr
 
 
+def test_inspect_says_what_could_come_back_at_all(pair_args):
+    found = answer("inspect", *pair_args, "--bounds")["bounds"]
+    assert [row["what"] for row in found] == [
+        "pruned",
+        "constants",
+        "heads",
+        "heads",
+        "heads",
+        "heads",
+        "mlps",
+        "dense",
+    ]
+    assert [row["layer"] for row in found] == [None, None, 0, 1, 2, None, None, None]
+    shown = call("inspect", *pair_args, "--bounds").stdout
+    assert "What could come back at all" in shown
+    assert "heads of layer 2 dense" in shown
+
+
 def test_inspect_lists_every_head_and_writes_the_table(pair_args, tmp_path):
     found = answer("inspect", *pair_args, "--csv", tmp_path / "heads.csv", "--top", 5)
     assert len(found["heads"]) == 12

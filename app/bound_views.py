@@ -63,10 +63,21 @@ def _shown(frame: pd.DataFrame) -> None:
         f"heads perfect, {whole[MLPS]} with all MLPs perfect.",
         frame,
     )
-    st.caption(
-        f"With every head perfect {whole[HEADS]} would come back, with every MLP {whole[MLPS]}. Constants bring back "
-        f"{whole[CONSTANTS]}: they are the same at every token, and most of what heads lost is not. Layers do not add "
-        "up, as each repairs what reaches the next. Lines are one standard error."
+    st.caption(f"{_said(_whole(rows))} Lines are one standard error.")
+
+
+def _said(shares: dict[str, float]) -> str:
+    whole = {what: percent(share) for what, share in shares.items()}
+    if shares[HEADS] < 0:
+        heads = (
+            f"With every head perfect the model is worse than pruned ({whole[HEADS]}): its heads have come to terms "
+            "with what its MLPs get wrong, and what dense heads write no longer fits."
+        )
+    else:
+        heads = f"With every head perfect {whole[HEADS]} would come back."
+    return (
+        f"{heads} With every MLP perfect it would be {whole[MLPS]}. Constants trained in all heads bring back "
+        f"{whole[CONSTANTS]}; they are fitted to the pruned model as it is."
     )
 
 

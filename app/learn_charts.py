@@ -12,7 +12,7 @@ from .charts import base, head_map
 from .colours import Colours
 from .learn_work import Plane
 from .live import Measured
-from .words import Word
+from .words import Word, percent
 
 LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": None}
 TOP = {"l": 52, "r": 12, "t": 34, "b": 44}
@@ -186,16 +186,21 @@ def shares(
         y=names,
         orientation="h",
         marker={"color": [colours.restored if name in marked else colours.muted for name in names]},
-        error_x=None if errors is None else {"array": list(errors), "thickness": 1.2, "color": colours.muted},
-        text=[f"{value:.0%}".replace("-", "−") for value in values],
-        # Where bars have errors, the figure would lie on them.
-        textposition="outside" if errors is None else "inside",
-        insidetextanchor="start",
-        cliponaxis=False,
+        error_x=None if errors is None else {"array": list(errors), "thickness": 1.2, "color": colours.text},
         hovertemplate="%{y}<br>%{x:.1%}<extra></extra>",
     )
+    # Beside the bars rather than in them: a short bar has no room, and lines of error would lie on the figures.
+    figure.add_scatter(
+        x=[max(0.0, value + error) for value, error in zip(values, errors or [0.0] * len(rows), strict=True)],
+        y=names,
+        mode="text",
+        text=[f" {percent(value)}" for value in values],
+        textposition="middle right",
+        cliponaxis=False,
+        hoverinfo="skip",
+    )
     figure.update_yaxes(autorange="reversed", fixedrange=True, automargin=True)
-    figure.update_xaxes(title="recovered share of the lost log-likelihood", tickformat=".0%", fixedrange=True)
+    figure.update_xaxes(title="recovered share of the lost log-likelihood", tickformat=".0%", fixedrange=True, nticks=6)
     return figure
 
 

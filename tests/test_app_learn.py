@@ -191,7 +191,7 @@ def test_figures_show_what_they_are_given(workspace: Workspace):
     assert mean.x[1] - mean.x[0] == pytest.approx(float((plane.dense - plane.pruned).mean(0)[0]))
     shares = learn_charts.shares([("a", 0.2), ("b", -0.1)], LIGHT, marked=("a",))
     assert list(shares.data[0].marker.color) == [LIGHT.restored, LIGHT.muted]
-    assert list(shares.data[0].text) == ["20%", "−10%"]
+    assert [text.strip() for text in shares.data[1].text] == ["20%", "−10%"]
     curve = learn_charts.lessons([("one", (0, 5), (3.0, 2.5))], 2.0, 3.0, LIGHT)
     assert list(curve.data[0].y) == [3.0, 2.5]
     logits = torch.arange(1000.0)

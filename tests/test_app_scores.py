@@ -122,4 +122,4 @@ def test_the_ceilings_come_with_what_could_come_back_at_all(app: AppTest, worksp
     share = float(frame[frame["what"] == "constants"]["recovered_share"].iloc[0])
     said = [caption.value for caption in app.caption if "every head perfect" in caption.value]
     assert len(said) == 1
-    assert f"Constants bring back {percent(share)}" in said[0]
+    assert f"Constants trained in all heads bring back {percent(share)};" in said[0]

@@ -23,6 +23,7 @@ KEY = "restore-settings"
 """Settings as typed so far, as a dict: kept across pages, and filled by whoever opens earlier settings again."""
 # Seconds between looks at a training. Drawing curves costs it dearly where the browser shares its processor.
 NUMBERS, CURVES = 2.0, 6.0
+SAMPLED = 96  # windows, where nothing else is typed
 
 LABELS = {
     "loss": {
@@ -62,12 +63,22 @@ def what(workspace: Workspace) -> None:
     columns[1].metric("Components", f"{len(picks):,}")
     columns[2].metric("Trained parameters", count(cost), help="One β a component, and d_head for b of every head.")
     columns[3].metric("Of the model", f"{cost / found.dense_size.parameters:.3%}", help="They fold into a bias.")
-    tokens = workspace.training.count
+    sampled = sampled_typed()
+    if sampled:
+        text = f"{sampled} windows that the dense model writes"
+    else:
+        text = f"{len(workspace.findings.calibration)} windows of '{workspace.recipe.calibration}'"
     st.caption(
-        f"Trains on {len(workspace.training)} windows of '{workspace.recipe.calibration}' ({tokens:,} tokens) and is "
-        f"judged every few steps by {len(workspace.held_out)} held-out windows of the same text; the evaluation text "
-        "is measured at the end and is never trained on."
+        f"Trains on {text}, of which a tenth is held out and judges every few steps; the evaluation text is measured "
+        "at the end and is never trained on."
     )
+
+
+def sampled_typed() -> int:
+    """How many windows the form says are to be sampled from the dense model; 0: train on the calibration text."""
+    if st.session_state.get("training-text", "text") == "text":
+        return 0
+    return int(st.session_state.get("sampled-windows", SAMPLED))
 
 
 def form(workspace: Workspace) -> None:
@@ -87,7 +98,7 @@ def form(workspace: Workspace) -> None:
             "of responses to prompts; on plain text that is the cross-entropy of the text.",
         )
     _select("loss", "Loss", LOSSES)
-    sampled = _text(workspace)
+    _text(workspace)
     row = st.columns(3)
     with row[0]:
         _number("steps", "Steps", 1, 20_000, 10)
@@ -119,7 +130,7 @@ def form(workspace: Workspace) -> None:
         icon=":material/play_arrow:",
         disabled=empty or settings is None,
         help="Pick heads or components first." if empty else None,
-        on_click=lambda: _start(workspace, settings, name or _suggested(workspace), sampled),
+        on_click=lambda: _start(workspace, settings, name or _suggested(workspace)),
         width="stretch",
     )
     if empty:
@@ -135,8 +146,8 @@ def _suggested(workspace: Workspace) -> str:
     return f"{workspace.findings.pruned_name}, {len(picks.selection.heads)} heads, {st.session_state[KEY]['loss']}"
 
 
-def _text(workspace: Workspace) -> int:
-    """What to train on: 0 for the calibration text, else how many windows to sample from the dense model."""
+def _text(workspace: Workspace) -> None:
+    """What to train on: the calibration text, or windows that the dense model writes."""
     source = st.segmented_control(
         "Text to train on",
         ["text", "none"],
@@ -149,24 +160,22 @@ def _text(workspace: Workspace) -> int:
         "learns to continue it as the dense one would. Only the distillation loss makes use of that.",
     )
     if source == "text":
-        return 0
+        return
     length = workspace.findings.calibration.ids.shape[1]
     windows = st.number_input(
-        f"Windows of {length} tokens to sample", 2, 4_096, 96, key="sampled-windows", persist_state="session"
+        f"Windows of {length} tokens to sample", 2, 4_096, SAMPLED, key="sampled-windows", persist_state="session"
     )
     st.caption(
-        f"{int(windows) * length:,} tokens, of which a tenth is held out. Runs of different sizes on the Compare page "
-        "show how many suffice."
+        f"{int(windows) * length:,} tokens, of which a tenth is held out. The sweep below shows how many suffice."
     )
-    return int(windows)
 
 
-def _start(workspace: Workspace, settings: Settings | None, name: str, sampled: int) -> None:
+def _start(workspace: Workspace, settings: Settings | None, name: str) -> None:
     if settings is not None:
         here = state.session()
         selection = state.picks().selection
         names = names_written(here.names, selection.picks)
-        here.run = training.start(workspace, selection, settings, name, here.owner, sampled, names).id
+        here.run = training.start(workspace, selection, settings, name, here.owner, sampled_typed(), names).id
 
 
 def fill(settings: Settings) -> None:

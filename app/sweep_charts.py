@@ -9,6 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from restorelcc.enough import Enough
 from restorelcc.sweep import Grid, Point
 
 from .charts import base
@@ -22,7 +23,8 @@ PANEL, EDGES = 210, 140  # pixels: a row of panels, and what is around them
 
 def shares(frame: pd.DataFrame, grid: Grid, colours: Colours) -> go.Figure:
     """Recovered share against the learning rate: a panel for every number of components (across) and loss (down), a
-    line for every share of heads. frame: of `restorelcc.sweep.to_pandas`; panels not yet trained stay empty."""
+    line for every share of heads, with the most text that the grid has. frame: of `restorelcc.sweep.to_pandas`; panels
+    not yet trained stay empty."""
     counts = sorted(grid.components, key=lambda count: inf if count is None else count)
     written = [Point(1.0, count, 0.1, "kl").components_written for count in counts]
     figure = make_subplots(
@@ -36,7 +38,7 @@ def shares(frame: pd.DataFrame, grid: Grid, colours: Colours) -> go.Figure:
     )
     figure.update_layout(base(PANEL * len(grid.loss) + EDGES).layout)
     figure.update_annotations(font={"size": 13, "color": colours.text})
-    done = frame.dropna(subset=["recovered_share"])
+    done = frame[frame["text"] == max(grid.text)].dropna(subset=["recovered_share"])
     low, high = _reach(done)
     for row, loss in enumerate(grid.loss, start=1):
         for column, count in enumerate(written, start=1):
@@ -65,6 +67,37 @@ def shares(frame: pd.DataFrame, grid: Grid, colours: Colours) -> go.Figure:
     return figure
 
 
+def amounts(found: Sequence[Enough], names: Sequence[str], colours: Colours) -> go.Figure:
+    """Recovered share against the tokens trained on, a line a setting; a ring marks where they suffice."""
+    figure = base(300)
+    for index, (one, name) in enumerate(zip(found, names, strict=True)):
+        colour = _palette(colours)[index % len(_palette(colours))]
+        figure.add_scatter(
+            x=[result.tokens for result in one.results],
+            y=[result.recovered_share for result in one.results],
+            error_y={"array": [result.share_stderr for result in one.results], "thickness": 1, "width": 3},
+            name=f"{name}, {LOSSES[one.least.point.loss]}",
+            mode="lines+markers",
+            line={"color": colour, "width": 2, "dash": LINES[index % len(LINES)]},
+            marker={
+                "size": [14 if result is one.least else 8 for result in one.results],
+                "color": colour,
+                "symbol": ["circle-open" if result is one.least else "circle" for result in one.results],
+                "line": {"width": 2},
+            },
+            customdata=[[result.share_stderr, result.perplexity.value] for result in one.results],
+            hovertemplate="%{x:,} tokens<br>%{y:.1%} ± %{customdata[0]:.1%} recovered"
+            "<br>perplexity %{customdata[1]:.3f}<extra></extra>",
+        )
+    places = sorted({result.tokens for one in found for result in one.results})
+    figure.update_xaxes(
+        title="tokens trained on", type="log", tickvals=places, ticktext=[f"{tokens:,}" for tokens in places],
+        fixedrange=True,
+    )  # fmt: skip
+    figure.update_yaxes(title="recovered share", tickformat=".0%", fixedrange=True, zeroline=True)
+    return figure.update_layout(showlegend=True, legend=BELOW, margin={"l": 64, "b": 84})
+
+
 def percent(share: float) -> str:
     """25%, 12.5%."""
     return f"{100 * share:.3g}%"
@@ -80,8 +113,7 @@ def _title(count: str, loss: str) -> str:
 
 
 def _line(points: pd.DataFrame, share: float, index: int, named: bool, colours: Colours) -> go.Scatter:
-    palette = (colours.restored, *(OTHERS_LIGHT if colours is LIGHT else OTHERS_DARK))
-    colour = palette[index % len(palette)]
+    colour = _palette(colours)[index % len(_palette(colours))]
     return go.Scatter(
         x=points["lr"],
         y=points["recovered_share"],
@@ -96,6 +128,10 @@ def _line(points: pd.DataFrame, share: float, index: int, named: bool, colours: 
         hovertemplate="%{fullData.name} of the heads, rate %{x:g}<br>%{y:.1%} ± %{customdata[0]:.1%} recovered"
         "<br>perplexity %{customdata[1]:.3f}, %{customdata[2]:,} parameters<extra></extra>",
     )
+
+
+def _palette(colours: Colours) -> tuple[str, ...]:
+    return (colours.restored, *(OTHERS_LIGHT if colours is LIGHT else OTHERS_DARK))
 
 
 def _reach(done: pd.DataFrame) -> tuple[float, float]:

@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from restorelcc.enough import Enough, enough
 from restorelcc.errors import RestoreLCCError
 from restorelcc.restore import LOSSES, Settings
 from restorelcc.sweep import Failure, Grid, SweepResult, best_first, to_pandas
@@ -24,18 +25,25 @@ CHOICES = {
     "components": ("1", "2", "4", "8", "16", "all"),
     "lr": ("0.001", "0.003", "0.01", "0.05", "0.1", "0.2", "0.5", "1"),
     "loss": LOSSES,
+    "text": ("0.05", "0.1", "0.25", "0.5", "1"),
 }
 FIRST: dict[str, list[str]] = {
     "heads": ["0.25", "1"],
     "components": ["4", "all"],
     "lr": ["0.1", "0.2", "0.5"],
     "loss": ["kl"],
+    "text": ["1"],
 }
 LABELS = {
     "heads": ("Share of the heads", "Those of highest score, by the measure beside. Others can be typed."),
     "components": ("Components of each", "The strongest of each head, by energy. Other numbers can be typed."),
     "lr": ("Learning rates", "In the unit that the form above has. Others can be typed."),
     "loss": ("Losses", restore_views.HELP["loss"]),
+    "text": (
+        "Share of the text",
+        "Of the windows to train on, evenly spread; the steps stay, so fewer are seen more often. Several show how "
+        "many tokens suffice, also where the text is sampled from the dense model.",
+    ),
 }
 BEST = 5  # of each loss, with a button
 
@@ -65,10 +73,11 @@ def section(workspace: Workspace) -> None:
 
 def _form(workspace: Workspace, job: Job | None) -> None:
     st.caption(
-        "Every combination of what is chosen here is trained; everything else, the number of steps too, is as in the "
-        "form above. Nothing is kept but the figures: use the best settings and start a restoration with them."
+        "Every combination of what is chosen here is trained; everything else, the text and the number of steps too, "
+        "is as in the form above. Nothing is kept but the figures: use the best settings and start a restoration with "
+        "them."
     )
-    values = {name: _several(name, column) for name, column in zip(CHOICES, st.columns(4), strict=True)}
+    values = {name: _several(name, column) for name, column in zip(CHOICES, st.columns([3, 3, 3, 3, 2]), strict=True)}
     settings = restore_views.settings_typed()
     names = scores.there(workspace)
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -122,7 +131,7 @@ def _grid(values: dict[str, list[str]], settings: Settings | None) -> Grid | Non
     if settings is None:  # The form above says why.
         return None
     try:
-        return Grid.read(values["heads"], values["components"], values["lr"], values["loss"], settings)
+        return Grid.read(values["heads"], values["components"], values["lr"], values["loss"], settings, values["text"])
     except RestoreLCCError as error:
         st.error(str(error), icon=":material/error:")
         return None
@@ -137,7 +146,8 @@ def _size(workspace: Workspace, grid: Grid) -> str:
 
 def _start(workspace: Workspace, grid: Grid | None, metric: str) -> None:
     if grid is not None:
-        sweep_work.start(workspace, Plan(grid, scores.order(workspace, metric)), state.session().owner)
+        plan = Plan(grid, scores.order(workspace, metric), restore_views.sampled_typed())
+        sweep_work.start(workspace, plan, state.session().owner)
 
 
 # --- under way --------------------------------------------------------------------------------------------------
@@ -192,6 +202,7 @@ def _results(workspace: Workspace, plan: Plan, results: list[SweepResult | Failu
         chart = sweep_charts.shares(frame, plan.grid, colours(state.dark()))
         with _panels(plan):
             controls.figure(chart, "sweep-shares", _alt(plan), frame)
+        _amounts(enough(results))
     elif ranked:
         st.info("Pruning lost nothing on the held-out windows, so there is no share of it to draw.")
     for loss, group in ranked.items():
@@ -214,7 +225,24 @@ def _results(workspace: Workspace, plan: Plan, results: list[SweepResult | Failu
         )
     for one in results:
         if isinstance(one, Failure):
-            st.warning(f"{_settings(one)}: {one.error}", icon=":material/error:")
+            st.warning(f"{_settings(one)}{_text(one)}: {one.error}", icon=":material/error:")
+
+
+def _amounts(amounts: list[Enough]) -> None:
+    """Where several amounts of text were tried: how much suffices."""
+    if not amounts:
+        return
+    st.markdown("##### How many tokens suffice")
+    said = [(_settings(one.least), str(one)) for one in amounts]
+    controls.figure(
+        sweep_charts.amounts(amounts, [name for name, _ in said], colours(state.dark())),
+        "sweep-tokens",
+        "Recovered share of the lost log-likelihood against the tokens trained on, a line a setting. "
+        + " ".join(text for _, text in said),
+        to_pandas([result for one in amounts for result in one.results]),
+    )
+    for name, text in said:
+        st.markdown(f"{name[0].upper()}{name[1:]} :gray[· {text}]")
 
 
 def _settings(result: SweepResult | Failure) -> str:
@@ -223,11 +251,16 @@ def _settings(result: SweepResult | Failure) -> str:
     return f"{sweep_charts.percent(point.heads)} of the heads, {number}, rate {point.lr:g}"
 
 
+def _text(result: SweepResult | Failure) -> str:
+    share = result.point.text
+    return "" if share == 1 else f", {sweep_charts.percent(share)} of the text"
+
+
 def _words(result: SweepResult) -> str:
     share = result.recovered_share
     recovered = f"recovered {share:.1%} ± {result.share_stderr:.1%}, ".replace("-", "−") if share == share else ""
     return (
-        f"{_settings(result)} :gray[· {recovered}perplexity {result.perplexity.value:.3f}, "
+        f"{_settings(result)}{_text(result)} :gray[· {recovered}perplexity {result.perplexity.value:.3f}, "
         f"{signed(result.gain.nats)} ± {result.gain.stderr:.4f} nats, loss {result.held_out_loss:.4f}, "
         f"{count(result.trained_parameters)} parameters]"
     )

@@ -16,6 +16,7 @@ from restorelcc.workspace import Workspace
 
 from .jobs import Job, jobs
 from .recipes import recipe_written
+from .training import texts
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +26,8 @@ class Plan:
     grid: Grid
     score: Tensor
     """[layer, head]: the heads of highest score come first."""
+    sampled: int = 0
+    """Windows that the dense model writes, to train on and to judge by; 0: the calibration text."""
 
 
 def start(workspace: Workspace, plan: Plan, owner: str) -> Job:
@@ -35,7 +38,8 @@ def start(workspace: Workspace, plan: Plan, owner: str) -> Job:
         job.notes.append(plan)
         yield Progress("loading the models", 0, 1)
         pair = workspace.pair()
-        for step in sweep(pair, workspace.lost, plan.score, workspace.training, workspace.held_out, plan.grid):
+        text, held_out = yield from texts(workspace, plan.sampled, plan.grid.settings.seed)
+        for step in sweep(pair, workspace.lost, plan.score, text, held_out, plan.grid):
             if isinstance(step, Progress):
                 yield step
             else:

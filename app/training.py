@@ -13,7 +13,7 @@ from restorelcc.progress import Progress
 from restorelcc.restore import Restoration, Settings, Training
 from restorelcc.runs import Run, save_run
 from restorelcc.selection import Selection
-from restorelcc.text import SELF
+from restorelcc.text import SELF, Tokens
 from restorelcc.workspace import Workspace
 
 from .jobs import Job, jobs
@@ -41,11 +41,7 @@ def start(
     def work(job: Job) -> Generator[Progress, None, Run | None]:
         yield Progress("loading the models", 0, settings.steps)
         pair = workspace.pair()
-        text, held = workspace.training, workspace.held_out
-        if sampled:
-            length = workspace.findings.calibration.ids.shape[1]
-            drawn = yield from sampled_windows(pair.dense, pair.tokenizer, length, sampled, settings.seed)
-            text, held = split_held_out(drawn)
+        text, held = yield from texts(workspace, sampled, settings.seed)
         trainer = Training(pair, workspace.lost, selection, text, held, settings)
         job.notes.append(perplexity((yield from measure(pair.dense, held))))
         pruned = perplexity((yield from measure(pair.pruned, held)))
@@ -70,6 +66,14 @@ def start(
 
     device = workspace.recipe.loading.resolved_device()
     return jobs.submit(f"Restoring {name}", owner, device, work, keeps_on_cancel=True)
+
+
+def texts(workspace: Workspace, sampled: int, seed: int) -> Generator[Progress, None, tuple[Tokens, Tokens]]:
+    """(to train on, held out): of the calibration text, or of `sampled` windows that the dense model writes."""
+    if not sampled:
+        return workspace.training, workspace.held_out
+    pair, length = workspace.pair(), workspace.findings.calibration.ids.shape[1]
+    return split_held_out((yield from sampled_windows(pair.dense, pair.tokenizer, length, sampled, seed)))
 
 
 def _kept(

@@ -307,6 +307,9 @@ def sweep(
     components: Annotated[str, typer.Option(metavar="LIST", help="Strongest components a head: 1,4,all.")] = "all",
     lr: Annotated[str, typer.Option(metavar="LIST", help="Peak learning rates, as restore has them.")] = "0.1,0.2,0.5",
     loss: Annotated[str, typer.Option(metavar="LIST", help="Of kl, ce, response; see restore.")] = "kl",
+    text: Annotated[
+        str, typer.Option(metavar="LIST", help="Shares of the text to train on, to see how much suffices: 0.1,0.3,1.")
+    ] = "1",
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of every restoration.")] = None,
     score: Annotated[Score, typer.Option(help="Which heads a share takes first.")] = Score.towards_dense,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole table.")] = None,
@@ -327,10 +330,10 @@ def sweep(
     from . import commands, sweep_command
 
     def command() -> None:
-        grid = sweep_command.grid(heads, components, lr, loss, steps, seed)
-        text = commands.Text(calibration, windows, length, seed)
+        grid = sweep_command.grid(heads, components, lr, loss, text, steps, seed)
+        words = commands.Text(calibration, windows, length, seed)
         loading = _loading(device, dtype, allow_pickle, trust_remote_code)
-        sweep_command.sweep(dense, pruned, text, score.value, grid, csv, loading, json)
+        sweep_command.sweep(dense, pruned, words, score.value, grid, csv, loading, json)
 
     commands.run(command)
 

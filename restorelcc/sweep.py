@@ -1,6 +1,7 @@
-"""Many restorations of one pair, one after the other: heads × components × learning rate × loss, to see what does best.
+"""Many restorations of one pair, one after the other, to see what does best: heads × components × learning rate × loss,
+and how much text suffices.
 
-grid = Grid(heads=(0.25, 1.0), components=(4, None), lr=(0.1, 0.2), loss=("kl",))
+grid = Grid(heads=(0.25, 1.0), components=(4, None), lr=(0.1, 0.2), loss=("kl",), text=(0.25, 1.0))
 for step in sweep(pair, components, score, tokens, held_out, grid):
     ...                            # Progress on the way; a SweepResult or a Failure as each point ends
 """
@@ -15,6 +16,7 @@ from itertools import product
 from typing import TypeVar, cast
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from .compensation import compensated
@@ -42,6 +44,14 @@ class Point:
     """Strongest components of each of them; None: all."""
     lr: float
     loss: Loss
+    text: float = 1.0
+    """Share of the windows to train on, above 0 up to 1, evenly spread. The steps stay, so a smaller share is seen more
+    often: what differs is how much there is to learn from, not how long."""
+
+    def windows(self, tokens: Tokens) -> Tokens:
+        """Those it trains on."""
+        count = max(1, round(len(tokens) * self.text))
+        return tokens[torch.linspace(0, len(tokens) - 1, count).round().long()]
 
     def selection(self, lost: LostComponents, score: Tensor) -> Selection:
         """What it trains; score: [layer, head], higher comes first. Raises SettingError."""
@@ -63,9 +73,11 @@ class Grid:
     loss: tuple[Loss, ...]
     settings: Settings = field(default_factory=Settings)
     """All else, the steps among it: shared by every point."""
+    text: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
         names = {"heads": "shares of heads", "components": "numbers of components", "lr": "rates", "loss": "losses"}
+        names |= {"text": "shares of the text"}
         for name, words in names.items():
             values = getattr(self, name)
             if not values:
@@ -74,6 +86,9 @@ class Grid:
                 raise SettingError(f"Of the {words} to try one is given twice, which would train the same twice.")
         for share in self.heads:
             check_share(share)
+        for share in self.text:
+            if not 0 < share <= 1:
+                raise SettingError(f"A share of {share} of the text cannot be trained on: give more than 0, up to 1.")
         for count in self.components:
             if count is not None and count < 1:
                 raise SettingError(f"{count} components a head leave nothing to train: give 1 or more, or '{ALL}'.")
@@ -88,21 +103,23 @@ class Grid:
         lr: Iterable[str],
         loss: Iterable[str],
         settings: Settings | None = None,
+        text: Iterable[str] = ("1",),
     ) -> Grid:
         """From values as people type them, components as numbers or 'all'. Raises SettingError."""
         return cls(
-            tuple(_number(float, text, "a share of heads", "a number") for text in heads),
-            tuple(None if text.strip() == ALL else _number(int, text, "components a head", f"a whole number or '{ALL}'")
-                  for text in components),
-            tuple(_number(float, text, "a learning rate", "a number") for text in lr),
+            tuple(_number(float, share, "a share of heads", "a number") for share in heads),
+            tuple(None if one.strip() == ALL else _number(int, one, "components a head", f"a whole number or '{ALL}'")
+                  for one in components),
+            tuple(_number(float, rate, "a learning rate", "a number") for rate in lr),
             tuple(cast(Loss, name) for name in loss),  # Settings refuse what is none
             settings or Settings(),
+            tuple(_number(float, share, "a share of the text", "a number") for share in text),
         )  # fmt: skip
 
     def points(self) -> list[Point]:
         """In the order in which they are trained: rates next to each other, losses far apart."""
-        wanted = product(self.loss, self.components, self.heads, self.lr)
-        return [Point(heads, components, lr, loss) for loss, components, heads, lr in wanted]
+        wanted = product(self.loss, self.components, self.heads, self.text, self.lr)
+        return [Point(heads, components, lr, loss, text) for loss, components, heads, text, lr in wanted]
 
     def settings_of(self, point: Point) -> Settings:
         """How a point is trained."""
@@ -134,6 +151,10 @@ class SweepResult:
     share_stderr: float
     """Standard error of the share, from that of the gain."""
     best_step: int
+    tokens: int
+    """Tokens of the windows it trained on, each counted once."""
+    restored: TokenLoss
+    """Of the held-out windows, so that two points can be compared token by token."""
     seconds: float
     """Training and measuring."""
     dense: Perplexity
@@ -165,7 +186,7 @@ def sweep(
         began = time.perf_counter()
         try:
             selection = point.selection(lost, score)
-            training = Training(pair, lost, selection, tokens, held_out, grid.settings_of(point))
+            training = Training(pair, lost, selection, point.windows(tokens), held_out, grid.settings_of(point))
             for step in training.steps():
                 what = f"point {index + 1} of {len(points)}, step {step.step} of {steps}"
                 yield Progress(what, index * steps + step.step, len(points) * steps)
@@ -194,6 +215,8 @@ def _judged(point: Point, training: Training, dense: TokenLoss, pruned: TokenLos
         recovered_share=recovered_share(teacher, before, after),
         share_stderr=gain.stderr / missing if missing > 0 else math.nan,
         best_step=restoration.best_step,
+        tokens=int(training.tokens.real.sum()),
+        restored=restored,
         seconds=0.0,
         dense=teacher,
         pruned=before,
@@ -215,15 +238,16 @@ def _place(result: SweepResult) -> tuple[bool, float]:
 
 def to_pandas(results: Sequence[SweepResult | Failure]) -> pd.DataFrame:
     """One row a point, as `best_first` orders them and what failed last: loss, heads (share), components ('all' or a
-    number, as text), lr, and the figures of `SweepResult`; `error` says why a point failed."""
+    number, as text), lr, text (share), and the figures of `SweepResult`; `error` says why a point failed."""
     ordered: list[SweepResult | Failure] = [one for group in best_first(results).values() for one in group]
     ordered += [result for result in results if isinstance(result, Failure)]
     return pd.DataFrame([_row(result) for result in ordered], columns=COLUMNS)
 
 
 COLUMNS = [
-    "loss", "heads", "components", "lr", "picked_heads", "picked_components", "trained_parameters", "held_out_loss",
-    "perplexity", "stderr", "recovered_share", "share_stderr", "gain", "gain_stderr", "best_step", "seconds", "error",
+    "loss", "heads", "components", "lr", "text", "tokens", "picked_heads", "picked_components", "trained_parameters",
+    "held_out_loss", "perplexity", "stderr", "recovered_share", "share_stderr", "gain", "gain_stderr", "best_step",
+    "seconds", "error",
 ]  # fmt: skip
 
 
@@ -234,10 +258,11 @@ def _row(result: SweepResult | Failure) -> dict[str, object]:
         "heads": point.heads,
         "components": point.components_written,
         "lr": point.lr,
+        "text": point.text,
     }
     if isinstance(result, Failure):
         return row | {"error": result.error}
-    counts = ("picked_heads", "picked_components", "trained_parameters", "best_step", "seconds")
+    counts = ("tokens", "picked_heads", "picked_components", "trained_parameters", "best_step", "seconds")
     figures = ("held_out_loss", "recovered_share", "share_stderr")
     return row | {
         **{name: getattr(result, name) for name in (*counts, *figures)},

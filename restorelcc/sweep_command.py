@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from .calibration import split_held_out
@@ -12,6 +13,7 @@ from .capture import capture
 from .commands import Text, head_order, open_pair, records, shown
 from .components import components
 from .console import say, show_json, show_table, watched
+from .enough import enough
 from .folders import check_csv, write_csv
 from .models import Loading
 from .progress import Progress
@@ -23,11 +25,12 @@ OUT = "restored"
 """Where the command line that is suggested would write."""
 
 
-def grid(heads: str, components: str, lr: str, loss: str, steps: int | None, seed: int) -> Grid:
+def grid(heads: str, components: str, lr: str, loss: str, text: str, steps: int | None, seed: int) -> Grid:
     """From lists with commas. Raises SettingError."""
     settings = Settings(seed=seed) if steps is None else Settings(seed=seed, steps=steps)
     lists = [[part.strip() for part in words.split(",") if part.strip()] for words in (heads, components, lr, loss)]
-    return Grid.read(lists[0], lists[1], lists[2], lists[3], settings)
+    shares = [part.strip() for part in text.split(",") if part.strip()]
+    return Grid.read(lists[0], lists[1], lists[2], lists[3], settings, shares)
 
 
 def sweep(
@@ -50,7 +53,7 @@ def sweep(
         stopped = True
 
     def restoring(point: Point) -> str:
-        return _command(point, grid.settings, dense, pruned, words, score, loading)
+        return _command(point, grid.settings, dense, pruned, words, len(tokens), score, loading)
 
     frame = to_pandas(results)
     if csv is not None:
@@ -58,16 +61,23 @@ def sweep(
     ranked = best_first(results)
     best = {loss: restoring(group[0].point) for loss, group in ranked.items()}
     ends = next((group[0] for group in ranked.values()), None)
+    amounts = enough(results)
     if as_json:
         both = {"dense": ends.dense.figures(), "pruned": ends.pruned.figures()} if ends else {}
-        show_json(both | {"results": records(frame), "best": best, "stopped": stopped})
+        suffice = [
+            {"setting": _named(replace(one.least.point, text=1.0)), "tokens": one.least.tokens, "says": str(one)}
+            for one in amounts
+        ]
+        show_json(both | {"results": records(frame), "best": best, "enough": suffice, "stopped": stopped})
         return
     if ends is not None:
         say(f"{len(held_out)} held-out windows: dense {shown(ends.dense)}, pruned {shown(ends.pruned)}")
     for loss, group in ranked.items():
-        columns = ["heads", "components", "lr", "held-out loss", "perplexity", "recovered", "nats against pruned",
-                   "trained", "best step", "s"]  # fmt: skip
+        columns = ["heads", "components", "lr", "tokens", "held-out loss", "perplexity", "recovered",
+                   "nats against pruned", "trained", "best step", "s"]  # fmt: skip
         show_table(f"Loss {loss}, best first", columns, [_row(result) for result in group])
+    for one in amounts:
+        say(f"{_named(replace(one.least.point, text=1.0))}: {one}")
     for result in results:
         if isinstance(result, Failure):
             say(f"Failed: {_named(result.point)}: {result.error}")
@@ -95,6 +105,7 @@ def _row(result: SweepResult) -> list[str]:
         f"{point.heads:g}",
         point.components_written,
         f"{point.lr:g}",
+        f"{result.tokens:,}",
         f"{result.held_out_loss:.4f}",
         shown(result.perplexity),
         "" if math.isnan(share) else f"{share:.1%} ± {result.share_stderr:.1%}",
@@ -106,14 +117,17 @@ def _row(result: SweepResult) -> list[str]:
 
 
 def _named(point: Point) -> str:
-    return f"heads {point.heads:g}, components {point.components_written}, lr {point.lr:g}, loss {point.loss}"
+    some = "" if point.text == 1 else f", {point.text:g} of the text"
+    return f"heads {point.heads:g}, components {point.components_written}, lr {point.lr:g}, loss {point.loss}{some}"
 
 
 def _command(
-    point: Point, settings: Settings, dense: str, pruned: str, words: Text, score: str, loading: Loading
+    point: Point, settings: Settings, dense: str, pruned: str, words: Text, there: int, score: str, loading: Loading
 ) -> str:
-    """A `restore` command line that trains this point again."""
-    given = {"dense": dense, "pruned": pruned, "calibration": words.source, "windows": words.windows}
+    """A `restore` command line that trains this point again; with a share of the text, on the first windows of the
+    `there` that it has, instead of on windows spread over it."""
+    windows = words.windows if point.text == 1 else max(2, round(there * point.text))
+    given = {"dense": dense, "pruned": pruned, "calibration": words.source, "windows": windows}
     given |= {"length": words.length, "seed": words.seed, "heads": point.heads, "score": score}
     given |= {"components": point.components, "lr": point.lr, "loss": point.loss, "steps": settings.steps}
     given |= {"device": loading.device, "dtype": loading.dtype, "out": OUT}

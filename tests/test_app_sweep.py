@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 from test_app_pages import app, said, session, shown
 
@@ -13,7 +14,8 @@ from app.colours import DARK, LIGHT
 from app.jobs import Job, Jobs, State
 from app.restore_views import KEY
 from app.sweep_work import Plan
-from restorelcc.evaluate import Difference, Perplexity
+from restorelcc.enough import enough
+from restorelcc.evaluate import Difference, Perplexity, TokenLoss
 from restorelcc.progress import Progress
 from restorelcc.restore import Settings
 from restorelcc.selection import share_of_heads
@@ -150,10 +152,13 @@ def _waiting(job: Job):
         yield Progress("waiting", 0, 1)
 
 
-def result(heads: float, components: int | None, lr: float, loss: str, share: float) -> SweepResult:
+SCORED = torch.ones(4, 2, dtype=torch.bool)
+
+
+def result(heads: float, components: int | None, lr: float, loss: str, share: float, text: float = 1.0) -> SweepResult:
     dense, pruned, restored = (Perplexity(value, math.log(value), 100, 0.1) for value in (8.0, 10.0, 9.0))
     return SweepResult(
-        point=Point(heads, components, lr, loss),
+        point=Point(heads, components, lr, loss, text),
         picked_heads=1,
         picked_components=1,
         trained_parameters=1,
@@ -163,6 +168,8 @@ def result(heads: float, components: int | None, lr: float, loss: str, share: fl
         recovered_share=share,
         share_stderr=0.01,
         best_step=1,
+        tokens=round(1000 * text),
+        restored=TokenLoss(1 - share + torch.arange(8.0, dtype=torch.float64).view(4, 2) / 1e4, SCORED),
         seconds=1.0,
         dense=dense,
         pruned=pruned,
@@ -203,3 +210,29 @@ def test_a_figure_of_nothing_yet_is_empty_panels():
     grid = Grid((1.0,), (2, None), (0.1,), ("kl",))
     figure = sweep_charts.shares(to_pandas([Failure(grid.points()[0], "why")]), grid, LIGHT)
     assert [len(trace.x) for trace in figure.data] == [0, 0]
+
+
+def test_amounts_of_text_are_a_line_and_what_suffices_is_ringed():
+    results = [result(1.0, None, 0.1, "kl", share, text) for text, share in ((1.0, 0.3), (0.1, 0.1), (0.5, 0.3))]
+    found = enough([*results, result(0.5, None, 0.1, "kl", 0.2)])  # which has no other amount to compare with
+    figure = sweep_charts.amounts(found, ["all"], LIGHT)
+    (line,) = figure.data
+    assert list(line.x) == [100, 500, 1000]
+    assert list(line.y) == [0.1, 0.3, 0.3]
+    assert list(line.marker.symbol) == ["circle", "circle-open", "circle"]
+    main = sweep_charts.shares(to_pandas(results), Grid((1.0,), (None,), (0.1,), ("kl",), text=(0.1, 0.5, 1.0)), LIGHT)
+    assert [list(trace.y) for trace in main.data] == [[0.3]]
+
+
+def test_a_sweep_over_text_that_the_dense_model_writes_says_how_much_suffices(page: AppTest, workspace: Workspace):
+    page.segmented_control(key="training-text").set_value("none").run()
+    page.number_input(key="sampled-windows").set_value(20).run()
+    assert "20 windows that the dense model writes" in said(page)
+    chosen(page, heads=["1"], components=["all"], lr=["0.2"], text=["0.25", "1"])
+    job = swept(page, workspace)
+    few, all_of_it = sweep_work.results_of(job)
+    length = workspace.findings.calibration.ids.shape[1]
+    assert (few.tokens, all_of_it.tokens) == (round(0.25 * 18) * length, 18 * length)
+    assert len(few.restored.nll) == 2  # a tenth of the windows judges
+    assert "How many tokens suffice" in said(page)
+    assert str(enough([few, all_of_it])[0]) in said(page)

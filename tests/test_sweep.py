@@ -12,6 +12,7 @@ from test_cli import answer, call, pair_args, text
 from restorelcc import sweep_command
 from restorelcc.calibration import sampled_windows
 from restorelcc.compensation import compensated
+from restorelcc.enough import enough
 from restorelcc.errors import SettingError
 from restorelcc.evaluate import token_loss
 from restorelcc.progress import Progress, finish
@@ -84,6 +85,9 @@ def test_a_share_is_of_the_heads_that_are_there(lost, score):
         ((["1"], ["all"], ["-1"], ["kl"]), "learning rate of -1"),
         ((["1"], ["all"], ["0.2", "0.20"], ["kl"]), "given twice"),
         ((["1"], ["all"], ["0.2"], ["mse"]), "Loss 'mse' is not known"),
+        ((["1"], ["all"], ["0.2"], ["kl"], None, ["0"]), "share of 0.0 of the text"),
+        ((["1"], ["all"], ["0.2"], ["kl"], None, ["most"]), "'most' cannot be read"),
+        ((["1"], ["all"], ["0.2"], ["kl"], None, []), "no shares of the text"),
     ],
 )
 def test_a_grid_of_nonsense_is_refused_before_anything_is_trained(lists, says):
@@ -155,6 +159,38 @@ def test_the_best_of_each_loss_comes_first(run):
     assert to_pandas(results)["held_out_loss"].tolist() == expected
 
 
+def test_a_share_of_the_text_is_fewer_windows_and_as_many_steps(run, pair, lost, score, texts):
+    grid = Grid((1.0,), (None,), (0.2,), ("kl",), SHORT, text=(0.25, 1.0))
+    few, all_of_it = run(grid)[0]
+    assert (few.tokens, all_of_it.tokens) == (2 * 16, 8 * 16)
+    some = texts[torch.tensor([0, 7])]
+    training = Training(pair, lost, everything(lost.shape), some, texts, grid.settings_of(few.point))
+    steps = [step for step in training.steps() if step.step]
+    assert len(steps) == 4
+    with compensated(pair.pruned, training.result().compensation):
+        torch.testing.assert_close(few.restored.nll, token_loss(pair.pruned, texts).nll)
+    assert set(to_pandas([few, all_of_it])["tokens"]) == {32, 128}
+
+
+def test_the_fewest_tokens_within_two_errors_suffice(run):
+    one, *_ = run(Grid((1.0,), (None,), (0.2,), ("kl",), SHORT))[0]
+    noise = torch.randn(one.restored.nll.shape, generator=torch.Generator().manual_seed(0)).double() * 1e-2
+
+    def of(share, worse, times):
+        loss = replace(one.restored, nll=one.restored.nll + worse + times * noise)
+        return replace(one, point=replace(one.point, text=share), tokens=round(1000 * share), restored=loss)
+
+    most, half, some = of(1.0, 0.0, 0), of(0.5, 1e-4, 1), of(0.1, 0.5, 1)
+    other = replace(most, point=replace(most.point, lr=0.1))
+    (found,) = enough([most, some, other, half, Failure(most.point, "why")])
+    assert [result.tokens for result in found.results] == [100, 500, 1000]
+    assert found.least is half
+    assert str(found).startswith("500 tokens suffice: with 1,000 the loss changes by")
+    (found,) = enough([most, some])
+    assert found.least is most
+    assert "All 1,000 tokens are needed" in str(found)
+
+
 def test_a_score_of_another_shape_is_refused(run):
     with pytest.raises(SettingError, match="does not order heads"):
         run(Grid((0.5,), (None,), (0.2,), ("kl",), SHORT), torch.zeros(2, 4))
@@ -181,6 +217,16 @@ def test_the_command_tries_every_point_and_names_the_best(pair_args, tmp_path):
         assert restored["recovered_share"] == pytest.approx(best["recovered_share"], abs=1e-5)
         assert restored["trained_parameters"] == best["trained_parameters"]
         assert restored["pruned"] == found["pruned"]
+
+
+def test_the_command_says_how_many_tokens_suffice(pair_args):
+    options = ["--lr", 0.3, "--steps", 3, "--text", "0.5,1"]
+    found = answer("sweep", *pair_args, *options)
+    tokens = sorted(row["tokens"] for row in found["results"])
+    assert tokens[0] < tokens[1]
+    (one,) = found["enough"]
+    assert one["tokens"] in tokens
+    assert one["says"] in call("sweep", *pair_args, *options).stdout.replace("\n", " ")
 
 
 def test_heads_by_chance_are_those_that_restore_draws(pair_args, tmp_path):

@@ -64,7 +64,7 @@ def test_first_start_shows_the_map(server: Server, user: User) -> None:
 def test_a_click_on_a_cell_opens_the_panel_of_that_head(user: User) -> None:
     page = user.open("")
     click_cell(page, 3, 6)
-    expect(page.get_by_text("Layer 3, head 6")).to_be_visible()
+    expect(page.get_by_role("heading", name="Layer 3, head 6")).to_be_visible()
     expect(page.locator(".tinted")).to_have_attribute("data-head", "L3 H6")
     user.settle()
     assert "head=3.6" in page.url
@@ -119,7 +119,7 @@ def test_a_copied_link_shows_the_same_view(user: User, people: list[User], brows
     page.locator(".st-key-metric button", has_text="Output-weighted").click()
     user.settle()
     click_cell(page, 5, 1)
-    expect(page.get_by_text("Layer 5, head 1")).to_be_visible()
+    expect(page.get_by_role("heading", name="Layer 5, head 1")).to_be_visible()
     page.locator(".st-key-add-head button").click()
     expect(page.locator(".studio-header")).to_contain_text("32 picked")
     number = user.perplexity()
@@ -127,8 +127,8 @@ def test_a_copied_link_shows_the_same_view(user: User, people: list[User], brows
     other = User(browser, server, DESKTOP)
     people.append(other)
     other.page.goto(page.url)
-    expect(other.page.get_by_text("Layer 5, head 1")).to_be_visible(timeout=SLOW)
-    expect(other.page.get_by_text("Output-weighted of every head")).to_be_visible()
+    expect(other.page.get_by_role("heading", name="Layer 5, head 1")).to_be_visible(timeout=SLOW)
+    expect(other.page.get_by_role("heading", name="Output-weighted of every head")).to_be_visible()
     assert other.picked() == 32
     assert other.perplexity() == number
 

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 import torch
 
+from restorelcc.compensation import compensated
+from restorelcc.evaluate import token_loss
+from restorelcc.export import adapter_fits
 from restorelcc.findings import Recipe
 from restorelcc.meaning import Moment, strongest_moments, vocabulary_effect, written_alike
 from restorelcc.projection import Projection, project
 from restorelcc.reading import Reading, read_passage
+from restorelcc.runs import Run
+from restorelcc.text import whole
 from restorelcc.workspace import Workspace
 
+from .learn_work import MergeCheck, check_merge
 from .live import lane
+
+OPENING = 16  # tokens of evaluation text for a prompt to begin with
+PASSAGE = 48  # tokens of the merge check
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
@@ -80,3 +90,45 @@ def sample_contexts(recipe: Recipe, _workspace: Workspace) -> list[str]:
         "{}[{}]{}".format(*context(found.calibration, tokenizer, text, pos, 6)).replace("\n", " ")
         for text, pos in zip(samples.text.tolist(), samples.pos.tolist(), strict=True)
     ]
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def opening(recipe: Recipe, _workspace: Workspace) -> str:
+    """The first words of the evaluation text."""
+    ids = _workspace.findings.evaluation.ids[0, :OPENING].tolist()
+    return str(_workspace.pair(dense=False).tokenizer.decode(ids, skip_special_tokens=True)).strip()
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def nll_of_three(
+    recipe: Recipe, run: str, ids: tuple[int, ...], _workspace: Workspace, _run: Run
+) -> tuple[list[float], list[float], list[float]]:
+    """NLL of every token by the dense, the pruned and the restored model, nats; 0 for the first: it is not predicted.
+
+    Raises LoadError if the run is of another pruned model.
+    """
+    tokens, adapter = whole(torch.tensor([ids])), _run.adapter()
+
+    def read() -> tuple[list[float], list[float], list[float]]:
+        pair = _workspace.pair()
+        adapter_fits(adapter, pair.pruned)
+        dense, pruned = token_loss(pair.dense, tokens), token_loss(pair.pruned, tokens)
+        with compensated(pair.pruned, adapter.compensation):
+            restored = token_loss(pair.pruned, tokens)
+        return dense.nll[0].tolist(), pruned.nll[0].tolist(), restored.nll[0].tolist()
+
+    return lane.run(_workspace, read)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def metrics(folder: str, _run: Run) -> pd.DataFrame:
+    """What a run's steps were; a run that is kept never changes."""
+    return _run.metrics()
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def merge_check(recipe: Recipe, factor: float, _workspace: Workspace) -> MergeCheck:
+    """Hook against bias, with so many times the mean of every head put back."""
+    live = _workspace.findings.live
+    ids = live.ids[0, : min(PASSAGE, int(live.real[0].sum()))]
+    return lane.run(_workspace, lambda: check_merge(_workspace.pair(), _workspace.lost, factor, ids))

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from restorelcc.compensation import Compensation, compensated
 from restorelcc.errors import SettingError
-from restorelcc.evaluate import TokenLoss, paired_difference, perplexity, recovered_share, token_loss
-from restorelcc.findings import Recipe
+from restorelcc.evaluate import TokenLoss, paired_difference, perplexity, recovered_share
+from restorelcc.export import adapter_fits
 from restorelcc.generate import generate
 from restorelcc.layout import context_length
 from restorelcc.models import ModelPair
@@ -25,8 +25,8 @@ from restorelcc.runs import Run
 from restorelcc.text import lead, whole
 from restorelcc.workspace import Workspace
 
+from . import cache, controls, feedback, state, tint
 from . import compare_charts as charts
-from . import controls, feedback, state
 from .colours import Colours, colours
 from .jobs import Job, jobs
 from .live import lane
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 MODELS = ("dense", "pruned", "restored")
 POLL = 0.25  # seconds between looks at text that grows
-PROMPT = 16  # tokens of evaluation text to begin with
 LONGEST = 512  # tokens of one text that is read
 
 
@@ -100,7 +99,7 @@ def continuation(workspace: Workspace, run: Run) -> None:
 
 def _asked(workspace: Workspace) -> Asked:
     if "write-prompt" not in st.session_state:
-        st.session_state["write-prompt"] = _opening(workspace.recipe, workspace)
+        st.session_state["write-prompt"] = cache.opening(workspace.recipe, workspace)
     prompt = st.text_area("Prompt", key="write-prompt", height=80, persist_state="session")
     with st.container(horizontal=True, key="write-settings"):
         length = st.number_input(
@@ -120,21 +119,14 @@ def _asked(workspace: Workspace) -> Asked:
     return Asked(prompt, int(length), float(temperature), int(seed))
 
 
-@st.cache_data(max_entries=8, show_spinner=False)
-def _opening(recipe: Recipe, _workspace: Workspace) -> str:
-    """The first words of the evaluation text."""
-    tokenizer = _workspace.pair().tokenizer
-    ids = _workspace.findings.evaluation.ids[0, :PROMPT].tolist()
-    return str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
-
-
 def _write(workspace: Workspace, run: Run, asked: Asked) -> None:
     with feedback.guarded():
-        compensation, recipe = run.adapter().compensation, workspace.recipe
+        adapter, recipe = run.adapter(), workspace.recipe
 
         def work(job: Job) -> Generator[Progress, None, Continued]:
             yield Progress("loading the pair", 0, asked.length)
-            return (yield from continued(workspace, compensation, asked, job))
+            adapter_fits(adapter, workspace.pair().pruned)
+            return (yield from continued(workspace, adapter.compensation, asked, job))
 
         # A queue of its own: a sentence should not wait for minutes of training. What computes is the lane's thread,
         # one token of each model at a time, so that the header's measurements come in between.
@@ -243,7 +235,7 @@ def token_by_token(workspace: Workspace, run: Run) -> None:
         st.info("Give a text of at least two tokens.", icon=":material/notes:")
         return
     with feedback.guarded():
-        nll = _nll(workspace.recipe, run.folder.name, tuple(ids), workspace, run)
+        nll = cache.nll_of_three(workspace.recipe, run.folder.name, tuple(ids), workspace, run)
         tokens = [str(workspace.pair().tokenizer.decode([token])) for token in ids]
         frame = pd.DataFrame({"position": range(len(ids)), "token": tokens, **dict(zip(MODELS, nll, strict=True))})
         frame["change"] = frame["restored"] - frame["pruned"]
@@ -289,40 +281,16 @@ def _text(workspace: Workspace) -> list[int]:
     return (before + ids)[:room]
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
-def _nll(
-    recipe: Recipe, run: str, ids: tuple[int, ...], _workspace: Workspace, _run: Run
-) -> tuple[list[float], list[float], list[float]]:
-    """NLL of every token by each of MODELS, nats; 0 for the first, which is not predicted."""
-    tokens, compensation = whole(torch.tensor([ids])), _run.adapter().compensation
-
-    def read() -> tuple[list[float], list[float], list[float]]:
-        pair = _workspace.pair()
-        dense, pruned = token_loss(pair.dense, tokens), token_loss(pair.pruned, tokens)
-        with compensated(pair.pruned, compensation):
-            restored = token_loss(pair.pruned, tokens)
-        return dense.nll[0].tolist(), pruned.nll[0].tolist(), restored.nll[0].tolist()
-
-    return lane.run(_workspace, read)
-
-
 def _tinted(frame: pd.DataFrame, look: Colours) -> None:
     scale = max(float(frame["change"].abs().iloc[1:].quantile(0.97)), 1e-6)
-    parts = []
-    for index, row in enumerate(frame.to_dict(orient="records")):
-        shown = html.escape(row["token"]).replace("\n", "↵\n")
+    tokens = [tint.Token(frame["token"].iloc[0], "the first token is not predicted")]
+    for row in frame.iloc[1:].to_dict(orient="records"):
         change = float(row["change"])
-        if index == 0:
-            parts.append(f'<span title="the first token is not predicted">{shown}</span>')
-            continue
-        strength = min(1.0, abs(change) / scale) ** 0.7
+        says = f"dense {row['dense']:.3f}, pruned {row['pruned']:.3f}, restored {row['restored']:.3f} nats; "
         colour = look.signed[0] if change < 0 else look.signed[2]
-        parts.append(
-            f'<span title="dense {row["dense"]:.3f}, pruned {row["pruned"]:.3f}, restored {row["restored"]:.3f} nats; '
-            f'restored − pruned {signed(change, 3)}" data-change="{change:.6f}" '
-            f'style="background:color-mix(in srgb,{colour} {65 * strength:.0f}%,transparent)">{shown}</span>'
-        )
-    st.html(f'<div class="tinted" id="compare-tinted">{"".join(parts)}</div>')
+        says += f"restored − pruned {signed(change, 3)}"
+        tokens.append(tint.Token(row["token"], says, colour, abs(change) / scale, change))
+    tint.show(tokens, id="compare-tinted")
     better, worse = (f"color-mix(in srgb,{look.signed[side]} 65%,transparent)" for side in (0, 2))
     st.html(
         f'<div class="muted" style="display:flex;align-items:center;gap:.5rem"><span>better, −{scale:.2f} nats</span>'

@@ -13,14 +13,14 @@ from restorelcc.errors import LoadError, RestoreLCCError, SettingError
 from restorelcc.runs import LONGEST_NAME, Run, bring_back, discard_run, empty_trash, list_runs, rename_run
 from restorelcc.workspace import Workspace
 
+from . import cache, controls, exports, feedback, shelf, state
 from . import compare_charts as charts
-from . import controls, exports, feedback, shelf, state
 from .charts import faint
 from .colours import colours
 from .compare_charts import plain, recipe_of
 from .jobs import jobs
 from .picks import Picks
-from .words import HELP, count
+from .words import HELP, count, model_name
 
 MOST_DRAWN = 8  # runs compared while none is chosen
 
@@ -120,19 +120,13 @@ def _caption(
 # --- figures ----------------------------------------------------------------------------------------------------
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def _metrics(folder: str, _run: Run) -> pd.DataFrame:
-    """What a run's steps were; a run that is kept never changes."""
-    return _run.metrics()
-
-
 def metrics(runs: Sequence[Run]) -> dict[str, pd.DataFrame]:
     """Steps by folder name; runs whose steps cannot be read are named, and left out."""
     found: dict[str, pd.DataFrame] = {}
     lacking = []
     for run in runs:
         try:
-            found[run.folder.name] = _metrics(str(run.folder), run)
+            found[run.folder.name] = cache.metrics(str(run.folder), run)
         except LoadError:
             lacking.append(plain(run.name))
     if lacking:
@@ -370,7 +364,7 @@ def about(run: Run, workspace: Workspace) -> None:
     share = charts.number(run, "figures", "recovered_share")
     trained = charts.number(run, "trained_parameters")
     facts = [
-        f"{workspace.findings.dense_name}, pruned: {workspace.findings.pruned_name}",
+        f"{model_name(workspace.findings.dense_name)}, pruned: {workspace.findings.pruned_name}",
         f"{count(trained)} trained parameters" if trained is not None else "",
         f"{share:.0%}".replace("-", "−") + " of the lost log-likelihood recovered" if share is not None else "",
     ]

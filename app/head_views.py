@@ -12,7 +12,7 @@ from torch import Tensor
 from restorelcc.selection import of_heads
 from restorelcc.workspace import Workspace
 
-from . import cache, charts, controls, feedback, scores, state
+from . import cache, charts, controls, feedback, scores, state, tint
 from .colours import colours
 from .jobs import State, jobs
 from .words import ALL_WORDS, METRIC_WORDS, SCORE_WORDS, head_name, signed
@@ -165,6 +165,14 @@ def _bar_selected() -> None:
         look_at((points[0][0], points[0][1]))
 
 
+def none_in_view(workspace: Workspace, metric: str) -> None:
+    """What to do for a panel, where there is a map to click on."""
+    if scores.table(workspace, metric) is not None:
+        st.info(
+            "Click a cell of the map, or a bar of the ranking, to see what that head lost.", icon=":material/ads_click:"
+        )
+
+
 def title(workspace: Workspace, head: Head) -> None:
     """Name, figures, and what can be done with the head."""
     losses = {name: float(workspace.loss.table(name)[head]) for name in METRIC_WORDS}
@@ -258,20 +266,14 @@ def tinted(workspace: Workspace, head: Head, where: Passage) -> None:
     tokens = cache.token_strings(workspace.recipe, where.text, where.start, where.length, workspace)
     share = reading.share[head]
     scale = float(torch.quantile(share, 0.97).clamp(min=1e-9))
-    look = colours(state.dark())
-    parts = []
-    for token, value in zip(tokens, share.tolist(), strict=True):
-        strength = min(1.0, value / scale) ** 0.7
-        shown = token.replace("&", "&amp;").replace("<", "&lt;").replace("\n", "↵\n")
-        parts.append(
-            f'<span title="lost {value:.1%} of the head\'s mean energy" style="background:color-mix(in srgb,'
-            f'{look.pruned} {70 * strength:.0f}%,transparent)">{shown}</span>'
-        )
     st.markdown(
         "##### The same head on a passage",
         help="The darker a token, the more of this head's activation was lost there. Hover a token for its share.",
     )
-    st.html(f'<div class="tinted" data-head="{head_name(head)}">{"".join(parts)}</div>')
+    colour = colours(state.dark()).pruned
+    says = [f"lost {value:.1%} of the head's mean energy" for value in share.tolist()]
+    parts = zip(tokens, says, (share / scale).tolist(), strict=True)
+    tint.show([tint.Token(token, said, colour, strength) for token, said, strength in parts], data_head=head_name(head))
 
 
 def attention(workspace: Workspace, head: Head, where: Passage) -> None:

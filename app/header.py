@@ -15,7 +15,7 @@ from . import state
 from .jobs import jobs
 from .live import Measured, Superseded, lane, unpicked
 from .picks import Picks
-from .words import HELP, signed
+from .words import HELP, model_name, percent, signed
 
 
 class Header:
@@ -99,7 +99,7 @@ def _html(workspace: Workspace, picked: int, measured: Measured | None, full: Me
     removed = 1 - found.pruned_size.parameters / found.dense_size.parameters
     less = f"{found.sparsity.sparsity:.1%} of weights zero" if removed == 0 else f"{removed:.1%} of parameters gone"
     names = (
-        f'<div class="names"><b>{_escaped(found.dense_name)}</b> <span class="muted">pruned:</span> '
+        f'<div class="names"><b>{_escaped(model_name(found.dense_name))}</b> <span class="muted">pruned:</span> '
         f"<b>{_escaped(found.pruned_name)}</b>"
         f'<div class="muted">{less} · {picked} picked</div></div>'
     )
@@ -117,13 +117,18 @@ def _html(workspace: Workspace, picked: int, measured: Measured | None, full: Me
     if picked == 0:
         verdict = "nothing picked"
     else:
-        noise = abs(shown.gain.z) < 2
-        verdict = f"{signed(shown.gain.nats)} ± {shown.gain.stderr:.4f} nats{' · within noise' if noise else ''}"
+        verdict = f"{signed(shown.gain.nats)} ± {shown.gain.stderr:.4f} nats{_judged(shown)}"
     share = shown.share
-    label = (
-        "pruning lost nothing here" if math.isnan(share) else f"{share:.0%} ± {shown.share_error:.0%}".replace("-", "−")
-    )
+    label = "pruning lost nothing here"
+    if not math.isnan(share):
+        label = f"{percent(share)} ± {percent(shown.share_error)}"
     return _framed(names, numbers, _bar(share, label), verdict, count)
+
+
+def _judged(shown: Measured) -> str:
+    if abs(shown.gain.z) < 2:
+        return " · within noise"
+    return " · worse than pruned" if shown.gain.nats > 0 else ""
 
 
 def _number(kind: str, label: str, value: float, error: float) -> str:

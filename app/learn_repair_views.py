@@ -7,11 +7,10 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from restorelcc.errors import RestoreLCCError
-from restorelcc.findings import Recipe
 from restorelcc.restore import Loss
 from restorelcc.workspace import Workspace
 
-from . import charts, controls, feedback, learn_charts, learn_work, state
+from . import cache, charts, controls, feedback, learn_charts, learn_work, state
 from .colours import colours
 from .jobs import State, jobs
 from .learn_views import MAP, step
@@ -26,7 +25,6 @@ SCOPES = {"head": "This head", "shallow": "First two layers", "all": "All heads"
 LESSONS: dict[Loss, str] = {"kl": "Dense model", "ce": "Text"}
 CONSTANT = Word("Share a constant can hold", "share of lost energy", "‖E δz‖² / E‖δz‖² over tokens.")
 FACTORS = (0.0, 0.5, 1.0, 2.0, 4.0)
-PASSAGE = 48  # tokens of the merge check
 
 
 # --- 4 ----------------------------------------------------------------------------------------------------------
@@ -282,13 +280,6 @@ def _strategies() -> Facts:
 # --- 6 ----------------------------------------------------------------------------------------------------------
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
-def _merge_check(recipe: Recipe, factor: float, _workspace: Workspace) -> learn_work.MergeCheck:
-    live = _workspace.findings.live
-    ids = live.ids[0, : min(PASSAGE, int(live.real[0].sum()))]
-    return lane.run(_workspace, lambda: learn_work.check_merge(_workspace.pair(), _workspace.lost, factor, ids))
-
-
 @st.fragment
 def folding(workspace: Workspace) -> None:
     """Hook and bias give the same logits; no zero is lost."""
@@ -311,7 +302,7 @@ def folding(workspace: Workspace) -> None:
             )
         )
     with right, st.spinner("Comparing hook and bias"), feedback.guarded():
-        check = _merge_check(workspace.recipe, factor, workspace)
+        check = cache.merge_check(workspace.recipe, factor, workspace)
         controls.figure(
             learn_charts.agreement(check.plain, check.hooked, check.folded, colours(state.dark())),
             "learn-folding",

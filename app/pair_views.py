@@ -18,7 +18,7 @@ from restorelcc.workspace import Workspace
 from . import charts, controls, shelf, state
 from .colours import colours
 from .live import unpicked
-from .words import HELP, count, signed
+from .words import HELP, count, model_name, signed
 
 KEY = "pair-form"
 DEVICE_HELP = (
@@ -282,7 +282,7 @@ def facts(workspace: Workspace) -> None:
     found = workspace.findings
     shape = found.geometry
     kv = "" if shape.n_kv_heads == shape.n_heads else f", {shape.n_kv_heads} key/value heads"
-    st.markdown(f"#### {found.dense_name} and {found.pruned_name}")
+    st.markdown(f"#### {model_name(found.dense_name)} and {found.pruned_name}")
     st.caption(
         f"{shape.n_layers} layers of {shape.n_heads} heads of width {shape.d_head}{kv}; residual stream of "
         f"{shape.d_model}. Head activations read from {found.statistics.count:,} tokens of "

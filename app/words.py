@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from restorelcc.models import DEMO
+
 
 @dataclass(frozen=True)
 class Word:
@@ -133,6 +135,11 @@ def count(number: float) -> str:
         if abs(number) >= size:
             return f"{number / size:.3g} {letter}"
     return f"{number:.0f}"
+
+
+def model_name(name: str) -> str:
+    """As people would call it."""
+    return "embedded model" if name == DEMO else name
 
 
 def percent(share: float) -> str:

@@ -28,9 +28,7 @@ def panel() -> None:
     """The head in view."""
     head = state.session().head
     if head is None:
-        st.info(
-            "Click a cell of the map, or a bar of the ranking, to see what that head lost.", icon=":material/ads_click:"
-        )
+        head_views.none_in_view(workspace, metric)
         return
     head_views.title(workspace, head)
     spread, text = st.columns([4, 6], gap="medium")

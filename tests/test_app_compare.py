@@ -55,7 +55,7 @@ def workspace(pair, statistics, monkeypatch):
     return opened
 
 
-def keep(workspace, name, selection, **settings):
+def keep(workspace, name, selection, made_for=None, **settings):
     pair = workspace.pair()
     chosen = Settings(steps=4, batch=2, evaluate_every=2, **settings)
     training = Training(pair, workspace.lost, selection, workspace.training, workspace.held_out, chosen)
@@ -65,6 +65,7 @@ def keep(workspace, name, selection, **settings):
     }
     figures = {**sides, "restored": {"perplexity": 11.0, "stderr": 0.5, "tokens": 60}, "recovered_share": 0.3}
     about = {"dense": "demo", "pruned": "wanda 60 %", "figures": figures, "recipe": recipe_written(workspace.recipe)}
+    about["fingerprint"] = made_for
     # What four steps find on random text may be nothing; what is put back here changes every token.
     strong = injected(workspace.lost, 2.0 * selection.mask())
     return save_run(replace(training.result(), compensation=strong), pair.geometry, name, about)
@@ -218,6 +219,18 @@ def test_tints_are_the_engines_differences(workspace, runs):
     app.text_area(key="read-own").set_value("a big red <b>ball</b>").run()
     assert not app.exception
     assert len(re.findall("data-change", bodies(app))) >= 4
+
+
+def test_what_is_put_back_into_another_pruned_model_is_refused(workspace):
+    keep(workspace, "elsewhere", everything(workspace.lost.shape), made_for="0" * 16)
+    app = opened()
+    assert any("made for another model of this shape" in error.value for error in app.error)
+    assert "data-change" not in bodies(app)
+    app.button(key="write").click().run()
+    job = jobs.get(app.session_state["compare-writing"])
+    assert job is not None
+    assert job.wait(30)
+    assert "made for another model of this shape" in job.error
 
 
 def test_settings_and_picks_go_to_the_restore_page(workspace, runs):

@@ -3,11 +3,13 @@
 import math
 import random
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
 from conftest import WORDS
 
+from app import header
 from app.live import Lane, Superseded, compared
 from app.picks import Picks
 from restorelcc.compensation import compensated, injected
@@ -241,3 +243,14 @@ def test_short_calls_run_on_the_lanes_thread_and_hand_back(lane, workspace):
     assert names != {threading.current_thread().name}
     with pytest.raises(KeyError):
         lane.run(workspace, lambda: {}["missing"])
+
+
+def test_the_header_says_where_picks_make_it_worse(workspace: Workspace):
+    found = workspace.findings
+    dense = replace(found.live_pruned, nll=found.live_pruned.nll - 0.5)
+    worse = replace(found.live_pruned, nll=found.live_pruned.nll + 0.1 + 0.01 * found.live_dense.nll)
+    lines = [header._html(workspace, 3, compared(dense, found.live_pruned, one), None) for one in (worse, dense)]
+    assert "· worse than pruned" in lines[0]
+    assert "· worse than pruned" not in lines[1]
+    assert "100%" in lines[1]
+    assert all("embedded model" in line for line in lines)

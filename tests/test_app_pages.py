@@ -54,6 +54,12 @@ def test_the_measure_chosen_is_the_one_shown(app: AppTest):
     assert shown(app, "pair").query_params["metric"] == "output_weighted"  # and it outlives a change of page
 
 
+def test_a_click_is_asked_for_where_there_is_something_to_click_on(app: AppTest):
+    assert any("Click a cell" in info.value for info in app.info)
+    app.segmented_control(key="metric").set_value("probing").run()
+    assert not any("Click a cell" in info.value for info in app.info)
+
+
 def test_a_heads_panel_adds_it_to_the_picks_and_undo_takes_it_back(app: AppTest):
     session(app).head = (1, 2)
     app.run()

@@ -33,6 +33,8 @@ from .text import Tokens
 
 FACTS, TENSORS = "findings.json", "findings.safetensors"
 PRUNING = Pruning("wanda", 0.6)
+LIVE_TOKENS = 6_144  # about half a second of the embedded model's time on two cores
+LIVE_WINDOW = 256
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,8 @@ def _keepable(recipe: Recipe) -> bool:
 
 def _place(recipe: Recipe) -> Path:
     """Named by all that decides what is found: the recipe, the embedded weights and texts, versions."""
-    seen = hashlib.sha256(repr((recipe, recipe.loading.resolved_device(), __version__, torch.__version__)).encode())
+    ours = (recipe, recipe.loading.resolved_device(), LIVE_TOKENS, LIVE_WINDOW, __version__, torch.__version__)
+    seen = hashlib.sha256(repr(ours).encode())
     texts = [text.ASSETS / f"{purpose}.txt" for purpose in ("calibration", "evaluation")]
     for path in (Path(source_of(DEMO)) / "model.safetensors", *texts):
         seen.update(path.read_bytes())

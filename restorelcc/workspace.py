@@ -20,7 +20,7 @@ from .components import LostComponents, components
 from .demo import demo_dense, demo_pair
 from .errors import LoadError, SettingError
 from .evaluate import TokenLoss, measure
-from .findings import Findings, Recipe, Size, keep_findings, kept_findings
+from .findings import LIVE_TOKENS, LIVE_WINDOW, Findings, Recipe, Size, keep_findings, kept_findings
 from .head_loss import HeadLoss, head_loss
 from .in_order import capture_in_order
 from .layout import remarks
@@ -36,8 +36,6 @@ from .text import Tokens
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-LIVE_TOKENS = 6_144  # about half a second of the embedded model's time on two cores
-LIVE_WINDOW = 256
 SMALLER = "open the pair in half precision, or where there is more memory."
 
 

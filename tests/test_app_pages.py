@@ -47,6 +47,11 @@ def test_every_page_opens(app: AppTest, page: str):
     assert not shown(app, page).error
 
 
+def test_the_embedded_pair_is_called_so(app: AppTest):
+    assert any("<b>embedded model</b>" in part.proto.body for part in app.get("html"))
+    assert "embedded model and wanda 60 %" in said(shown(app, "pair"))
+
+
 def test_the_measure_chosen_is_the_one_shown(app: AppTest):
     assert "Relative error of every head" in said(app)
     app.segmented_control(key="metric").set_value("output_weighted").run()

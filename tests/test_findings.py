@@ -156,6 +156,9 @@ def test_other_texts_and_versions_find_nothing(found, tmp_path, monkeypatch):
     with monkeypatch.context() as changed:
         changed.setattr("restorelcc.findings.__version__", "another")
         assert kept_findings(Recipe()) is None
+    with monkeypatch.context() as changed:
+        changed.setattr("restorelcc.findings.LIVE_TOKENS", 1024)
+        assert kept_findings(Recipe()) is None
     for purpose in ("calibration", "evaluation"):
         (tmp_path / f"{purpose}.txt").write_bytes((text.ASSETS / f"{purpose}.txt").read_bytes())
     with monkeypatch.context() as changed:

@@ -2,10 +2,14 @@
 
     python assets/demo/train.py                         # TinyStories from the Hugging Face hub
     python assets/demo/train.py --text stories.txt      # any file of stories split by <|endoftext|>
+    python assets/demo/train.py --teacher FIRST --steps 1700 --decay 0.8    # again, taught by the first as well
 
 Stories are held out whole, so that the held-out perplexity is of text the model never saw. The data is small (1.3 M
 tokens in the file this model was trained on), so the recipe is made against memorising: strong weight decay, dropout
-on everything written to the residual stream, and stories in a new order every epoch.
+on everything written to the residual stream, and stories in a new order every epoch. A second model may have the first
+as a teacher: a third of each step is then stories that the first wrote, with its whole distribution over every next
+token to learn instead of the one that was drawn. That is more text than there is, of the same kind, and it does not
+repeat.
 """
 
 import argparse
@@ -24,6 +28,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 END = "<|endoftext|>"
 WINDOW = 256  # tokens
 BATCH = 24  # windows a step
+TAUGHT = 8  # of them, where there is a teacher
+WRITTEN = 3072  # stories that a teacher writes
 
 
 def read_stories(source: str | None, limit: int) -> list[str]:
@@ -107,6 +113,48 @@ def nats(model: torch.nn.Module, ids: Tensor) -> Tensor:
     return F.cross_entropy(logits[:, :-1].float().flatten(0, 1), ids[:, 1:].flatten())
 
 
+def taught_nats(model: torch.nn.Module, ids: Tensor, theirs: Tensor, soft: Tensor) -> Tensor:
+    """`nats` of ids, and cross-entropy with the teacher's distribution `soft` [batch, pos - 1, vocabulary] on windows
+    `theirs`, averaged over all windows."""
+    with torch.autocast(ids.device.type, dtype=torch.bfloat16):
+        logits = model(torch.cat([ids, theirs])).logits
+    count = len(ids)
+    real = F.cross_entropy(logits[:count, :-1].float().flatten(0, 1), ids[:, 1:].flatten())
+    taught = -(soft * logits[count:, :-1].float().log_softmax(-1)).sum(-1).mean()
+    return (count * real + len(theirs) * taught) / (count + len(theirs))
+
+
+class Teacher:
+    """An earlier model, in bf16, and stories that it wrote."""
+
+    def __init__(self, folder: Path, device: str, seed: int) -> None:
+        self.model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).to(device).eval()
+        self.device, self.stories = device, self._write(seed)
+        self.queue = torch.empty(0, WINDOW, dtype=torch.long)
+
+    @torch.no_grad()
+    def _write(self, seed: int) -> list[Tensor]:
+        """At temperature 1, from its whole distribution, each up to its end or to the end of the window."""
+        torch.manual_seed(seed)
+        end = self.model.config.eos_token_id
+        written: list[Tensor] = []
+        while len(written) < WRITTEN:
+            start = torch.full((512, 1), self.model.config.bos_token_id, device=self.device)
+            for row in self.model.generate(start, do_sample=True, top_k=0, max_length=WINDOW, pad_token_id=end).cpu():
+                ends = (row[1:] == end).nonzero()
+                written.append(row[: int(ends[0]) + 1] if len(ends) else row)
+            print(f"the teacher wrote {len(written)} stories", flush=True)
+        return written
+
+    @torch.no_grad()
+    def next(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(windows, the distribution over every next token)."""
+        if len(self.queue) < TAUGHT:
+            self.queue = torch.cat([self.queue, windows(self.stories, generator)])
+        ids, self.queue = self.queue[:TAUGHT].to(self.device), self.queue[TAUGHT:]
+        return ids, self.model(ids).logits[:, :-1].float().softmax(-1).to(torch.bfloat16)
+
+
 @torch.no_grad()
 def perplexity(model: torch.nn.Module, cut: Tensor) -> float:
     """Over windows [window, pos]; the first token of a window is not predicted."""
@@ -141,21 +189,23 @@ def optimizers(model: LlamaForCausalLM, args: argparse.Namespace) -> list[torch.
 
 
 def train(
-    model: LlamaForCausalLM, stories: list[Tensor], held: Tensor, args: argparse.Namespace
+    model: LlamaForCausalLM, stories: list[Tensor], held: Tensor, teacher: Teacher | None, args: argparse.Namespace
 ) -> list[dict[str, float]]:
     both = optimizers(model, args)
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in both]
     seen = windows(stories)[:96].to(args.device)
-    step_loss = torch.compile(nats) if args.compile else nats
+    loss_of = nats if teacher is None else taught_nats
+    step_loss = torch.compile(loss_of) if args.compile else loss_of
+    own = BATCH if teacher is None else BATCH - TAUGHT
     generator = torch.Generator().manual_seed(args.seed)
     history: list[dict[str, float]] = []
     began, queue = time.time(), torch.empty(0, WINDOW, dtype=torch.long)
     model.train()
     for step in range(args.steps):
-        if len(queue) < BATCH:
+        if len(queue) < own:
             queue = torch.cat([queue, windows(stories, generator)])
-        ids, queue = queue[:BATCH].to(args.device), queue[BATCH:]
-        loss = step_loss(model, ids)
+        ids, queue = queue[:own].to(args.device), queue[own:]
+        loss = step_loss(model, ids, *(() if teacher is None else teacher.next(generator)))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer, rates in zip(both, peaks, strict=True):
@@ -194,6 +244,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=3e-3, help="peak rate of AdamW: embedding and norms")
     parser.add_argument("--muon-lr", type=float, default=5e-3, help="peak rate of Muon: all other matrices")
     parser.add_argument("--decay", type=float, default=0.3, help="weight decay, of the learning rate")
+    parser.add_argument("--teacher", type=Path, help="folder of an earlier model, made with the same stories and seed")
     parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--held-out", type=float, default=0.05, help="share of the stories")
     parser.add_argument("--seed", type=int, default=0)
@@ -209,10 +260,12 @@ def main() -> None:
     print(f"{len(training)} stories ({tokens} tokens) to train on, {len(held_out)} ({held.numel()}) held out")
     tokenizer.save_pretrained(args.out)
 
+    teacher = Teacher(args.teacher, args.device, args.seed) if args.teacher else None
+    torch.manual_seed(args.seed)
     model = build_model(tokenizer).to(args.device)
     print(f"{sum(p.numel() for p in model.parameters())} parameters")
     add_dropout(model, args.dropout)
-    history = train(model, stories, held, args)
+    history = train(model, stories, held, teacher, args)
 
     model = model.to(torch.bfloat16)
     figures = {

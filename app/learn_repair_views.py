@@ -14,10 +14,17 @@ from . import cache, charts, controls, feedback, learn_charts, learn_work, state
 from .colours import colours
 from .jobs import State, jobs
 from .learn_views import MAP, step
-from .learn_words import PAPER, REHEARSAL, STRATEGY_NAMES, TEACHERS, measured_strategies, published_shares
+from .learn_words import (
+    PAPER,
+    STRATEGY_NAMES,
+    TEACHER_NAMES,
+    measured_strategies,
+    measured_teachers,
+    published_shares,
+)
 from .live import Superseded, lane
 from .picks import Picks
-from .words import Word, head_name, signed
+from .words import Word, head_name, percent, signed
 
 Head = tuple[int, int]
 COUNTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256)
@@ -238,13 +245,7 @@ Facts = tuple[list[tuple[str, float]], list[float] | None, str, str]
 def _facts(view: str) -> Facts:
     """(rows, their errors, what they teach, where they are from)."""
     if view == "teachers":
-        return (
-            list(TEACHERS),
-            None,
-            "Training recovers several times what injecting means does. With the dense model as the teacher it even "
-            "works on text that the dense model writes itself, where cross-entropy has little to offer.",
-            f"{REHEARSAL} Constants in all heads; 150 steps on given text, 50 on the model’s own.",
-        )
+        return _teachers()
     if view == "heads":
         return _strategies()
     dense, pruned, _ = PAPER[view]
@@ -254,6 +255,22 @@ def _facts(view: str) -> Facts:
         f"LLaMA-7B on WikiText-2: pruning took perplexity from {dense:.2f} to {pruned:.2f}. Bars are what each method "
         "won back of that. LoRA, DoRA and EoRA add low-rank matrices, which fill the zeros once they are merged.",
         "Perplexities published by Feng et al.; shares computed from them.",
+    )
+
+
+def _teachers() -> Facts:
+    facts, shares = measured_teachers()
+    got = {name: percent(share) for name, (share, _) in shares.items()}
+    return (
+        [(TEACHER_NAMES[name], shares[name][0]) for name in TEACHER_NAMES],
+        [shares[name][1] for name in TEACHER_NAMES],
+        f"Injecting means brings back {got['injected']}, training towards the dense model {got['kl_given']}. That even "
+        f"works on text that the dense model writes itself, so without any: {got['kl_own']}. Cross-entropy brings back "
+        f"{got['ce_given']} with given text, and {got['ce_own']} with the model’s own, in which it finds little to "
+        "learn. Beware of what cross-entropy wins on text like that it was given: part of it may be the author.",
+        f"Measured by us. {facts['pair']}: constants in all heads, {facts['steps']} steps, {facts['windows']} windows "
+        f"of {facts['length']} tokens, {facts['tokens']:,} evaluation tokens, one seed. Lines are one standard error; "
+        "all share their text, so differences err less.",
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from restorelcc.models import DEMO_FOLDER
 
-STRATEGIES = DEMO_FOLDER / "strategies.json"
+STRATEGIES, TEACHERS = DEMO_FOLDER / "strategies.json", DEMO_FOLDER / "teachers.json"
 
 FORMULAS = (
     ("Lost activation", "Eq. 2", r"\delta z = z_{\text{dense}} - z_{\text{pruned}}", "Per head, at one token."),
@@ -134,19 +134,14 @@ def published_shares(pruning: str) -> list[tuple[str, float]]:
     return [(name, log(pruned / value) / log(pruned / dense)) for name, value in restored.items()]
 
 
-TEACHERS = (
-    ("mean put back, untrained", 0.050),
-    ("the same, layer after layer", 0.058),
-    ("cross-entropy, given text", 0.205),
-    ("distillation, given text", 0.233),
-    ("cross-entropy, model’s own text", 0.088),
-    ("distillation, model’s own text", 0.218),
-)
-REHEARSAL = (
-    "Measured by us on an earlier training of the embedded architecture (6.9 M parameters, 8 layers of 8 heads), Wanda "
-    "60 %, held-out TinyStories, on a CPU, one seed: shares differ by a few points from model to model."
-)
-"""Where TEACHERS (constants in all heads; 150 steps on given text, 50 on the model's own) come from."""
+TEACHER_NAMES = {
+    "injected": "mean put back, untrained",
+    "injected_in_order": "the same, layer after layer",
+    "ce_given": "cross-entropy, given text",
+    "kl_given": "distillation, given text",
+    "ce_own": "cross-entropy, model’s own text",
+    "kl_own": "distillation, model’s own text",
+}
 
 STRATEGY_NAMES = {
     "towards_dense": "predicted, towards the dense model",
@@ -167,3 +162,10 @@ def measured_strategies() -> tuple[dict[str, Any], dict[str, tuple[float, float]
     facts = json.loads(STRATEGIES.read_text(encoding="utf-8"))
     shares = {name: (mean(row["shares"]), row["stderr"]) for name, row in facts.pop("recovered").items()}
     return facts, shares
+
+
+@cache
+def measured_teachers() -> tuple[dict[str, Any], dict[str, tuple[float, float]]]:
+    """(how it was measured, {way: (recovered share, its standard error)}) as `tests/benchmarks/teachers.py` wrote."""
+    facts = json.loads(TEACHERS.read_text(encoding="utf-8"))
+    return facts, {name: (row["share"], row["stderr"]) for name, row in facts.pop("recovered").items()}

@@ -1,0 +1,67 @@
+"""Who teaches: the mean put back untrained, cross-entropy and distillation, on given text and on the model's own.
+
+    python tests/benchmarks/teachers.py [--steps 200] [--out assets/demo/teachers.json]
+
+Constants in all heads of the embedded pair; recovered share of the lost log-likelihood on the evaluation text, which
+nothing was trained on, with the standard error of its gain, by windows. One seed.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from restorelcc.calibration import sampled_windows, split_held_out
+from restorelcc.compensation import Compensation, compensated, injected
+from restorelcc.components import components
+from restorelcc.evaluate import paired_difference, token_loss
+from restorelcc.findings import Recipe
+from restorelcc.in_order import capture_in_order
+from restorelcc.progress import finish
+from restorelcc.restore import LOSSES, Settings, Training
+from restorelcc.selection import everything
+from restorelcc.workspace import open_workspace
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--out", type=Path, help="JSON that the Learn page shows: assets/demo/teachers.json")
+    args = parser.parse_args()
+    recipe = Recipe()
+    workspace = finish(open_workspace(recipe))
+    pair, lost, found = workspace.pair(), workspace.lost, workspace.findings
+    picks = everything(lost.shape)
+    dense, pruned = token_loss(pair.dense, found.evaluation), token_loss(pair.pruned, found.evaluation)
+    missing = paired_difference(pruned, dense)
+    rows = {}
+
+    def judge(name: str, constants: Compensation) -> None:
+        with compensated(pair.pruned, constants), torch.no_grad():
+            gain = paired_difference(token_loss(pair.pruned, found.evaluation), pruned)
+        rows[name] = {"share": round(-gain.nats / missing.nats, 4), "stderr": round(gain.stderr / missing.nats, 4)}
+        print(f"{name:20} {rows[name]['share']:6.3f} ± {rows[name]['stderr']:.3f}", flush=True)
+
+    judge("injected", injected(lost, picks.mask()))
+    in_order = components(finish(capture_in_order(pair, found.calibration[: recipe.captured])))
+    judge("injected_in_order", injected(in_order, picks.mask()))
+    length, count = found.calibration.ids.shape[1], len(found.calibration)
+    own = split_held_out(finish(sampled_windows(pair.dense, pair.tokenizer, length, count)))
+    for name, (text, held_out) in (("given", (workspace.training, workspace.held_out)), ("own", own)):
+        for loss in LOSSES[:2]:
+            training = Training(pair, lost, picks, text, held_out, Settings(loss=loss, steps=args.steps))
+            for _ in training.steps():
+                pass
+            judge(f"{loss}_{name}", training.result().compensation)
+    if args.out is not None:
+        facts = {"pair": "The embedded pair, Wanda 60 %", "steps": args.steps, "windows": count, "length": length}
+        facts |= {"tokens": found.evaluation.count, "lost": round(missing.nats, 4), "recovered": rows}
+        args.out.write_text(json.dumps(facts, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

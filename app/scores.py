@@ -20,7 +20,7 @@ from restorelcc.findings import Recipe
 from restorelcc.head_loss import METRICS
 from restorelcc.probing import Probing
 from restorelcc.progress import Progress
-from restorelcc.scores import HeadScore, head_ceilings, predicted_effect, probe_accuracy
+from restorelcc.scores import HeadScore, head_ceilings, of_effect, predicted_effect, probe_accuracy
 from restorelcc.trials import Trial, of_components, of_heads, tried
 from restorelcc.workspace import Workspace
 
@@ -129,8 +129,10 @@ GROUPS: dict[str, Callable[[Workspace], Work]] = {
     "measured": _measured,
     "bounds": _bounds,
 }
-GROUP_OF = {
-    name: "effect" if name in ("predicted", "gradient") else name for name in (*GROUPS, "predicted", "gradient")
+GROUP_OF = {name: name for name in GROUPS} | {
+    "predicted": "effect",
+    "gradient": "effect",
+    "together": "towards_dense",
 }
 """Which work a score comes from."""
 
@@ -157,9 +159,7 @@ def score(workspace: Workspace, name: str) -> HeadScore | None:
     if isinstance(found, Probing):
         return HeadScore(found.accuracy.double(), found.stderr.double())
     if isinstance(found, PredictedEffect):
-        if name == "gradient":
-            return HeadScore(found.gradient_norm.double())
-        return HeadScore(found.of_head.double(), found.of_head_error.double())
+        return of_effect(name, found)
     layers, heads, _ = workspace.lost.shape
     return HeadScore.of_changes({(place[0], place[1]): one for place, one in found.changes.items()}, (layers, heads))
 

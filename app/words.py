@@ -70,11 +70,21 @@ SCORE_WORDS = {
         "Predicted, to dense",
         "change of KL, nats per token",
         "The same prediction for the distance to the dense model's next-token distribution, which distillation "
-        "minimises. It cannot be won by learning the text's author, and it is less noisy: the best guide known to what "
-        "is worth restoring.",
+        "minimises. It cannot be won by learning the text's author, and it is less noisy.",
         "change",
         "Heads most worth restoring",
         "two backward passes over the calibration text, and one forward pass of the dense model",
+    ),
+    "together": Word(
+        "Predicted, together",
+        "change of KL, nats per token",
+        "Heads can repeat one another, so the best alone need not be the best together. Here they are taken one after "
+        "the other, each time the one with which all taken so far are predicted to come nearest to the dense model. "
+        "The value is what is still to be won when a head's turn comes, lowest for the first. The best guide known to "
+        "which heads to restore.",
+        "change",
+        "Heads to restore, in turn",
+        "comes with the prediction towards the dense model",
     ),
     "gradient": Word(
         "Gradient norm",

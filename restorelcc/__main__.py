@@ -86,6 +86,7 @@ class Score(StrEnum):
     cosine_distance = "cosine_distance"
     predicted = "predicted"
     towards_dense = "towards_dense"
+    together = "together"
     gradient = "gradient"
     probing = "probing"
     ceiling = "ceiling"
@@ -200,8 +201,9 @@ def inspect(
         typer.Option(
             metavar="A,B,…",
             help="Reasons to pick a head, the first orders: predicted (what its best constant does to the loss, from "
-            "one backward pass), towards_dense (to the distance to the dense model), gradient, probing (the paper's "
-            "Eq. 7), ceiling (nothing lost there), measured (the prediction put to the test on held-out text).",
+            "one backward pass), towards_dense (to the distance to the dense model), together (the same, beside the "
+            "heads that come before), gradient, probing (the paper's Eq. 7), ceiling (nothing lost there), measured "
+            "(the prediction put to the test on held-out text).",
         ),
     ] = "",
     contrast: Annotated[
@@ -252,7 +254,7 @@ def restore(
     score: Annotated[
         Score,
         typer.Option(help="Which heads, where not all: first by this loss or score (see inspect --scores)."),
-    ] = Score.towards_dense,
+    ] = Score.together,
     components: Annotated[int | None, typer.Option(min=1, help="Strongest components a head. Default: all.")] = None,
     learned: Annotated[bool, typer.Option(help="Train a free component b per head beside the magnitudes.")] = True,
     loss: Annotated[
@@ -311,7 +313,7 @@ def sweep(
         str, typer.Option(metavar="LIST", help="Shares of the text to train on, to see how much suffices: 0.1,0.3,1.")
     ] = "1",
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of every restoration.")] = None,
-    score: Annotated[Score, typer.Option(help="Which heads a share takes first.")] = Score.towards_dense,
+    score: Annotated[Score, typer.Option(help="Which heads a share takes first.")] = Score.together,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole table.")] = None,
     calibration: Source = "demo",
     windows: Windows = 128,

@@ -24,6 +24,7 @@ from .models import ModelPair
 from .objective import cross_entropy, distillation
 from .progress import Progress
 from .text import Tokens
+from .together import in_turn
 
 Against = Literal["ce", "kl"]
 DAMPING = 1.0
@@ -105,6 +106,9 @@ class PredictedEffect:
     """[layer, head] change with that constant."""
     of_head_error: Tensor
     """[layer, head] its standard error, with texts as the sample."""
+    in_turn: Tensor
+    """[layer, head] change still to be won when the head's turn comes, if heads are taken by what they do together (see
+    `together`). float64."""
     slope: Tensor
     """[layer, head, component] along v_i, nats per activation unit."""
     curvature: Tensor
@@ -127,9 +131,10 @@ class PredictedEffect:
         return self.slope * magnitudes + self.curvature * magnitudes.square() / 2
 
     def heads_to_pandas(self) -> pd.DataFrame:
-        """One row a head: layer, head, predicted change, its error, gradient norm."""
+        """One row a head: layer, head, predicted change, its error, what is to be won in turn, gradient norm."""
         frame = _frame(self.of_head, ["layer", "head"])
-        columns = {"predicted": self.of_head, "predicted_error": self.of_head_error, "gradient": self.gradient_norm}
+        columns = {"predicted": self.of_head, "predicted_error": self.of_head_error, "in_turn": self.in_turn}
+        columns["gradient"] = self.gradient_norm
         return frame.assign(**{name: value.flatten().numpy() for name, value in columns.items()})
 
     def to_pandas(self) -> pd.DataFrame:
@@ -157,8 +162,9 @@ def predicted(found: Slopes, components: LostComponents, damping: float = DAMPIN
     gradient = found.by_text.sum(0) / total
     # Lengths differ little, so texts weigh alike in what is taken about the mean over texts.
     mean = found.likelihood.sum(0) / total
-    fisher = _covariance(found.likelihood / lengths - mean) * found.counts.float().mean()
-    fisher = fisher + mean[..., :, None] * mean[..., None, :]
+    weight = (found.counts.float().mean() / (len(found.counts) - 1)).sqrt()
+    factors = torch.cat([weight * (found.likelihood / lengths - mean), mean[None]])
+    fisher = torch.einsum("tlhi,tlhj->lhij", factors, factors)
     floor = damping * fisher.diagonal(dim1=-2, dim2=-1).mean(-1)
     # A head whose output goes nowhere has no gradient and no curvature; 1 keeps the system solvable, and its answer 0.
     floor = torch.where(floor > 0, floor, 1.0)
@@ -178,6 +184,7 @@ def predicted(found: Slopes, components: LostComponents, damping: float = DAMPIN
         constants=constants,
         of_head=of_head,
         of_head_error=of_head_error,
+        in_turn=in_turn(gradient, factors, floor),
         slope=slope,
         curvature=curvature,
         best=best,

@@ -24,6 +24,7 @@ from .trials import of_heads, tried
 LOWEST_FIRST = {
     "predicted": True,
     "towards_dense": True,
+    "together": True,
     "gradient": False,
     "probing": False,
     "ceiling": True,
@@ -108,9 +109,16 @@ def score_heads(
     if name == "ceiling":
         return (yield from head_ceilings(pair, evaluation))
     check_scores([name])
-    effect = yield from predicted_effect(pair, lost, training, name == "towards_dense")
+    effect = yield from predicted_effect(pair, lost, training, name in ("towards_dense", "together"))
     if name == "measured":
         return (yield from measured_effect(pair, effect, evaluation))
+    return of_effect(name, effect)
+
+
+def of_effect(name: str, effect: PredictedEffect) -> HeadScore:
+    """The score of this name that a prediction holds."""
     if name == "gradient":
         return HeadScore(effect.gradient_norm.double())
+    if name == "together":
+        return HeadScore(effect.in_turn)
     return HeadScore(effect.of_head.double(), effect.of_head_error.double())

@@ -21,11 +21,11 @@ from .live import unpicked
 from .words import HELP, count, model_name, signed
 
 KEY = "pair-form"
+"""What is typed, as a dict: kept across pages."""
 DEVICE_HELP = (
     "auto is the best one here: {}. map spreads a model over GPUs, memory and disk as far as each reaches: slower, for "
     "models that fit nowhere else."
 )
-"""What is typed, as a dict: kept across pages."""
 WAYS = {
     "demo": "The embedded pair",
     "two": "A dense and a pruned model",

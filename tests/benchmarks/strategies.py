@@ -1,9 +1,10 @@
 """Which heads to restore: a quarter of the embedded pair's, by every score, trained alike; what each strategy recovers.
 
-    python tests/benchmarks/strategies.py [--steps 50] [--seeds 3] [--loss kl]
+    python tests/benchmarks/strategies.py [--pair "demo wanda 2:4"] [--steps 50] [--seeds 3] [--loss kl]
 
-Recovered share of the lost log-likelihood on the evaluation text, which nothing was picked or trained on. The error is
-the standard error of the share's gain, by windows, of one run; the spread is over seeds.
+Two figures of the evaluation text, which nothing was picked or trained on: the recovered share of the lost
+log-likelihood, and the share of the distance to the dense model (mean KL) that is gone. Errors are of the mean over
+windows, of one run; the spread is over seeds.
 """
 
 import argparse
@@ -12,20 +13,18 @@ import statistics
 import sys
 from pathlib import Path
 
-import torch
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from restorelcc.compensation import compensated
-from restorelcc.evaluate import paired_difference, token_loss
-from restorelcc.findings import Recipe
+from defaults import Judge, recipe_of
+
+from restorelcc.compensation import Compensation
 from restorelcc.progress import finish
 from restorelcc.restore import Settings, Training
 from restorelcc.scores import LOWEST_FIRST, score_heads
 from restorelcc.selection import Selection, everything, of_heads, random_heads, top_heads
 from restorelcc.workspace import Workspace, open_workspace
 
-NAMES = "predicted,towards_dense,gradient,probing,output_weighted,relative_error,random,first_layers,all_heads"
+NAMES = "together,predicted,towards_dense,gradient,probing,output_weighted,relative_error,random,first_layers,all_heads"
 
 
 def strategies(workspace: Workspace, count: int, names: list[str]) -> dict[str, list[Selection]]:
@@ -51,6 +50,7 @@ def strategies(workspace: Workspace, count: int, names: list[str]) -> dict[str, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pair", default="demo wanda 0.6", help="MODEL METHOD AMOUNT")
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--loss", default="kl")
@@ -58,35 +58,42 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.25)
     parser.add_argument("--out", type=Path, help="JSON that the Learn page shows: assets/demo/strategies.json")
     args = parser.parse_args()
-    workspace = finish(open_workspace(Recipe()))
+    workspace = finish(open_workspace(recipe_of(args.pair, "auto")))
     pair, evaluation = workspace.pair(), workspace.findings.evaluation
-    dense, pruned = token_loss(pair.dense, evaluation), token_loss(pair.pruned, evaluation)
-    lost = paired_difference(pruned, dense)
-    print(f"lost: {lost.nats:.4f} ± {lost.stderr:.4f} nats over {evaluation.count} tokens", flush=True)
+    judge = Judge(pair, evaluation, Compensation.none(pair.geometry))
+    lost = judge.missing
+    print(f"{args.pair}: lost {lost.nats:.4f} ± {lost.stderr:.4f} nats over {evaluation.count} tokens", flush=True)
     rows: dict[str, dict[str, object]] = {}
     shape = workspace.lost.shape
     count = round(args.share * shape[0] * shape[1])
     for name, selections in strategies(workspace, count, args.only.split(",")).items():
-        shares, errors = [], []
+        runs = []
         for seed in range(args.seeds):
             settings = Settings(loss=args.loss, steps=args.steps, seed=seed, evaluate_every=args.steps)
             selection = selections[seed % len(selections)]
             training = Training(pair, workspace.lost, selection, workspace.training, workspace.held_out, settings)
             for _ in training.steps():
                 pass
-            with compensated(pair.pruned, training.result().compensation), torch.no_grad():
-                gain = paired_difference(token_loss(pair.pruned, evaluation), pruned)
-            shares.append(-gain.nats / lost.nats)
-            errors.append(gain.stderr / lost.nats)
-        rows[name] = {"shares": [round(share, 4) for share in shares], "stderr": round(statistics.mean(errors), 4)}
-        spread = statistics.stdev(shares) if len(shares) > 1 else float("nan")
-        each = ", ".join(f"{share:.3f}" for share in shares)
-        print(f"{name:16} {statistics.mean(shares):.3f} ± {errors[0]:.3f}, spread {spread:.3f} ({each})", flush=True)
+            runs.append(judge.of(training.result().compensation))
+        by_figure = {key: [run[key] for run in runs] for key in runs[0]}
+        rows[name] = {
+            "shares": [round(share, 4) for share in by_figure["share"]],
+            "stderr": round(statistics.mean(by_figure["share_stderr"]), 4),
+            "nearer": [round(share, 4) for share in by_figure["nearer"]],
+            "nearer_stderr": round(statistics.mean(by_figure["nearer_stderr"]), 4),
+        }
+        told = "  ".join(f"{key} {_told(by_figure[key], by_figure[f'{key}_stderr'])}" for key in ("share", "nearer"))
+        print(f"{name:16} {told}", flush=True)
     if args.out is not None:
         facts = {"pair": "The embedded pair, Wanda 60 %", "heads": count, "of": shape[0] * shape[1], "loss": args.loss}
-        facts |= {"steps": args.steps, "tokens": evaluation.count, "lost": round(lost.nats, 4)}
-        before = json.loads(args.out.read_text())["recovered"] if args.out.exists() else {}
-        args.out.write_text(json.dumps(facts | {"recovered": before | rows}, indent=1) + "\n")
+        facts |= {"steps": args.steps, "seeds": args.seeds, "tokens": evaluation.count, "lost": round(lost.nats, 4)}
+        args.out.write_text(json.dumps(facts | {"recovered": rows}, indent=1) + "\n")
+
+
+def _told(values: list[float], errors: list[float]) -> str:
+    spread = statistics.stdev(values) if len(values) > 1 else float("nan")
+    each = ", ".join(f"{value:.3f}" for value in values)
+    return f"{statistics.mean(values):.3f} ± {errors[0]:.3f}, spread {spread:.3f} ({each})"
 
 
 if __name__ == "__main__":

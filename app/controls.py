@@ -11,7 +11,7 @@ import streamlit as st
 from torch import Tensor
 
 from . import state
-from .words import ALL_WORDS
+from .words import ALL_WORDS, METRIC_WORDS, SCORE_WORDS
 
 CONFIG: dict[str, Any] = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "autoScale2d"]}
 
@@ -66,17 +66,30 @@ def figure(
             )
 
 
+MEASURES = {
+    "metric": ("What was lost", METRIC_WORDS, "How much is missing. That is not what is worth restoring."),
+    "score": ("Which to restore", SCORE_WORDS, "Reasons to pick a head, each with what it costs to compute."),
+}
+
+
 def metric() -> str:
     """Which measure of heads is in view: of what they lost, or a score."""
     here = state.session()
-    st.segmented_control(
-        "Measure",
-        list(ALL_WORDS),
-        format_func=lambda name: ALL_WORDS[name].label,
-        required=True,
-        help="\n\n".join(f"**{word.label}**: {word.help}" for word in ALL_WORDS.values()),
-        **mirrored("metric", here.metric, lambda value: setattr(here, "metric", value)),
-    )
+
+    def choose(name: str | None) -> None:
+        here.metric = name or here.metric  # Pressed once more, the measure in view stays in view.
+
+    with st.container(horizontal=True, gap="medium", key="measures"):
+        for key, (label, words, remark) in MEASURES.items():
+            st.segmented_control(
+                label,
+                list(words),
+                format_func=lambda name: ALL_WORDS[name].label,
+                wrap=True,
+                width="content",
+                help="\n\n".join([remark, *(f"**{word.label}**: {word.help}" for word in words.values())]),
+                **mirrored(key, here.metric if here.metric in words else None, choose),
+            )
     return here.metric
 
 

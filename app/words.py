@@ -55,6 +55,17 @@ METRIC_WORDS = {
 }
 
 SCORE_WORDS = {
+    "together": Word(
+        "Predicted, together",
+        "change of KL, nats per token",
+        "Heads can repeat one another, so the best alone need not be the best together. Here they are taken one after "
+        "the other, each time the one with which all taken so far are predicted to come nearest to the dense model. "
+        "The value is what is still to be won when a head's turn comes, lowest for the first. The best guide known to "
+        "which heads to restore.",
+        "change",
+        "Heads to restore, in turn",
+        "comes with the prediction towards the dense model",
+    ),
     "predicted": Word(
         "Predicted effect",
         "change of NLL, nats per token",
@@ -74,17 +85,6 @@ SCORE_WORDS = {
         "change",
         "Heads most worth restoring",
         "two backward passes over the calibration text, and one forward pass of the dense model",
-    ),
-    "together": Word(
-        "Predicted, together",
-        "change of KL, nats per token",
-        "Heads can repeat one another, so the best alone need not be the best together. Here they are taken one after "
-        "the other, each time the one with which all taken so far are predicted to come nearest to the dense model. "
-        "The value is what is still to be won when a head's turn comes, lowest for the first. The best guide known to "
-        "which heads to restore.",
-        "change",
-        "Heads to restore, in turn",
-        "comes with the prediction towards the dense model",
     ),
     "gradient": Word(
         "Gradient norm",

@@ -176,9 +176,10 @@ def shares(
     colours: Colours,
     marked: Sequence[str] = (),
     errors: Sequence[float] | None = None,
+    title: str = "recovered share of the lost log-likelihood",
 ) -> go.Figure:
-    """Recovered shares as bars, in the order given; `marked` ones stand out. rows: (name, share 0 to 1); errors: the
-    standard error of each."""
+    """Shares as bars, in the order given; `marked` ones stand out. rows: (name, share 0 to 1); errors: the standard
+    error of each; title: shares of what."""
     names, values = [name for name, _ in rows], [share for _, share in rows]
     figure = base(30 * len(rows) + 64, margin={"l": 10, "r": 30, "t": 8, "b": 44}, bargap=0.3)
     figure.add_bar(
@@ -200,7 +201,7 @@ def shares(
         hoverinfo="skip",
     )
     figure.update_yaxes(autorange="reversed", fixedrange=True, automargin=True)
-    figure.update_xaxes(title="recovered share of the lost log-likelihood", tickformat=".0%", fixedrange=True, nticks=6)
+    figure.update_xaxes(title=title, tickformat=".0%", fixedrange=True, nticks=6)
     return figure
 
 

@@ -10,21 +10,13 @@ from restorelcc.errors import RestoreLCCError
 from restorelcc.restore import Loss
 from restorelcc.workspace import Workspace
 
-from . import cache, charts, controls, feedback, learn_charts, learn_work, state
+from . import cache, charts, controls, feedback, learn_charts, learn_facts, learn_work, state
 from .colours import colours
 from .jobs import State, jobs
 from .learn_views import MAP, step
-from .learn_words import (
-    PAPER,
-    STRATEGY_NAMES,
-    TEACHER_NAMES,
-    measured_strategies,
-    measured_teachers,
-    published_shares,
-)
 from .live import Superseded, lane
 from .picks import Picks
-from .words import Word, head_name, percent, signed
+from .words import Word, head_name, signed
 
 Head = tuple[int, int]
 COUNTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256)
@@ -204,94 +196,11 @@ def training(workspace: Workspace) -> None:
                 "Perplexity of held-out calibration windows by training step, between pruned and dense.",
                 pd.concat([pd.DataFrame({"curve": n, "step": s, "perplexity": p}) for n, s, p in curves]),
             )
-    measured_elsewhere()
+    learn_facts.section()
 
 
 def _train(workspace: Workspace, loss: Loss, owner: str) -> None:
     learn_work.training_job(workspace, loss, owner)
-
-
-def measured_elsewhere() -> None:
-    """Figures that take longer than a lesson, with where they are from."""
-    st.markdown("##### What longer trainings showed")
-    left, right = st.columns([5, 7], gap="large")
-    with left:
-        views = {"teachers": "Teacher", "heads": "Heads", **{name: f"Paper: {name}" for name in PAPER}}
-        view = st.segmented_control(
-            "Not computed here",
-            list(views),
-            default="heads",
-            required=True,
-            format_func=views.__getitem__,
-            wrap=True,
-            key="learn-facts",
-            persist_state="session",
-        )
-        rows, errors, words, source = _facts(str(view))
-        st.markdown(words)
-        st.caption(source)
-    with right:
-        controls.figure(
-            learn_charts.shares(rows, colours(state.dark()), (max(rows, key=lambda row: row[1])[0],), errors),
-            "learn-facts-chart",
-            "Recovered shares: " + ", ".join(f"{name} {share:.0%}" for name, share in rows) + ".",
-            pd.DataFrame(rows, columns=["what", "recovered_share"]).assign(**({"stderr": errors} if errors else {})),
-        )
-
-
-Facts = tuple[list[tuple[str, float]], list[float] | None, str, str]
-
-
-def _facts(view: str) -> Facts:
-    """(rows, their errors, what they teach, where they are from)."""
-    if view == "teachers":
-        return _teachers()
-    if view == "heads":
-        return _strategies()
-    dense, pruned, _ = PAPER[view]
-    return (
-        published_shares(view),
-        None,
-        f"LLaMA-7B on WikiText-2: pruning took perplexity from {dense:.2f} to {pruned:.2f}. Bars are what each method "
-        "won back of that. LoRA, DoRA and EoRA add low-rank matrices, which fill the zeros once they are merged.",
-        "Perplexities published by Feng et al.; shares computed from them.",
-    )
-
-
-def _teachers() -> Facts:
-    facts, shares = measured_teachers()
-    got = {name: percent(share) for name, (share, _) in shares.items()}
-    return (
-        [(TEACHER_NAMES[name], shares[name][0]) for name in TEACHER_NAMES],
-        [shares[name][1] for name in TEACHER_NAMES],
-        f"Injecting means brings back {got['injected']}, training towards the dense model {got['kl_given']}. That even "
-        f"works on text that the dense model writes itself, so without any: {got['kl_own']}. Cross-entropy brings back "
-        f"{got['ce_given']} with given text, and {got['ce_own']} with the model’s own, in which it finds little to "
-        "learn. Beware of what cross-entropy wins on text like that it was given: part of it may be the author.",
-        f"Measured by us. {facts['pair']}: constants in all heads, {facts['steps']} steps, {facts['windows']} windows "
-        f"of {facts['length']} tokens, {facts['tokens']:,} evaluation tokens, one seed. Lines are one standard error; "
-        "all share their text, so differences err less.",
-    )
-
-
-def _strategies() -> Facts:
-    facts, shares = measured_strategies()
-    best_first = sorted(STRATEGY_NAMES, key=lambda name: -shares[name][0])
-    brought = {name: f"{share:.0%}".replace("-", "−") for name, (share, _) in shares.items()}
-    return (
-        [(STRATEGY_NAMES[name], shares[name][0]) for name in best_first],
-        [shares[name][1] for name in best_first],
-        "A quarter of the heads, chosen by different rules and trained alike. **The largest loss is not the one most "
-        f"worth repairing**: heads of largest relative error bring back {brought['relative_error']}, heads drawn at "
-        f"random {brought['random']}. Deep heads show losses that began further down, and repairing those below "
-        f"repairs them too: the first layers alone bring back {brought['first_layers']}. One backward pass that asks "
-        f"which heads would move the model towards the dense one finds {brought['towards_dense']} wherever they are; "
-        f"asked for the text’s own tokens ({brought['predicted']}), it finds heads that would learn its author.",
-        f"Measured by us. {facts['pair']}: {facts['heads']} of {facts['of']} heads, {facts['steps']} steps of "
-        f"distillation, means over seeds, {facts['tokens']:,} evaluation tokens; all heads bring back "
-        f"{brought['all_heads']}. Lines are one standard error; the rules share their text, so differences err "
-        "less.",
-    )
 
 
 # --- 6 ----------------------------------------------------------------------------------------------------------

@@ -144,28 +144,34 @@ TEACHER_NAMES = {
 }
 
 STRATEGY_NAMES = {
-    "towards_dense": "predicted, towards the dense model",
+    "together": "predicted, together",
+    "together_dense": "predicted, together, to the dense model",
+    "predicted": "predicted, alone",
+    "towards_dense": "predicted, alone, to the dense model",
     "gradient": "gradient norm",
     "first_layers": "first layers",
     "output_weighted": "largest output-weighted loss",
     "probing": "probe accuracy",
     "random": "at random",
     "relative_error": "largest relative error",
-    "predicted": "predicted, for the text’s tokens",
 }
+Figures = dict[str, tuple[float, float]]
+"""What was compared: its share, 0 to 1, and the standard error of that."""
 
 
 @cache
-def measured_strategies() -> tuple[dict[str, Any], dict[str, tuple[float, float]]]:
-    """(how it was measured, {strategy: (recovered share, its standard error)}) as `tests/benchmarks/strategies.py`
-    wrote it, means over its seeds."""
+def measured_strategies() -> tuple[dict[str, Any], dict[str, Figures]]:
+    """(how it was measured, {"share" of the lost log-likelihood recovered, or "nearer", of the distance to the dense
+    model gone: of each strategy}) as `tests/benchmarks/strategies.py` wrote it, means over its seeds."""
     facts = json.loads(STRATEGIES.read_text(encoding="utf-8"))
-    shares = {name: (mean(row["shares"]), row["stderr"]) for name, row in facts.pop("recovered").items()}
-    return facts, shares
+    rows = facts.pop("recovered").items()
+    shares = {name: (mean(row["shares"]), row["stderr"]) for name, row in rows}
+    nearer = {name: (mean(row["nearer"]), row["nearer_stderr"]) for name, row in rows}
+    return facts, {"share": shares, "nearer": nearer}
 
 
 @cache
-def measured_teachers() -> tuple[dict[str, Any], dict[str, tuple[float, float]]]:
-    """(how it was measured, {way: (recovered share, its standard error)}) as `tests/benchmarks/teachers.py` wrote."""
+def measured_teachers() -> tuple[dict[str, Any], Figures]:
+    """(how it was measured, recovered share of each way) as `tests/benchmarks/teachers.py` wrote it."""
     facts = json.loads(TEACHERS.read_text(encoding="utf-8"))
     return facts, {name: (row["share"], row["stderr"]) for name, row in facts.pop("recovered").items()}

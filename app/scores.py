@@ -132,7 +132,8 @@ GROUPS: dict[str, Callable[[Workspace], Work]] = {
 GROUP_OF = {name: name for name in GROUPS} | {
     "predicted": "effect",
     "gradient": "effect",
-    "together": "towards_dense",
+    "together": "effect",
+    "together_dense": "towards_dense",
 }
 """Which work a score comes from."""
 

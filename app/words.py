@@ -57,22 +57,22 @@ METRIC_WORDS = {
 SCORE_WORDS = {
     "together": Word(
         "Predicted, together",
-        "change of KL, nats per token",
+        "change of NLL, nats per token",
         "Heads can repeat one another, so the best alone need not be the best together. Here they are taken one after "
-        "the other, each time the one with which all taken so far are predicted to come nearest to the dense model. "
-        "The value is what is still to be won when a head's turn comes, lowest for the first. The best guide known to "
-        "which heads to restore.",
+        "the other, each time the one with which all taken so far are predicted to lower the loss most. The value is "
+        "what is still to be won when a head's turn comes, lowest for the first. Of all rules it recovered most of the "
+        "lost log-likelihood (see Learn, step 5).",
         "change",
         "Heads to restore, in turn",
-        "comes with the prediction towards the dense model",
+        "one backward pass over the calibration text",
     ),
     "predicted": Word(
         "Predicted effect",
         "change of NLL, nats per token",
         "What the best constant in this head alone is predicted to do to the loss on the calibration text: "
         "g·s + ½ s·F s at s = −(F + λ)⁻¹ g, with g = ∂NLL/∂c and F its Fisher information, from one backward pass for "
-        "all heads at once. Below 0 is better. Heads that would only learn the text's author count here too: to pick "
-        "for distillation, use the prediction towards the dense model.",
+        "all heads at once. Below 0 is better. What would only be learned of the "
+        "text's author counts here too.",
         "change",
         "Heads most worth restoring",
         "one backward pass over the calibration text",
@@ -85,6 +85,15 @@ SCORE_WORDS = {
         "change",
         "Heads most worth restoring",
         "two backward passes over the calibration text, and one forward pass of the dense model",
+    ),
+    "together_dense": Word(
+        "Together, to dense",
+        "change of KL, nats per token",
+        "In turn, as above, by the predicted distance to the dense model. Of all rules it brought the pruned model "
+        "nearest to it (see Learn, step 5).",
+        "change",
+        "Heads to restore, in turn",
+        "comes with the prediction towards the dense model",
     ),
     "gradient": Word(
         "Gradient norm",

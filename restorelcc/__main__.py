@@ -87,6 +87,7 @@ class Score(StrEnum):
     predicted = "predicted"
     towards_dense = "towards_dense"
     together = "together"
+    together_dense = "together_dense"
     gradient = "gradient"
     probing = "probing"
     ceiling = "ceiling"
@@ -201,9 +202,9 @@ def inspect(
         typer.Option(
             metavar="A,B,…",
             help="Reasons to pick a head, the first orders: predicted (what its best constant does to the loss, from "
-            "one backward pass), towards_dense (to the distance to the dense model), together (the same, beside the "
-            "heads that come before), gradient, probing (the paper's Eq. 7), ceiling (nothing lost there), measured "
-            "(the prediction put to the test on held-out text).",
+            "one backward pass), together (the same, beside the heads that come before), towards_dense and "
+            "together_dense (to the distance to the dense model), gradient, probing (the paper's Eq. 7), ceiling "
+            "(nothing lost there), measured (the prediction put to the test on held-out text).",
         ),
     ] = "",
     contrast: Annotated[

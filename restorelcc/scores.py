@@ -25,6 +25,7 @@ LOWEST_FIRST = {
     "predicted": True,
     "towards_dense": True,
     "together": True,
+    "together_dense": True,
     "gradient": False,
     "probing": False,
     "ceiling": True,
@@ -109,7 +110,7 @@ def score_heads(
     if name == "ceiling":
         return (yield from head_ceilings(pair, evaluation))
     check_scores([name])
-    effect = yield from predicted_effect(pair, lost, training, name in ("towards_dense", "together"))
+    effect = yield from predicted_effect(pair, lost, training, name in ("towards_dense", "together_dense"))
     if name == "measured":
         return (yield from measured_effect(pair, effect, evaluation))
     return of_effect(name, effect)
@@ -119,6 +120,6 @@ def of_effect(name: str, effect: PredictedEffect) -> HeadScore:
     """The score of this name that a prediction holds."""
     if name == "gradient":
         return HeadScore(effect.gradient_norm.double())
-    if name == "together":
+    if name in ("together", "together_dense"):
         return HeadScore(effect.in_turn)
     return HeadScore(effect.of_head.double(), effect.of_head_error.double())

@@ -109,7 +109,7 @@ def test_nothing_and_twice_the_mean_fold_alike(page: AppTest):
     assert "none was lost" in said(page)
 
 
-@pytest.mark.parametrize("view", ["teachers", "heads", *PAPER])
+@pytest.mark.parametrize("view", ["teachers", "heads", "nearer", *PAPER])
 def test_facts_name_their_source(page: AppTest, view: str):
     page.segmented_control(key="learn-facts").set_value(view).run()
     assert ("Feng et al.; shares computed" if view in PAPER else "Measured by us") in said(page)

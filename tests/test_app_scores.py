@@ -42,7 +42,9 @@ def test_every_score_has_words_and_the_engines_order():
     assert not any(word.lowest_first for word in METRIC_WORDS.values())
 
 
-@pytest.mark.parametrize("name", ["predicted", "towards_dense", "together", "gradient", "ceiling", "measured"])
+@pytest.mark.parametrize(
+    "name", ["predicted", "towards_dense", "together", "together_dense", "gradient", "ceiling", "measured"]
+)
 def test_a_score_on_the_page_is_the_engines(workspace: Workspace, name: str):
     assert scores.table(workspace, name) is None
     assert scores.missing(workspace, name) == 12

@@ -20,11 +20,14 @@ from defaults import Judge, recipe_of
 from restorelcc.compensation import Compensation
 from restorelcc.progress import finish
 from restorelcc.restore import Settings, Training
-from restorelcc.scores import LOWEST_FIRST, predicted_effect, score_heads
+from restorelcc.scores import LOWEST_FIRST, score_heads
 from restorelcc.selection import Selection, everything, of_heads, random_heads, top_heads
 from restorelcc.workspace import Workspace, open_workspace
 
-NAMES = "together,predicted,towards_dense,gradient,probing,output_weighted,relative_error,random,first_layers,all_heads"
+NAMES = (
+    "together,together_dense,predicted,towards_dense,gradient,probing,output_weighted,relative_error,random,"
+    "first_layers,all_heads"
+)
 
 
 def strategies(workspace: Workspace, count: int, names: list[str]) -> dict[str, list[Selection]]:
@@ -36,11 +39,6 @@ def strategies(workspace: Workspace, count: int, names: list[str]) -> dict[str, 
         if name in LOWEST_FIRST:
             score = finish(score_heads(name, workspace.pair(), lost, workspace.training, workspace.held_out)).values
             found[name] = [top_heads(shape, -score if LOWEST_FIRST[name] else score, count)]
-        elif (
-            name == "together_text"
-        ):  # As `together`, but for the text's tokens instead of the dense model's distribution.
-            effect = finish(predicted_effect(workspace.pair(), lost, workspace.training))
-            found[name] = [top_heads(shape, -effect.in_turn, count)]
         elif name == "random":
             found[name] = [random_heads(shape, count, seed) for seed in range(9)]
         elif name == "first_layers":

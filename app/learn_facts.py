@@ -1,0 +1,149 @@
+"""The part of the Learn page with figures that take longer than a lesson, each with where it is from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+
+from . import controls, learn_charts, state
+from .colours import colours
+from .learn_words import (
+    PAPER,
+    STRATEGY_NAMES,
+    TEACHER_NAMES,
+    Figures,
+    measured_strategies,
+    measured_teachers,
+    published_shares,
+)
+from .words import percent
+
+RECOVERED, NEARER = "recovered share of the lost log-likelihood", "share of the distance to the dense model gone"
+VIEWS = {
+    "heads": "Heads",
+    "nearer": "Heads: distance",
+    "teachers": "Teacher",
+    **{name: f"Paper: {name}" for name in PAPER},
+}
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """One view."""
+
+    rows: list[tuple[str, float]]
+    """(name, share)."""
+    errors: list[float] | None
+    """The standard error of each, where it is known."""
+    words: str
+    """What they teach."""
+    source: str
+    """Where they are from."""
+    title: str = RECOVERED
+
+
+def section() -> None:
+    """One view at a time."""
+    st.markdown("##### What longer trainings showed")
+    left, right = st.columns([5, 7], gap="large")
+    with left:
+        view = st.segmented_control(
+            "Not computed here",
+            list(VIEWS),
+            default="heads",
+            required=True,
+            format_func=VIEWS.__getitem__,
+            wrap=True,
+            key="learn-facts",
+            persist_state="session",
+        )
+        facts = _facts(str(view))
+        st.markdown(facts.words)
+        st.caption(facts.source)
+    with right:
+        rows, best = facts.rows, max(facts.rows, key=lambda row: row[1])[0]
+        frame = pd.DataFrame(rows, columns=["what", "share"])
+        controls.figure(
+            learn_charts.shares(rows, colours(state.dark()), (best,), facts.errors, facts.title),
+            "learn-facts-chart",
+            f"{facts.title.capitalize()}: " + ", ".join(f"{name} {share:.0%}" for name, share in rows) + ".",
+            frame if facts.errors is None else frame.assign(stderr=facts.errors),
+        )
+
+
+def _facts(view: str) -> _Facts:
+    if view == "teachers":
+        return _teachers()
+    if view in ("heads", "nearer"):
+        return _strategies(view)
+    dense, pruned, _ = PAPER[view]
+    return _Facts(
+        published_shares(view),
+        None,
+        f"LLaMA-7B on WikiText-2: pruning took perplexity from {dense:.2f} to {pruned:.2f}. Bars are what each method "
+        "won back of that. LoRA, DoRA and EoRA add low-rank matrices, which fill the zeros once they are merged.",
+        "Perplexities published by Feng et al.; shares computed from them.",
+    )
+
+
+def _teachers() -> _Facts:
+    facts, shares = measured_teachers()
+    got = _written(shares)
+    author = ""
+    if shares["ce_given"][0] > 1:
+        author = (
+            " That is more than was lost: it has learned how this author writes, which pruning never took, and which "
+            "the evaluation text, by the same author, rewards."
+        )
+    return _Facts(
+        [(TEACHER_NAMES[name], shares[name][0]) for name in TEACHER_NAMES],
+        [shares[name][1] for name in TEACHER_NAMES],
+        f"Means put back untrained recover {got['injected']}, layer after layer {got['injected_in_order']}; training "
+        f"towards the dense model {got['kl_given']}. That works even on text that the dense model writes itself, so "
+        f"without any: {got['kl_own']}. Cross-entropy recovers {got['ce_own']} on the model’s own text, in which it "
+        f"finds less to learn, and {got['ce_given']} on given text.{author}",
+        f"Measured by us. {facts['pair']}: constants in all heads, {facts['steps']} steps, {facts['windows']} windows "
+        f"of {facts['length']} tokens, {facts['tokens']:,} evaluation tokens, one seed. Lines are one standard error; "
+        "all share their text, so differences err less.",
+    )
+
+
+def _strategies(view: str) -> _Facts:
+    facts, both = measured_strategies()
+    share, nearer = _written(both["share"]), _written(both["nearer"])
+    found = both["nearer" if view == "nearer" else "share"]
+    best_first = sorted(STRATEGY_NAMES, key=lambda name: -found[name][0])
+    misleads = (
+        "A quarter of the heads, chosen by different rules and trained alike. **The largest loss is not the one most "
+        "worth repairing**: heads of largest relative error "
+    )
+    if view == "nearer":
+        words = (
+            f"{misleads}bring the model {nearer['relative_error']} of the way to the dense one, heads drawn at random "
+            f"{nearer['random']}. This distance is what was trained, and it errs less than the likelihood of a text. "
+            f"Heads taken in turn by what they are predicted to do together bring the model {nearer['together_dense']} "
+            f"of the way, where the prediction is of that distance; by what each does alone {nearer['towards_dense']}."
+        )
+    else:
+        words = (
+            f"{misleads}recover {share['relative_error']}, heads drawn at random {share['random']}. Deep heads show "
+            "losses that began further down, and heads repeat one another: what two of them can repair is often the "
+            "same shift of the whole output, of which this pair lost much, so that many choices do nearly as well. "
+            f"Taken in turn by what they are predicted to do together, from one backward pass, they recover "
+            f"{share['together']}; by what each does alone {share['predicted']}; all heads {share['all_heads']}."
+        )
+    return _Facts(
+        [(STRATEGY_NAMES[name], found[name][0]) for name in best_first],
+        [found[name][1] for name in best_first],
+        words,
+        f"Measured by us. {facts['pair']}: {facts['heads']} of {facts['of']} heads, {facts['steps']} steps of "
+        f"distillation, means over {facts['seeds']} seeds, {facts['tokens']:,} evaluation tokens. Lines are one "
+        "standard error; the rules share their text, so differences err less.",
+        NEARER if view == "nearer" else RECOVERED,
+    )
+
+
+def _written(figures: Figures) -> dict[str, str]:
+    return {name: percent(value) for name, (value, _) in figures.items()}

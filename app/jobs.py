@@ -99,7 +99,7 @@ class Jobs:
     """All jobs of this server."""
 
     def __init__(self, history: int = HISTORY) -> None:
-        self._lock = threading.Condition()
+        self._lock = threading.Lock()
         self._queues: dict[str, deque[Job]] = {}
         self._running: dict[str, Job] = {}
         self._finished: deque[Job] = deque(maxlen=history)
@@ -122,7 +122,6 @@ class Jobs:
                 self._queues[device] = deque()
                 threading.Thread(target=self._serve, args=(device,), name=f"jobs-{device}", daemon=True).start()
             self._queues[device].append(job)
-            self._lock.notify_all()
             return job
 
     def get(self, job_id: str) -> Job | None:
@@ -166,8 +165,9 @@ class Jobs:
     def _serve(self, device: str) -> None:
         while True:
             with self._lock:
-                while not self._queues[device]:
-                    self._lock.wait()
+                if not self._queues[device]:
+                    del self._queues[device]  # The thread ends, so that its pool of workers does (see `brief`).
+                    return
                 job = self._queues[device].popleft()
                 self._running[device] = job
                 job.state, job.started = State.RUNNING, time.monotonic()

@@ -1,7 +1,7 @@
 """Perplexity of the picks, within a second: one thread a device measures what was asked last. No screen in here.
 
-A thread of its own, because torch keeps a pool of workers for every thread that calls it, and Streamlit runs every
-rerun in a new one; and so that two people who ask at once each get the number that they would get alone.
+A thread of its own (see `brief`), because Streamlit runs every rerun in a new one, and so that two people who ask at
+once each get the number that they would get alone.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Hashable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from restorelcc.findings import Recipe
 from restorelcc.progress import Progress, finish
 from restorelcc.workspace import Workspace
 
+from .brief import BriefThread
 from .picks import Picks
 
 T = TypeVar("T")
@@ -88,7 +89,7 @@ class Lane:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._threads: dict[str, ThreadPoolExecutor] = {}
+        self._threads: dict[str, BriefThread] = {}
         self._kept: OrderedDict[Key, Measured] = OrderedDict()
         self._asked: dict[Key, Future[Measured]] = {}
         self._wanted: dict[str, Key] = {}
@@ -155,10 +156,10 @@ class Lane:
                 _put(self._baselines, workspace.recipe, known, 4)
         return compared(*known, picked)
 
-    def _thread(self, workspace: Workspace) -> ThreadPoolExecutor:
+    def _thread(self, workspace: Workspace) -> BriefThread:
         device = workspace.recipe.loading.resolved_device()
         if device not in self._threads:
-            self._threads[device] = ThreadPoolExecutor(1, thread_name_prefix=f"live-{device}")
+            self._threads[device] = BriefThread(f"live-{device}")
         return self._threads[device]
 
     def _measure(self, workspace: Workspace, picks: Picks) -> Measured:

@@ -245,3 +245,17 @@ def test_no_screen_is_needed():
     """Nor for what else runs in the background; in a process of its own, as tests of pages import Streamlit."""
     code = "import app.jobs, app.live, app.picks, app.shelf, sys; sys.exit('streamlit' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_worker_ends_with_its_work_and_another_begins_with_the_next():
+    here = Jobs()
+    for _ in range(2):
+        names = []
+
+        def work(job, names=names):
+            names.append(threading.current_thread())
+            yield Progress("working", 1, 1)
+
+        assert here.submit("short", "me", "cpu", work).wait(SOON)
+        names[0].join(SOON)
+        assert not names[0].is_alive()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DEFAULT = Pruning("wanda", 0.6)
-# 86 give a pruned perplexity of 11.51 instead of 11.54, and whoever starts the app waits for them.
+# All 86 make it no better (a pruned perplexity of 10.93 instead of 10.90), and whoever starts the app waits for them.
 WINDOWS = 48
 
 

@@ -41,7 +41,7 @@ UNITS: tuple[Unit, ...] = ("loss", "activation")
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train. The defaults were found on the embedded pair; the paper's own are `PUBLISHED`."""
+    """How to train. Defaults were found on embedded pairs (README, Training defaults); the paper's own: `PUBLISHED`."""
 
     loss: Loss = "kl"
     """kl: distil the dense model's next-token distribution; ce: cross-entropy of the text; response: of its answers."""

@@ -25,7 +25,7 @@ from restorelcc.runs import list_runs
 from restorelcc.selection import everything
 from restorelcc.workspace import open_workspace
 
-STEPS = 40
+STEPS = Settings().steps  # what a person gets who starts one
 
 
 def alone() -> float:

@@ -151,8 +151,8 @@ def clouds(view: Projection, names: Sequence[str], colours: Colours) -> go.Figur
 def _plane(view: Projection) -> go.Figure:
     figure = base(400, dragmode="pan")
     first, second = view.explained
-    figure.update_xaxes(title=f"principal axis 1 of the differences ({first:.0%} of variance)", zeroline=True)
-    figure.update_yaxes(title=f"principal axis 2 ({second:.0%})", zeroline=True, scaleanchor="x")
+    figure.update_xaxes(title=f"axis 1 of the differences ({first:.0%} of variance)", zeroline=True)
+    figure.update_yaxes(title=f"axis 2 ({second:.0%})", zeroline=True, scaleanchor="x")
     return figure
 
 

@@ -154,6 +154,7 @@ def _text(workspace: Workspace) -> None:
         format_func=lambda kind: "Calibration text" if kind == "text" else "None: sampled from the dense model",
         default="text",
         required=True,
+        wrap=True,
         key="training-text",
         persist_state="session",
         help="Restoration without data: the dense model writes the text itself, at temperature 1, and the pruned one "

@@ -257,7 +257,14 @@ def test_under_a_limit_of_1_3_models_it_equals_the_joint_capture(tmp_path, folde
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{pruned} does not fit into memory")
     found = torch.load(tmp_path / "found", weights_only=False)
-    same(found, joint((big, pruned), make_tokens(4, 16), samples=16, batch=2))
+    # On one thread too: how a sum is split among threads changes its last digits, and so means of differences.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        theirs = joint((big, pruned), make_tokens(4, 16), samples=16, batch=2)
+    finally:
+        torch.set_num_threads(threads)
+    same(found, theirs)
 
 
 def test_sizes_are_those_of_the_weights_once_loaded(folders, tmp_path):

@@ -14,6 +14,7 @@ from .capture import HeadStatistics, Positions, capture
 from .commands import Text, open_pair, records
 from .components import components
 from .console import note, say, show_json, show_table, watched
+from .effect import PredictedEffect
 from .errors import SettingError
 from .folders import check_csv, write_csv
 from .head_loss import METRICS, head_loss
@@ -92,8 +93,10 @@ def inspect(dense: str, pruned: str, words: Text, what: Shown, loading: Loading,
     lost = components(statistics)
     heads = head_loss(statistics).to_pandas()
     training, held_out = split_held_out(tokens) if names or what.bounds else (tokens, tokens)
+    kept: dict[bool, PredictedEffect] = {}
     for name in names:
-        heads = heads.assign(**watched(score_heads(name, pair, lost, training, held_out, what.contrast)).columns(name))
+        score = watched(score_heads(name, pair, lost, training, held_out, what.contrast, kept))
+        heads = heads.assign(**score.columns(name))
     reach = None if not what.bounds else watched(bounds(pair, lost, training, held_out, held_out)).to_pandas()
     first = names[0] if names else "output_weighted"
     heads = heads.sort_values(first, ascending=LOWEST_FIRST.get(first, False))

@@ -98,11 +98,18 @@ def measured_effect(pair: ModelPair, effect: PredictedEffect, tokens: Tokens) ->
 
 
 def score_heads(
-    name: str, pair: ModelPair, lost: LostComponents, training: Tokens, evaluation: Tokens, items: str = DEMO
+    name: str,
+    pair: ModelPair,
+    lost: LostComponents,
+    training: Tokens,
+    evaluation: Tokens,
+    items: str = DEMO,
+    kept: dict[bool, PredictedEffect] | None = None,
 ) -> Generator[Progress, None, HeadScore]:
     """The score of this name (see `LOWEST_FIRST`); predictions on `training`, measurements on `evaluation` text.
 
-    Raises SettingError for a name that is not known, and what the parts raise.
+    kept: predictions made so far, by whether they are towards the dense model; hand the same to every call, and each is
+    made once. Raises SettingError for a name that is not known, and what the parts raise.
     """
     if name == "probing":
         probing = yield from probe_accuracy(pair, items)
@@ -110,7 +117,10 @@ def score_heads(
     if name == "ceiling":
         return (yield from head_ceilings(pair, evaluation))
     check_scores([name])
-    effect = yield from predicted_effect(pair, lost, training, name in ("towards_dense", "together_dense"))
+    kept, towards_dense = {} if kept is None else kept, name in ("towards_dense", "together_dense")
+    if towards_dense not in kept:
+        kept[towards_dense] = yield from predicted_effect(pair, lost, training, towards_dense)
+    effect = kept[towards_dense]
     if name == "measured":
         return (yield from measured_effect(pair, effect, evaluation))
     return of_effect(name, effect)

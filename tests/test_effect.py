@@ -11,6 +11,7 @@ from restorelcc.evaluate import token_loss
 from restorelcc.models import ModelPair
 from restorelcc.objective import cross_entropy, distillation
 from restorelcc.progress import finish
+from restorelcc.scores import score_heads
 from restorelcc.text import Tokens
 
 
@@ -103,3 +104,17 @@ def test_both_losses_have_one_curvature(pair: ModelPair, tokens: Tokens, lost: L
     towards_dense = predicted(finish(slopes(pair, tokens, "kl", batch=4)), lost)
     torch.testing.assert_close(towards_dense.curvature, effect.curvature, rtol=1e-3, atol=1e-6)
     assert not torch.allclose(towards_dense.slope, effect.slope, rtol=0.1)
+
+
+def test_scores_of_one_prediction_share_it(pair: ModelPair, tokens: Tokens, lost: LostComponents):
+    kept: dict[bool, PredictedEffect] = {}
+    alone = {name: finish(score_heads(name, pair, lost, tokens, tokens)) for name in ("predicted", "together")}
+    for name, score in alone.items():
+        shared = finish(score_heads(name, pair, lost, tokens, tokens, kept=kept))
+        torch.testing.assert_close(shared.values, score.values)
+    assert list(kept) == [False]
+    again = kept[False]
+    finish(score_heads("gradient", pair, lost, tokens, tokens, kept=kept))
+    finish(score_heads("together_dense", pair, lost, tokens, tokens, kept=kept))
+    assert kept[False] is again
+    assert set(kept) == {False, True}

@@ -108,11 +108,8 @@ def test_the_whole_way(few_stories, tmp_path):
 
 @pytest.mark.parametrize("amount", [{"sparsity": 0.5}, {"pattern": "2:4"}])
 def test_published_order_of_the_methods(dense, amount):
-    """SparseGPT loses least and magnitude most (Frantar and Alistarh 2023; Sun et al. 2023), on the same 48 windows.
-
-    At 50 % SparseGPT and Wanda are within noise of each other here, as they nearly are as published (7.22 and 7.26 on
-    LLaMA-7B); every other step is beyond two standard errors of the paired difference.
-    """
+    """SparseGPT loses least and magnitude most (Frantar and Alistarh 2023; Sun et al. 2023), on the same windows; every
+    step is beyond two standard errors of the paired difference."""
     model, tokenizer = dense
     tokens = text.windows(text.read("demo"), tokenizer, 128, most=24)
     evaluation = text.windows(text.read("demo", "evaluation"), tokenizer, 256, most=48)
@@ -123,5 +120,4 @@ def test_published_order_of_the_methods(dense, amount):
     values = [perplexity(loss).value for loss in (token_loss(model, evaluation), *losses.values())]
     assert values == sorted(values)
     assert paired_difference(losses["wanda"], losses["magnitude"]).z < -2
-    if "pattern" in amount:
-        assert paired_difference(losses["sparsegpt"], losses["wanda"]).z < -2
+    assert paired_difference(losses["sparsegpt"], losses["wanda"]).z < -2

@@ -60,8 +60,8 @@ SCORE_WORDS = {
         "change of NLL, nats per token",
         "Heads can repeat one another, so the best alone need not be the best together. Here they are taken one after "
         "the other, each time the one with which all taken so far are predicted to lower the loss most. The value is "
-        "what is still to be won when a head's turn comes, lowest for the first. Of all rules it recovered most of the "
-        "lost log-likelihood (see Learn, step 5).",
+        "what is still to be won when a head's turn comes, lowest for the first. Of all rules it recovered most "
+        "of the lost log-likelihood, though not always by more than noise (see Learn, step 5).",
         "change",
         "Heads to restore, in turn",
         "one backward pass over the calibration text",

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from defaults import Judge, recipe_of
 
 from restorelcc.compensation import Compensation
+from restorelcc.models import DEMO
 from restorelcc.progress import finish
 from restorelcc.restore import Settings, Training
 from restorelcc.scores import LOWEST_FIRST, score_heads
@@ -88,9 +89,15 @@ def main() -> None:
         told = "  ".join(f"{key} {_told(by_figure[key], by_figure[f'{key}_stderr'])}" for key in ("share", "nearer"))
         print(f"{name:16} {told}", flush=True)
     if args.out is not None:
-        facts = {"pair": "The embedded pair, Wanda 60 %", "heads": count, "of": shape[0] * shape[1], "loss": args.loss}
+        facts = {"pair": named(workspace), "heads": count, "of": shape[0] * shape[1], "loss": args.loss}
         facts |= {"steps": args.steps, "seeds": args.seeds, "tokens": evaluation.count, "lost": round(lost.nats, 4)}
         args.out.write_text(json.dumps(facts | {"recovered": rows}, indent=1) + "\n")
+
+
+def named(workspace: Workspace) -> str:
+    """Of the pair, for the Learn page."""
+    dense, pruned = workspace.findings.dense_name, workspace.findings.pruned_name
+    return f"{'The embedded pair' if dense == DEMO else dense}, {pruned.capitalize()}"
 
 
 def _told(values: list[float], errors: list[float]) -> str:

@@ -16,6 +16,8 @@ from .words import seconds
 
 POLL = 0.8  # seconds; every tick is a rerun that the work itself pays for where both share a processor
 
+CURVES = {"cpu": 4.0}  # seconds, by device: curves cost a training dearly where the browser shares its processor
+
 
 @contextmanager
 def guarded() -> Iterator[None]:
@@ -31,6 +33,11 @@ def time_left(job: Job) -> str:
     if job.fraction < 0.05 or job.started is None:
         return ""
     return f", about {seconds(job.seconds * (1 - job.fraction) / job.fraction)} left"
+
+
+def pause(job: Job) -> float:
+    """Seconds between two drawings of curves that grow while the job runs."""
+    return CURVES.get(job.device, 1.0)
 
 
 def progress(job: Job) -> None:

@@ -23,7 +23,7 @@ PAGES = {
     "compare": ("Compare", ":material/table_rows:"),
     "learn": ("Learn", ":material/school:"),
 }
-GLANCE = 0.5  # seconds in which a pair that is known already opens, without a bar flashing up
+GLANCE = 1.0  # seconds in which a pair that is known already opens, without a bar flashing up
 WITHOUT_PAIR = ("Pair", "Compare")
 """Pages that have something to show before a pair is open."""
 

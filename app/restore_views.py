@@ -21,8 +21,6 @@ from .words import count, seconds
 
 KEY = "restore-settings"
 """Settings as typed so far, as a dict: kept across pages, and filled by whoever opens earlier settings again."""
-# Seconds between looks at a training. Drawing curves costs it dearly where the browser shares its processor.
-NUMBERS, CURVES = 2.0, 6.0
 SAMPLED = 96  # windows, where nothing else is typed
 
 LABELS = {
@@ -224,8 +222,7 @@ def watched() -> Job | None:
 def live(job: Job) -> None:
     """Curves that grow by themselves while the job runs; one rerun of the page when it is over."""
     if not job.finished:
-        st.fragment(_counting, run_every=NUMBERS)(job.id)
-        st.fragment(_growing, run_every=CURVES)(job.id)
+        st.fragment(_growing, run_every=feedback.pause(job))(job.id)
         return
     if job.state == State.FAILED:
         st.error(job.error, icon=":material/error:")
@@ -235,23 +232,20 @@ def live(job: Job) -> None:
         st.info("Cancelled before the first step: nothing to keep.", icon=":material/cancel:")
 
 
-def _counting(job_id: str) -> None:
+def _growing(job_id: str) -> None:
     job = jobs.get(job_id)
     if job is None or job.finished:
         st.rerun()
     bar, button = st.columns([5, 1], vertical_alignment="center")
     bar.progress(min(1.0, job.fraction), text=feedback.doing(job))
     feedback.cancel_button(job, button, key="cancel-restoration", label="Stop" if job.notes else "Cancel")
-    steps = _steps(job)
+    steps = [note for note in list(job.notes) if isinstance(note, Step)]
     if steps:
         _figures(job, steps)
+        _curves(job, steps)
 
 
-def _growing(job_id: str) -> None:
-    job = jobs.get(job_id)
-    steps = [] if job is None else _steps(job)
-    if job is None or not steps:
-        return
+def _curves(job: Job, steps: list[Step]) -> None:
     metrics, look = pd.DataFrame(step_rows(steps)), colours(state.dark())
     left, right = st.columns(2)
     # Not `controls.figure`: its popover would close at every tick. The table comes when it is over.
@@ -265,19 +259,15 @@ def _growing(job_id: str) -> None:
     right.plotly_chart(training_charts.losses(metrics, look), key="live-loss", alt="Loss by step.", **chart)
 
 
-def _steps(job: Job) -> list[Step]:
-    return [note for note in list(job.notes) if isinstance(note, Step)]
-
-
 def _figures(job: Job, steps: list[Step]) -> None:
     last = steps[-1]
     measured = [step.held_out for step in steps if step.held_out is not None]
     dense, pruned, now = job.notes[0], measured[0], measured[-1]
     lost = pruned.nats - dense.nats
     share = f"{(pruned.nats - now.nats) / lost:.0%}".replace("-", "−") if lost > 0 else "–"
-    columns = st.columns(5)
-    columns[0].metric("Recovered so far", share, help="Of the lost log-likelihood, on the held-out windows.")
-    columns[1].metric("Held-out perplexity", f"{now.value:.3f}", help=f"± {now.stderr:.2f}, one standard error")
-    columns[2].metric("Learning rate", f"{last.lr:.3g}")
-    columns[3].metric("Tokens/s", f"{last.tokens_per_second:,.0f}", help="Of training; measurements left out.")
-    columns[4].metric("So far", seconds(last.seconds), help=f"{last.tokens:,} tokens trained on, repeats counted.")
+    with st.container(horizontal=True, key="live-figures"):  # In columns they would be twice as many elements to draw.
+        st.metric("Recovered so far", share, help="Of the lost log-likelihood, on the held-out windows.")
+        st.metric("Held-out perplexity", f"{now.value:.3f}", help=f"± {now.stderr:.2f}, one standard error")
+        st.metric("Learning rate", f"{last.lr:.3g}")
+        st.metric("Tokens/s", f"{last.tokens_per_second:,.0f}", help="Of training; measurements left out.")
+        st.metric("So far", seconds(last.seconds), help=f"{last.tokens:,} tokens trained on, repeats counted.")

@@ -59,8 +59,7 @@ def section(workspace: Workspace) -> None:
         if job is None:
             return
         if not job.finished:
-            st.fragment(_counting, run_every=restore_views.NUMBERS)(job.id)
-            st.fragment(_growing, run_every=restore_views.CURVES)(job.id)
+            st.fragment(_growing, run_every=feedback.pause(job))(job.id)
             return
         if job.state == State.FAILED:
             st.error(job.error, icon=":material/error:")
@@ -153,19 +152,15 @@ def _start(workspace: Workspace, grid: Grid | None, metric: str) -> None:
 # --- under way --------------------------------------------------------------------------------------------------
 
 
-def _counting(job_id: str) -> None:
+def _growing(job_id: str) -> None:
     job = jobs.get(job_id)
     if job is None or job.finished:
         st.rerun()
     bar, button = st.columns([5, 1], vertical_alignment="center")
     bar.progress(min(1.0, job.fraction), text=feedback.doing(job))
     feedback.cancel_button(job, button, key="cancel-sweep")
-
-
-def _growing(job_id: str) -> None:
-    job = jobs.get(job_id)
-    plan = sweep_work.plan_of(job) if job is not None else None
-    if job is None or plan is None or not sweep_work.results_of(job):
+    plan = sweep_work.plan_of(job)
+    if plan is None or not sweep_work.results_of(job):
         return
     frame = to_pandas(sweep_work.results_of(job))
     chart = sweep_charts.shares(frame, plan.grid, colours(state.dark()))

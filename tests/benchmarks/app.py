@@ -26,6 +26,7 @@ from restorelcc.selection import everything
 from restorelcc.workspace import open_workspace
 
 STEPS = Settings().steps  # what a person gets who starts one
+TURNS = 5
 
 
 def alone() -> float:
@@ -73,6 +74,16 @@ def watched(user: User, data: Path) -> float:
     return float(list_runs(data / "restorelcc" / "runs")[0].metrics()["tokens_per_second"].iloc[-1])
 
 
+def compare(user: User, data: Path) -> None:
+    """Watched and alone in turn, each watched one against the two around it: the machine's own speed wanders."""
+    speeds = [alone()]
+    for _ in range(TURNS):
+        speeds += [watched(user, data), alone()]
+    print("tokens/s alone, watched, alone, …: " + ", ".join(f"{speed:.0f}" for speed in speeds))
+    ratios = [2 * speeds[i] / (speeds[i - 1] + speeds[i + 1]) for i in range(1, len(speeds), 2)]
+    print(f"watched / alone: {', '.join(f'{r:.2f}' for r in ratios)}; median {statistics.median(ratios):.2f}")
+
+
 def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
         place = Path(scratch)
@@ -91,9 +102,7 @@ def main() -> None:
                     user.open("components?head=2.3")
                     times = [picked(user, component) for component in range(9)]
                     print(f"pick to perplexity: median {statistics.median(times):.2f} s of {len(times)}")
-                    speeds = [alone(), watched(user, place / "data"), alone()]
-                    print("tokens/s alone, watched, alone: " + ", ".join(f"{speed:.0f}" for speed in speeds))
-                    print(f"watched / alone: {2 * speeds[1] / (speeds[0] + speeds[2]):.2f}")
+                    compare(user, place / "data")
             browser.close()
 
 

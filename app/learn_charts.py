@@ -15,6 +15,7 @@ from .live import Measured
 from .words import Word, percent
 
 LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": None}
+RECOVERED = "recovered share"  # of the lost log-likelihood
 TOP = {"l": 52, "r": 12, "t": 34, "b": 44}
 
 
@@ -176,10 +177,10 @@ def shares(
     colours: Colours,
     marked: Sequence[str] = (),
     errors: Sequence[float] | None = None,
-    title: str = "recovered share of the lost log-likelihood",
+    title: str = RECOVERED,
 ) -> go.Figure:
     """Shares as bars, in the order given; `marked` ones stand out. rows: (name, share 0 to 1); errors: the standard
-    error of each; title: shares of what."""
+    error of each; title: shares of what, short enough for a phone."""
     names, values = [name for name, _ in rows], [share for _, share in rows]
     figure = base(30 * len(rows) + 64, margin={"l": 10, "r": 30, "t": 8, "b": 44}, bargap=0.3)
     figure.add_bar(
@@ -201,7 +202,7 @@ def shares(
         hoverinfo="skip",
     )
     figure.update_yaxes(autorange="reversed", fixedrange=True, automargin=True)
-    figure.update_xaxes(title=title, tickformat=".0%", fixedrange=True, nticks=6)
+    figure.update_xaxes(title=title, tickformat=".0%", tickangle=0, fixedrange=True, nticks=4)
     return figure
 
 

@@ -20,7 +20,7 @@ from .learn_words import (
 )
 from .words import percent
 
-RECOVERED, NEARER = "recovered share of the lost log-likelihood", "share of the distance to the dense model gone"
+NEARER = "share of the distance gone"
 VIEWS = {
     "heads": "Heads",
     "nearer": "Heads: distance",
@@ -41,7 +41,7 @@ class _Facts:
     """What they teach."""
     source: str
     """Where they are from."""
-    title: str = RECOVERED
+    title: str = learn_charts.RECOVERED
 
 
 def section() -> None:
@@ -141,7 +141,7 @@ def _strategies(view: str) -> _Facts:
         f"Measured by us. {facts['pair']}: {facts['heads']} of {facts['of']} heads, {facts['steps']} steps of "
         f"distillation, means over {facts['seeds']} seeds, {facts['tokens']:,} evaluation tokens. Lines are one "
         "standard error; the rules share their text, so differences err less.",
-        NEARER if view == "nearer" else RECOVERED,
+        NEARER if view == "nearer" else learn_charts.RECOVERED,
     )
 
 

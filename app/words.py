@@ -61,7 +61,7 @@ SCORE_WORDS = {
         "Heads can repeat one another, so the best alone need not be the best together. Here they are taken one after "
         "the other, each time the one with which all taken so far are predicted to lower the loss most. The value is "
         "what is still to be won when a head's turn comes, lowest for the first. Of all rules it recovered most "
-        "of the lost log-likelihood, though not always by more than noise (see Learn, step 5).",
+        "on the evaluation text that comes with the app, on another no more than chance (see the README).",
         "change",
         "Heads to restore, in turn",
         "one backward pass over the calibration text",
@@ -90,7 +90,7 @@ SCORE_WORDS = {
         "Together, to dense",
         "change of KL, nats per token",
         "In turn, as above, by the predicted distance to the dense model. Of all rules it brought the pruned model "
-        "nearest to it (see Learn, step 5).",
+        "nearest to it, on the evaluation text (see Learn, step 5) and on another.",
         "change",
         "Heads to restore, in turn",
         "comes with the prediction towards the dense model",

@@ -49,12 +49,23 @@ def progress(job: Job) -> None:
 
 
 def _moving(job_id: str) -> None:
+    job = running(job_id)
+    bar(job, f"cancel-{job.id}")
+
+
+def running(job_id: str) -> Job:
+    """The job of this id; one rerun of the page when it is over."""
     job = jobs.get(job_id)
     if job is None or job.finished:
         st.rerun()
-    bar, button = st.columns([6, 1], vertical_alignment="center")
-    bar.progress(min(1.0, job.fraction), text=doing(job))
-    cancel_button(job, button, key=f"cancel-{job.id}")
+    return job
+
+
+def bar(job: Job, key: str, label: str = "Cancel") -> None:
+    """How far it is, as it stands, and a button that ends it. key: of the button; label: what ending it is called."""
+    left, right = st.columns([5, 1], vertical_alignment="center")
+    left.progress(min(1.0, job.fraction), text=doing(job))
+    cancel_button(job, right, key, label)
 
 
 def doing(job: Job) -> str:

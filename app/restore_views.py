@@ -17,7 +17,7 @@ from . import controls, feedback, state, training, training_charts
 from .colours import colours
 from .jobs import Job, State, jobs
 from .names import names_written
-from .words import count, seconds
+from .words import count, percent, seconds
 
 KEY = "restore-settings"
 """Settings as typed so far, as a dict: kept across pages, and filled by whoever opens earlier settings again."""
@@ -233,12 +233,8 @@ def live(job: Job) -> None:
 
 
 def _growing(job_id: str) -> None:
-    job = jobs.get(job_id)
-    if job is None or job.finished:
-        st.rerun()
-    bar, button = st.columns([5, 1], vertical_alignment="center")
-    bar.progress(min(1.0, job.fraction), text=feedback.doing(job))
-    feedback.cancel_button(job, button, key="cancel-restoration", label="Stop" if job.notes else "Cancel")
+    job = feedback.running(job_id)
+    feedback.bar(job, "cancel-restoration", "Stop" if job.notes else "Cancel")
     steps = [note for note in list(job.notes) if isinstance(note, Step)]
     if steps:
         _figures(job, steps)
@@ -264,7 +260,7 @@ def _figures(job: Job, steps: list[Step]) -> None:
     measured = [step.held_out for step in steps if step.held_out is not None]
     dense, pruned, now = job.notes[0], measured[0], measured[-1]
     lost = pruned.nats - dense.nats
-    share = f"{(pruned.nats - now.nats) / lost:.0%}".replace("-", "−") if lost > 0 else "–"
+    share = percent((pruned.nats - now.nats) / lost) if lost > 0 else "–"
     with st.container(horizontal=True, key="live-figures"):  # In columns they would be twice as many elements to draw.
         st.metric("Recovered so far", share, help="Of the lost log-likelihood, on the held-out windows.")
         st.metric("Held-out perplexity", f"{now.value:.3f}", help=f"± {now.stderr:.2f}, one standard error")

@@ -15,7 +15,7 @@ from restorelcc.workspace import Workspace
 
 from . import controls, feedback, restore_views, scores, state, sweep_charts, sweep_work
 from .colours import colours
-from .jobs import Job, State, jobs
+from .jobs import Job, State
 from .sweep_work import Plan
 from .words import ALL_WORDS, count, seconds, signed
 
@@ -153,12 +153,8 @@ def _start(workspace: Workspace, grid: Grid | None, metric: str) -> None:
 
 
 def _growing(job_id: str) -> None:
-    job = jobs.get(job_id)
-    if job is None or job.finished:
-        st.rerun()
-    bar, button = st.columns([5, 1], vertical_alignment="center")
-    bar.progress(min(1.0, job.fraction), text=feedback.doing(job))
-    feedback.cancel_button(job, button, key="cancel-sweep")
+    job = feedback.running(job_id)
+    feedback.bar(job, "cancel-sweep")
     plan = sweep_work.plan_of(job)
     if plan is None or not sweep_work.results_of(job):
         return

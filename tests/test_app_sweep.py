@@ -31,7 +31,7 @@ SHORT = Settings(steps=2, batch=2, evaluate_every=1)
 def page(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     """The Restore page with a short training in its form, and a queue of its own."""
     fresh = Jobs()
-    for module in ("sweep_work", "sweep_views", "restore_views", "feedback"):
+    for module in ("sweep_work", "restore_views", "feedback"):
         monkeypatch.setattr(f"app.{module}.jobs", fresh)
     monkeypatch.setattr(state, "_owner", lambda: "me")  # AppTest's stand-in for cookies holds no text.
     session(app).owner = "me"

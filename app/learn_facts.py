@@ -111,36 +111,52 @@ def _teachers() -> _Facts:
 
 
 def _strategies(view: str) -> _Facts:
-    facts, both = measured_strategies()
-    share, nearer = _written(both["share"]), _written(both["nearer"])
-    found = both["nearer" if view == "nearer" else "share"]
+    facts, texts = measured_strategies()
+    text = str(
+        st.segmented_control(
+            "Judged by",
+            list(texts),
+            default=next(iter(texts)),
+            required=True,
+            wrap=True,
+            key="learn-judge",
+            persist_state="session",
+            help="Nothing was trained on either. The stories that come with the app are by the author of the "
+            "calibration text, and what constants learn of an author counts there as recovered.",
+        )
+    )
+    judged = texts[text]
+    found = judged.nearer if view == "nearer" else judged.shares
+    got = _written(found)
     best_first = sorted(STRATEGY_NAMES, key=lambda name: -found[name][0])
     misleads = (
         "A quarter of the heads, chosen by different rules and trained alike. **The largest loss is not the one most "
-        "worth repairing**: heads of largest relative error "
+        "worth repairing**: "
     )
     if view == "nearer":
         words = (
-            f"{misleads}bring the model {nearer['relative_error']} of the way to the dense one, heads drawn at random "
-            f"{nearer['random']}. This distance is what was trained, and it errs less than the likelihood of a text. "
-            f"Heads taken in turn by what they are predicted to do together bring the model {nearer['together_dense']} "
-            f"of the way, where the prediction is of that distance; by what each does alone {nearer['towards_dense']}."
+            f"{misleads}heads of largest relative error bring the model {got['relative_error']} of the way to the "
+            f"dense one, heads drawn at random {got['random']}. This distance is what was trained, and it errs less "
+            f"than the likelihood of a text. Heads taken in turn by what they are predicted to do to it together bring "
+            f"the model {got['together_dense']} of the way, by what each does alone {got['towards_dense']}, all heads "
+            f"{got['all_heads']}."
         )
     else:
         words = (
-            f"{misleads}recover {share['relative_error']}, heads drawn at random {share['random']}. Deep heads show "
-            "losses that began further down, and heads repeat one another: what two of them can repair is often the "
-            "same shift of the whole output, of which this pair lost much, so that many choices do nearly as well. "
-            f"Taken in turn by what they are predicted to do together, from one backward pass, they recover "
-            f"{share['together']}; by what each does alone {share['predicted']}; all heads {share['all_heads']}."
+            f"{misleads}heads of largest relative error recover {got['relative_error']}, heads drawn at random "
+            f"{got['random']}. Deep heads show losses that began further down, and heads repeat one another: what two "
+            "of them can repair is often the same shift of the whole output, of which this pair lost much, so that "
+            "many choices do nearly as well. Taken in turn by what they are predicted to do together, they recover "
+            f"{got['together_dense']}, where that is the distance to the dense model, and {got['together']} where it "
+            f"is the likelihood of the calibration text; all heads {got['all_heads']}."
         )
     return _Facts(
         [(STRATEGY_NAMES[name], found[name][0]) for name in best_first],
         [found[name][1] for name in best_first],
         words,
         f"Measured by us. {facts['pair']}: {facts['heads']} of {facts['of']} heads, {facts['steps']} steps of "
-        f"distillation, means over {facts['seeds']} seeds, {facts['tokens']:,} evaluation tokens. Lines are one "
-        "standard error; the rules share their text, so differences err less.",
+        f"distillation, means over {facts['seeds']} seeds, {judged.tokens:,} tokens. Lines are one standard error; "
+        "the rules share their text, so differences err less.",
         NEARER if view == "nearer" else learn_charts.RECOVERED,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from functools import cache
 from math import log
 from statistics import mean
@@ -144,10 +145,10 @@ TEACHER_NAMES = {
 }
 
 STRATEGY_NAMES = {
-    "together": "predicted, together",
     "together_dense": "predicted, together, to the dense model",
-    "predicted": "predicted, alone",
+    "together": "predicted, together",
     "towards_dense": "predicted, alone, to the dense model",
+    "predicted": "predicted, alone",
     "gradient": "gradient norm",
     "first_layers": "first layers",
     "output_weighted": "largest output-weighted loss",
@@ -159,15 +160,31 @@ Figures = dict[str, tuple[float, float]]
 """What was compared: its share, 0 to 1, and the standard error of that."""
 
 
+@dataclass(frozen=True)
+class Judged:
+    """How strategies fared on one text."""
+
+    tokens: int
+    shares: Figures
+    """Of the lost log-likelihood, recovered."""
+    nearer: Figures
+    """Of the distance to the dense model, gone."""
+
+
 @cache
-def measured_strategies() -> tuple[dict[str, Any], dict[str, Figures]]:
-    """(how it was measured, {"share" of the lost log-likelihood recovered, or "nearer", of the distance to the dense
-    model gone: of each strategy}) as `tests/benchmarks/strategies.py` wrote it, means over its seeds."""
+def measured_strategies() -> tuple[dict[str, Any], dict[str, Judged]]:
+    """(how it was measured, what was found by each text) as `tests/benchmarks/strategies.py` wrote it, means over its
+    seeds."""
     facts = json.loads(STRATEGIES.read_text(encoding="utf-8"))
-    rows = facts.pop("recovered").items()
-    shares = {name: (mean(row["shares"]), row["stderr"]) for name, row in rows}
-    nearer = {name: (mean(row["nearer"]), row["nearer_stderr"]) for name, row in rows}
-    return facts, {"share": shares, "nearer": nearer}
+    texts = {
+        name: Judged(found["tokens"], *(_means(found["recovered"], key) for key in ("shares", "nearer")))
+        for name, found in facts.pop("texts").items()
+    }
+    return facts, texts
+
+
+def _means(rows: dict[str, Any], key: str) -> Figures:
+    return {name: (mean(row[key]), row[f"{key}_stderr"]) for name, row in rows.items()}
 
 
 @cache

@@ -83,7 +83,7 @@ def _form(workspace: Workspace, job: Job | None) -> None:
         metric = st.selectbox(
             "Heads first by",
             names,
-            index=names.index("together" if "together" in names else "output_weighted"),
+            index=names.index("together_dense" if "together_dense" in names else "output_weighted"),
             format_func=lambda name: ALL_WORDS[name].label,
             key="sweep-metric",
             persist_state="session",

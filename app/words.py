@@ -55,45 +55,46 @@ METRIC_WORDS = {
 }
 
 SCORE_WORDS = {
+    "together_dense": Word(
+        "Together, to dense",
+        "change of KL, nats per token",
+        "What restoring does to the distance to the dense model's next-token distribution, which distillation "
+        "minimises. Heads can repeat one another, so the best alone need not be the best together: they are taken one "
+        "after the other, each time the one with which all taken so far are predicted to bring the pruned model "
+        "nearest. The value is what is still to be won when a head's turn comes, lowest for the first.",
+        "change",
+        "Heads to restore, in turn",
+        "two backward passes over the calibration text, and one forward pass of the dense model",
+    ),
     "together": Word(
         "Predicted, together",
         "change of NLL, nats per token",
-        "Heads can repeat one another, so the best alone need not be the best together. Here they are taken one after "
-        "the other, each time the one with which all taken so far are predicted to lower the loss most. The value is "
-        "what is still to be won when a head's turn comes, lowest for the first. Of all rules it recovered most "
-        "on the evaluation text that comes with the app, on another no more than chance (see the README).",
+        "Heads one after the other, like *Together, to dense*, but by the predicted loss on the calibration text. What "
+        "would only be learned of the text's author counts here too: on evaluation text by the same author it "
+        "recovered most, on another no more than heads drawn at random (see Learn, step 5).",
         "change",
         "Heads to restore, in turn",
-        "one backward pass over the calibration text",
-    ),
-    "predicted": Word(
-        "Predicted effect",
-        "change of NLL, nats per token",
-        "What the best constant in this head alone is predicted to do to the loss on the calibration text: "
-        "g·s + ½ s·F s at s = −(F + λ)⁻¹ g, with g = ∂NLL/∂c and F its Fisher information, from one backward pass for "
-        "all heads at once. Below 0 is better. What would only be learned of the "
-        "text's author counts here too.",
-        "change",
-        "Heads most worth restoring",
         "one backward pass over the calibration text",
     ),
     "towards_dense": Word(
         "Predicted, to dense",
         "change of KL, nats per token",
-        "The same prediction for the distance to the dense model's next-token distribution, which distillation "
-        "minimises. It cannot be won by learning the text's author, and it is less noisy.",
+        "What the best constant in this head alone is predicted to do to the distance to the dense model: "
+        "g·s + ½ s·F s at s = −(F + λ)⁻¹ g, with g = ∂KL/∂c and F the Fisher information of its constant, for all "
+        "heads at once. Below 0 is better. It cannot be won by learning the text's author, and it is less noisy.",
         "change",
         "Heads most worth restoring",
         "two backward passes over the calibration text, and one forward pass of the dense model",
     ),
-    "together_dense": Word(
-        "Together, to dense",
-        "change of KL, nats per token",
-        "In turn, as above, by the predicted distance to the dense model. Of all rules it brought the pruned model "
-        "nearest to it, on the evaluation text (see Learn, step 5) and on another.",
+    "predicted": Word(
+        "Predicted effect",
+        "change of NLL, nats per token",
+        "What the best constant in this head alone is predicted to do to the loss on the calibration text: "
+        "g·s + ½ s·F s at s = −(F + λ)⁻¹ g, with g = ∂NLL/∂c and F its Fisher information, for all heads at once. "
+        "Below 0 is better. What would only be learned of the text's author counts here too.",
         "change",
-        "Heads to restore, in turn",
-        "comes with the prediction towards the dense model",
+        "Heads most worth restoring",
+        "one backward pass over the calibration text",
     ),
     "gradient": Word(
         "Gradient norm",
@@ -101,7 +102,7 @@ SCORE_WORDS = {
         "‖∂NLL/∂c‖: how steeply the loss falls along the best direction, blind to how far one can go.",
         "plain",
         "Steepest heads",
-        "comes with the predicted effect",
+        "one backward pass over the calibration text",
     ),
     "probing": Word(
         "Probe accuracy",

@@ -84,10 +84,10 @@ class Score(StrEnum):
     relative_error = "relative_error"
     mean_squared_error = "mean_squared_error"
     cosine_distance = "cosine_distance"
-    predicted = "predicted"
-    towards_dense = "towards_dense"
-    together = "together"
     together_dense = "together_dense"
+    together = "together"
+    towards_dense = "towards_dense"
+    predicted = "predicted"
     gradient = "gradient"
     probing = "probing"
     ceiling = "ceiling"
@@ -202,9 +202,9 @@ def inspect(
         typer.Option(
             metavar="A,B,…",
             help="Reasons to pick a head, the first orders: predicted (what its best constant does to the loss, from "
-            "one backward pass), together (the same, beside the heads that come before), towards_dense and "
-            "together_dense (to the distance to the dense model), gradient, probing (the paper's Eq. 7), ceiling "
-            "(nothing lost there), measured (the prediction put to the test on held-out text).",
+            "one backward pass), towards_dense (to the distance to the dense model), together and together_dense (the "
+            "same, beside the heads that come before), gradient, probing (the paper's Eq. 7), ceiling (nothing lost "
+            "there), measured (the prediction put to the test on held-out text).",
         ),
     ] = "",
     contrast: Annotated[
@@ -255,7 +255,7 @@ def restore(
     score: Annotated[
         Score,
         typer.Option(help="Which heads, where not all: first by this loss or score (see inspect --scores)."),
-    ] = Score.together,
+    ] = Score.together_dense,
     components: Annotated[int | None, typer.Option(min=1, help="Strongest components a head. Default: all.")] = None,
     learned: Annotated[bool, typer.Option(help="Train a free component b per head beside the magnitudes.")] = True,
     loss: Annotated[
@@ -314,7 +314,7 @@ def sweep(
         str, typer.Option(metavar="LIST", help="Shares of the text to train on, to see how much suffices: 0.1,0.3,1.")
     ] = "1",
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of every restoration.")] = None,
-    score: Annotated[Score, typer.Option(help="Which heads a share takes first.")] = Score.together,
+    score: Annotated[Score, typer.Option(help="Which heads a share takes first.")] = Score.together_dense,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole table.")] = None,
     calibration: Source = "demo",
     windows: Windows = 128,

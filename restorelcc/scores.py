@@ -22,10 +22,10 @@ from .text import DEMO, Tokens
 from .trials import of_heads, tried
 
 LOWEST_FIRST = {
-    "predicted": True,
-    "towards_dense": True,
-    "together": True,
     "together_dense": True,
+    "together": True,
+    "towards_dense": True,
+    "predicted": True,
     "gradient": False,
     "probing": False,
     "ceiling": True,

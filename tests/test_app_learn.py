@@ -12,7 +12,8 @@ from streamlit.testing.v1 import AppTest
 from app import learn_charts, learn_work, shelf, state
 from app.colours import LIGHT
 from app.jobs import State
-from app.learn_words import FORMULAS, GLOSSARY, PAPER, SOURCES, published_shares
+from app.learn_words import FORMULAS, GLOSSARY, PAPER, SOURCES, measured_strategies, published_shares
+from app.words import percent
 from restorelcc.compensation import Compensation
 from restorelcc.findings import Recipe
 from restorelcc.models import ModelPair
@@ -113,6 +114,18 @@ def test_nothing_and_twice_the_mean_fold_alike(page: AppTest):
 def test_facts_name_their_source(page: AppTest, view: str):
     page.segmented_control(key="learn-facts").set_value(view).run()
     assert ("Feng et al.; shares computed" if view in PAPER else "Measured by us") in said(page)
+
+
+def test_rules_for_heads_are_judged_by_the_text_chosen(page: AppTest):
+    _, texts = measured_strategies()
+    assert len(texts) == 2
+    for name, judged in texts.items():
+        page.segmented_control(key="learn-judge").set_value(name).run()
+        assert f"{judged.tokens:,} tokens" in said(page)
+        assert f"heads of largest relative error recover {percent(judged.shares['relative_error'][0])}" in said(page)
+        # What the page teaches in words must be so in figures.
+        assert judged.shares["relative_error"][0] < judged.shares["random"][0] < judged.shares["all_heads"][0]
+        assert judged.nearer["relative_error"][0] < judged.nearer["random"][0] < judged.nearer["together_dense"][0]
 
 
 # --- what is behind it ------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Which settings hold across pairs: the published schedule in full against ours in a quarter of its tokens.
 
-    python tests/benchmarks/defaults.py [--pairs "demo wanda 0.6,demo wanda 2:4"] [--rates 0.1,0.2,0.4] [--out FILE]
+    python tests/benchmarks/defaults.py [--pairs "demo wanda 0.6,demo wanda 2:4"] [--rates 0.1,0.2,0.4] [--evaluation FILE]
 
 A pair is `MODEL METHOD AMOUNT`: a hub id, a folder or `demo`, pruned here. All heads are trained, towards the dense
 model's distribution, so that schedules alone differ. Two figures of the evaluation text, which nothing was trained on:
@@ -99,10 +99,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--loss", default="kl")
     parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--evaluation", default=Recipe.evaluation, help="source of the text to judge by")
     parser.add_argument("--out", type=Path, help="JSON lines are added to it")
     args = parser.parse_args()
     for name in args.pairs.split(","):
-        workspace = finish(open_workspace(recipe_of(name, args.dtype)))
+        workspace = finish(open_workspace(replace(recipe_of(name, args.dtype), evaluation=args.evaluation)))
         pair, lost = workspace.pair(), workspace.lost
         nothing = Compensation.none(pair.geometry)
         judge = Judge(pair, workspace.findings.evaluation, nothing)

@@ -1,34 +1,41 @@
 """Which heads to restore: a quarter of the embedded pair's, by every score, trained alike; what each strategy recovers.
 
     python tests/benchmarks/strategies.py [--pair "demo wanda 2:4"] [--steps 50] [--seeds 3] [--loss kl]
+        [--calibration SOURCE] [--texts "our stories=demo,TinyStories held out=FILE"]
 
-Two figures of the evaluation text, which nothing was picked or trained on: the recovered share of the lost
-log-likelihood, and the share of the distance to the dense model (mean KL) that is gone. Errors are of the mean over
-windows, of one run; the spread is over seeds.
+Two figures of every text, which nothing was picked or trained on: the recovered share of the lost log-likelihood, and
+the share of the distance to the dense model (mean KL) that is gone. Errors are of the mean over windows, of one run;
+the spread is over seeds. The embedded model's held-out stories are what `split` of `assets/demo/train.py` holds out.
 """
 
 import argparse
 import json
 import statistics
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from defaults import Judge, recipe_of
 
+from restorelcc import text
 from restorelcc.compensation import Compensation
 from restorelcc.models import DEMO
 from restorelcc.progress import finish
 from restorelcc.restore import Settings, Training
 from restorelcc.scores import LOWEST_FIRST, score_heads
 from restorelcc.selection import Selection, everything, of_heads, random_heads, top_heads
+from restorelcc.text import Tokens
 from restorelcc.workspace import Workspace, open_workspace
 
 NAMES = (
     "together,together_dense,predicted,towards_dense,gradient,probing,output_weighted,relative_error,random,"
     "first_layers,all_heads"
 )
+DRAWS = 9
+"""Of heads at random: what one draw recovers says little of chance."""
 
 
 def strategies(workspace: Workspace, count: int, names: list[str]) -> dict[str, list[Selection]]:
@@ -41,7 +48,7 @@ def strategies(workspace: Workspace, count: int, names: list[str]) -> dict[str, 
             score = finish(score_heads(name, workspace.pair(), lost, workspace.training, workspace.held_out)).values
             found[name] = [top_heads(shape, -score if LOWEST_FIRST[name] else score, count)]
         elif name == "random":
-            found[name] = [random_heads(shape, count, seed) for seed in range(9)]
+            found[name] = [random_heads(shape, count, seed) for seed in range(DRAWS)]
         elif name == "first_layers":
             heads = [(layer, head) for layer in range(layers) for head in range(shape[1])]
             found[name] = [of_heads(shape, heads)]
@@ -52,46 +59,73 @@ def strategies(workspace: Workspace, count: int, names: list[str]) -> dict[str, 
     return found
 
 
+def texts_of(workspace: Workspace, sources: str, most: int) -> dict[str, Tokens]:
+    """By name; `demo` is the evaluation text of the workspace."""
+    length, found = workspace.findings.evaluation.ids.shape[1], {}
+    for name, source in (one.split("=", 1) for one in sources.split(",")):
+        found[name] = workspace.findings.evaluation
+        if source != text.DEMO:
+            documents = text.read(source, "evaluation")
+            found[name] = text.tokenized(documents, workspace.pair().tokenizer, length, most=most)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pair", default="demo wanda 0.6", help="MODEL METHOD AMOUNT")
     parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--loss", default="kl")
+    parser.add_argument("--seeds", type=int, default=3, help="trainings of each strategy; of chance, one of every draw")
+    parser.add_argument("--loss", default=Settings.loss)
+    parser.add_argument("--lr", type=float, default=Settings.lr)
+    parser.add_argument("--unit", default=Settings.unit)
     parser.add_argument("--only", default=NAMES, help="strategies, with commas")
     parser.add_argument("--share", type=float, default=0.25)
+    parser.add_argument("--calibration", default=text.DEMO, help="source of the text that prunes, predicts and trains")
+    parser.add_argument("--texts", default="our stories=demo", help="NAME=SOURCE of the texts to judge by, with commas")
+    parser.add_argument("--windows", type=int, default=277, help="of each such text, at most")
     parser.add_argument("--out", type=Path, help="JSON that the Learn page shows: assets/demo/strategies.json")
     args = parser.parse_args()
-    workspace = finish(open_workspace(recipe_of(args.pair, "auto")))
-    pair, evaluation = workspace.pair(), workspace.findings.evaluation
-    judge = Judge(pair, evaluation, Compensation.none(pair.geometry))
-    lost = judge.missing
-    print(f"{args.pair}: lost {lost.nats:.4f} ± {lost.stderr:.4f} nats over {evaluation.count} tokens", flush=True)
-    rows: dict[str, dict[str, object]] = {}
-    shape = workspace.lost.shape
+    recipe = replace(recipe_of(args.pair, "auto"), calibration=args.calibration)
+    workspace = finish(open_workspace(recipe))
+    pair, shape = workspace.pair(), workspace.lost.shape
     count = round(args.share * shape[0] * shape[1])
-    for name, selections in strategies(workspace, count, args.only.split(",")).items():
-        runs = []
-        for seed in range(args.seeds):
-            settings = Settings(loss=args.loss, steps=args.steps, seed=seed, evaluate_every=args.steps)
+    facts = {"pair": named(workspace), "heads": count, "of": shape[0] * shape[1], "loss": args.loss}
+    facts |= {"steps": args.steps, "seeds": args.seeds}
+    judges: dict[str, Judge] = {}
+    found: dict[str, dict[str, Any]] = {}
+    for name, tokens in texts_of(workspace, args.texts, args.windows).items():
+        judges[name] = Judge(pair, tokens, Compensation.none(pair.geometry))
+        lost = judges[name].missing
+        found[name] = {"tokens": tokens.count, "lost": round(lost.nats, 4), "recovered": {}}
+        print(f"{args.pair}, {name}: lost {lost.nats:.4f} ± {lost.stderr:.4f} nats over {tokens.count} tokens",
+              flush=True)  # fmt: skip
+    settings = Settings(loss=args.loss, lr=args.lr, unit=args.unit, steps=args.steps, evaluate_every=args.steps)
+    for strategy, selections in strategies(workspace, count, args.only.split(",")).items():
+        trained = []
+        for seed in range(max(args.seeds, len(selections))):
             selection = selections[seed % len(selections)]
-            training = Training(pair, workspace.lost, selection, workspace.training, workspace.held_out, settings)
+            training = Training(
+                pair, workspace.lost, selection, workspace.training, workspace.held_out, replace(settings, seed=seed)
+            )
             for _ in training.steps():
                 pass
-            runs.append(judge.of(training.result().compensation))
-        by_figure = {key: [run[key] for run in runs] for key in runs[0]}
-        rows[name] = {
-            "shares": [round(share, 4) for share in by_figure["share"]],
-            "stderr": round(statistics.mean(by_figure["share_stderr"]), 4),
-            "nearer": [round(share, 4) for share in by_figure["nearer"]],
-            "nearer_stderr": round(statistics.mean(by_figure["nearer_stderr"]), 4),
-        }
-        told = "  ".join(f"{key} {_told(by_figure[key], by_figure[f'{key}_stderr'])}" for key in ("share", "nearer"))
-        print(f"{name:16} {told}", flush=True)
-    if args.out is not None:
-        facts = {"pair": named(workspace), "heads": count, "of": shape[0] * shape[1], "loss": args.loss}
-        facts |= {"steps": args.steps, "seeds": args.seeds, "tokens": evaluation.count, "lost": round(lost.nats, 4)}
-        args.out.write_text(json.dumps(facts | {"recovered": rows}, indent=1) + "\n")
+            trained.append(training.result().compensation)
+        for name, judge in judges.items():
+            row = found[name]["recovered"][strategy] = figures([judge.of(constants) for constants in trained])
+            told = "  ".join(f"{key} {_told(row[key], row[f'{key}_stderr'])}" for key in ("shares", "nearer"))
+            print(f"{strategy:16} {name}: {told}", flush=True)
+        if args.out is not None:
+            args.out.write_text(json.dumps(facts | {"texts": found}, indent=1) + "\n")
+
+
+def figures(runs: list[dict[str, float]]) -> dict[str, Any]:
+    """Of one strategy on one text: every seed's shares, and the standard error of one of them."""
+    return {
+        "shares": [round(run["share"], 4) for run in runs],
+        "shares_stderr": round(statistics.mean(run["share_stderr"] for run in runs), 4),
+        "nearer": [round(run["nearer"], 4) for run in runs],
+        "nearer_stderr": round(statistics.mean(run["nearer_stderr"] for run in runs), 4),
+    }
 
 
 def named(workspace: Workspace) -> str:
@@ -100,10 +134,10 @@ def named(workspace: Workspace) -> str:
     return f"{'The embedded pair' if dense == DEMO else dense}, {pruned.capitalize()}"
 
 
-def _told(values: list[float], errors: list[float]) -> str:
+def _told(values: list[float], error: float) -> str:
     spread = statistics.stdev(values) if len(values) > 1 else float("nan")
     each = ", ".join(f"{value:.3f}" for value in values)
-    return f"{statistics.mean(values):.3f} ± {errors[0]:.3f}, spread {spread:.3f} ({each})"
+    return f"{statistics.mean(values):.3f} ± {error:.3f}, spread {spread:.3f} ({each})"
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python tests/benchmarks/teachers.py [--steps 200] [--out assets/demo/teachers.json]
 
 Constants in all heads of the embedded pair; recovered share of the lost log-likelihood on the evaluation text, which
-nothing was trained on, with the standard error of its gain, by windows. One seed.
+nothing was trained on, and the share of the distance to the dense model (mean KL) that is gone, with standard errors by
+windows. One seed.
 """
 
 import argparse
@@ -11,14 +12,13 @@ import json
 import sys
 from pathlib import Path
 
-import torch
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from defaults import Judge
+
 from restorelcc.calibration import sampled_windows, split_held_out
-from restorelcc.compensation import Compensation, compensated, injected
+from restorelcc.compensation import Compensation, injected
 from restorelcc.components import components
-from restorelcc.evaluate import paired_difference, token_loss
 from restorelcc.findings import Recipe
 from restorelcc.in_order import capture_in_order
 from restorelcc.progress import finish
@@ -36,15 +36,15 @@ def main() -> None:
     workspace = finish(open_workspace(recipe))
     pair, lost, found = workspace.pair(), workspace.lost, workspace.findings
     picks = everything(lost.shape)
-    dense, pruned = token_loss(pair.dense, found.evaluation), token_loss(pair.pruned, found.evaluation)
-    missing = paired_difference(pruned, dense)
+    by_evaluation = Judge(pair, found.evaluation, Compensation.none(pair.geometry))
     rows = {}
 
     def judge(name: str, constants: Compensation) -> None:
-        with compensated(pair.pruned, constants), torch.no_grad():
-            gain = paired_difference(token_loss(pair.pruned, found.evaluation), pruned)
-        rows[name] = {"share": round(-gain.nats / missing.nats, 4), "stderr": round(gain.stderr / missing.nats, 4)}
-        print(f"{name:20} {rows[name]['share']:6.3f} ± {rows[name]['stderr']:.3f}", flush=True)
+        row = by_evaluation.of(constants)
+        rows[name] = {"share": round(row["share"], 4), "stderr": round(row["share_stderr"], 4)}
+        rows[name] |= {key: round(row[key], 4) for key in ("nearer", "nearer_stderr")}
+        print(f"{name:20} {row['share']:6.3f} ± {row['share_stderr']:.3f}  nearer {row['nearer']:6.3f} ± "
+              f"{row['nearer_stderr']:.3f}", flush=True)  # fmt: skip
 
     judge("injected", injected(lost, picks.mask()))
     in_order = components(finish(capture_in_order(pair, found.calibration[: recipe.captured])))
@@ -59,7 +59,7 @@ def main() -> None:
             judge(f"{loss}_{name}", training.result().compensation)
     if args.out is not None:
         facts = {"pair": "The embedded pair, Wanda 60 %", "steps": args.steps, "windows": count, "length": length}
-        facts |= {"tokens": found.evaluation.count, "lost": round(missing.nats, 4), "recovered": rows}
+        facts |= {"tokens": found.evaluation.count, "lost": round(by_evaluation.missing.nats, 4), "recovered": rows}
         args.out.write_text(json.dumps(facts, indent=1) + "\n")
 
 

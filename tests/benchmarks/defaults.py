@@ -1,6 +1,7 @@
 """Which settings hold across pairs: the published schedule in full against ours in a quarter of its tokens.
 
-    python tests/benchmarks/defaults.py [--pairs "demo wanda 0.6,demo wanda 2:4"] [--rates 0.1,0.2,0.4] [--evaluation FILE]
+    python tests/benchmarks/defaults.py [--pairs "demo wanda 0.6,demo wanda 2:4"] [--rates 0.1,0.2,0.4]
+        [--evaluation FILE] [--out FILE]
 
 A pair is `MODEL METHOD AMOUNT`: a hub id, a folder or `demo`, pruned here. All heads are trained, towards the dense
 model's distribution, so that schedules alone differ. Two figures of the evaluation text, which nothing was trained on:

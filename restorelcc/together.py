@@ -10,9 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-DAMPING = 4.0
-"""Of λ of a head alone. Many heads step at once, so each is held shorter; of 1, 4 and 16 it brought the pruned model
-nearest to the dense one over five pairs, by less than it matters."""
+DAMPING = 16.0
+"""Of λ of a head alone. Many heads step at once, so each is held shorter. Of 1, 4, 16 and 64 it recovered most over five
+pairs, two families among them, on stories held out from the embedded model's training; 4 was within a point of it, but
+for Wanda 70 %."""
 
 
 def in_turn(gradient: Tensor, factors: Tensor, floor: Tensor) -> Tensor:

@@ -138,8 +138,8 @@ def _strategies(view: str) -> _Facts:
             f"{misleads}heads of largest relative error bring the model {got['relative_error']} of the way to the "
             f"dense one, heads drawn at random {got['random']}. This distance is what was trained, and it errs less "
             f"than the likelihood of a text. Heads taken in turn by what they are predicted to do to it together bring "
-            f"the model {got['together_dense']} of the way, by what each does alone {got['towards_dense']}, all heads "
-            f"{got['all_heads']}."
+            f"the model {got['together_dense']} of the way, by what each does alone {got['towards_dense']}, by probe "
+            f"accuracy, the paper’s rule, {got['probing']}, all heads {got['all_heads']}."
         )
     else:
         words = (
@@ -148,7 +148,8 @@ def _strategies(view: str) -> _Facts:
             "of them can repair is often the same shift of the whole output, of which this pair lost much, so that "
             "many choices do nearly as well. Taken in turn by what they are predicted to do together, they recover "
             f"{got['together_dense']}, where that is the distance to the dense model, and {got['together']} where it "
-            f"is the likelihood of the calibration text; all heads {got['all_heads']}."
+            f"is the likelihood of the calibration text; by probe accuracy, the paper’s rule, {got['probing']}; all "
+            f"heads {got['all_heads']}."
         )
     return _Facts(
         [(STRATEGY_NAMES[name], found[name][0]) for name in best_first],

@@ -71,7 +71,7 @@ SCORE_WORDS = {
         "change of NLL, nats per token",
         "Heads one after the other, like *Together, to dense*, but by the predicted loss on the calibration text. What "
         "would only be learned of the text's author counts here too: on evaluation text by the same author it "
-        "recovered most, on another no more than heads drawn at random (see Learn, step 5).",
+        "recovered more than *Together, to dense*, on another less (see Learn, step 5).",
         "change",
         "Heads to restore, in turn",
         "one backward pass over the calibration text",

@@ -25,6 +25,7 @@ VIEWS = {
     "heads": "Heads",
     "nearer": "Heads: distance",
     "teachers": "Teacher",
+    "teachers_nearer": "Teacher: distance",
     **{name: f"Paper: {name}" for name in PAPER},
 }
 
@@ -74,8 +75,8 @@ def section() -> None:
 
 
 def _facts(view: str) -> _Facts:
-    if view == "teachers":
-        return _teachers()
+    if view in ("teachers", "teachers_nearer"):
+        return _teachers(view)
     if view in ("heads", "nearer"):
         return _strategies(view)
     dense, pruned, _ = PAPER[view]
@@ -88,25 +89,39 @@ def _facts(view: str) -> _Facts:
     )
 
 
-def _teachers() -> _Facts:
-    facts, shares = measured_teachers()
-    got = _written(shares)
-    author = ""
-    if shares["ce_given"][0] > 1:
-        author = (
-            " That is more than was lost: it has learned how this author writes, which pruning never took, and which "
-            "the evaluation text, by the same author, rewards."
+def _teachers(view: str) -> _Facts:
+    facts, judged = measured_teachers()
+    found = judged.nearer if view == "teachers_nearer" else judged.shares
+    got = _written(found)
+    if view == "teachers_nearer":
+        words = (
+            "Who teaches, judged by the distance between the distributions of the next token, which the text’s own "
+            f"tokens do not enter. Means put back untrained bring the model {got['injected']} of the way to the dense "
+            f"one, layer after layer {got['injected_in_order']}; training towards it {got['kl_given']}, and on text "
+            f"that the dense model writes itself {got['kl_own']}. Cross-entropy comes {got['ce_own']} of the way on "
+            f"the model’s own text and {got['ce_given']} on given text. Below 0 is further away than the pruned model."
         )
+    else:
+        words = (
+            f"Means put back untrained recover {got['injected']}, layer after layer {got['injected_in_order']}; "
+            f"training towards the dense model {got['kl_given']}. That works even on text that the dense model writes "
+            f"itself, so without any: {got['kl_own']}. Cross-entropy recovers {got['ce_own']} on the model’s own text, "
+            f"in which it finds less to learn, and {got['ce_given']} on given text."
+        )
+        if found["ce_given"][0] > 1:
+            words += (
+                " That is more than was lost: it has learned how this author writes, which pruning never took, and "
+                "which the evaluation text, by the same author, rewards. **By the distance it is the other way "
+                "round**: look at *Teacher: distance*."
+            )
     return _Facts(
-        [(TEACHER_NAMES[name], shares[name][0]) for name in TEACHER_NAMES],
-        [shares[name][1] for name in TEACHER_NAMES],
-        f"Means put back untrained recover {got['injected']}, layer after layer {got['injected_in_order']}; training "
-        f"towards the dense model {got['kl_given']}. That works even on text that the dense model writes itself, so "
-        f"without any: {got['kl_own']}. Cross-entropy recovers {got['ce_own']} on the model’s own text, in which it "
-        f"finds less to learn, and {got['ce_given']} on given text.{author}",
+        [(TEACHER_NAMES[name], found[name][0]) for name in TEACHER_NAMES],
+        [found[name][1] for name in TEACHER_NAMES],
+        words,
         f"Measured by us. {facts['pair']}: constants in all heads, {facts['steps']} steps, {facts['windows']} windows "
         f"of {facts['length']} tokens, {facts['tokens']:,} evaluation tokens, one seed. Lines are one standard error; "
         "all share their text, so differences err less.",
+        NEARER if view == "teachers_nearer" else learn_charts.RECOVERED,
     )
 
 

@@ -162,7 +162,7 @@ Figures = dict[str, tuple[float, float]]
 
 @dataclass(frozen=True)
 class Judged:
-    """How strategies fared on one text."""
+    """How strategies, or teachers, fared on one text."""
 
     tokens: int
     shares: Figures
@@ -188,7 +188,10 @@ def _means(rows: dict[str, Any], key: str) -> Figures:
 
 
 @cache
-def measured_teachers() -> tuple[dict[str, Any], Figures]:
-    """(how it was measured, recovered share of each way) as `tests/benchmarks/teachers.py` wrote it."""
+def measured_teachers() -> tuple[dict[str, Any], Judged]:
+    """(how it was measured, what was found) as `tests/benchmarks/teachers.py` wrote it, of one seed."""
     facts = json.loads(TEACHERS.read_text(encoding="utf-8"))
-    return facts, {name: (row["share"], row["stderr"]) for name, row in facts.pop("recovered").items()}
+    rows = facts.pop("recovered").items()
+    shares = {name: (row["share"], row["stderr"]) for name, row in rows}
+    nearer = {name: (row["nearer"], row["nearer_stderr"]) for name, row in rows}
+    return facts, Judged(facts["tokens"], shares, nearer)

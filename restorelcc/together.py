@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 DAMPING = 16.0
-"""Of λ of a head alone. Many heads step at once, so each is held shorter. Of 1, 4, 16 and 64 it recovered most over five
-pairs, two families among them, on stories held out from the embedded model's training; 4 was within a point of it, but
-for Wanda 70 %."""
+"""Of λ of a head alone. Many heads step at once, so each is held shorter. Over six pairs, two families among them, 16
+recovered 0 to 2 points more of held-out stories than 4, and 0.3 less on one; 1 and 64 less where they were tried."""
 
 
 def in_turn(gradient: Tensor, factors: Tensor, floor: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from app import learn_charts, learn_work, shelf, state
 from app.colours import LIGHT
 from app.jobs import State
-from app.learn_words import FORMULAS, GLOSSARY, PAPER, SOURCES, measured_strategies, published_shares
+from app.learn_words import FORMULAS, GLOSSARY, PAPER, SOURCES, measured_strategies, measured_teachers, published_shares
 from app.words import percent
 from restorelcc.compensation import Compensation
 from restorelcc.findings import Recipe
@@ -110,7 +110,7 @@ def test_nothing_and_twice_the_mean_fold_alike(page: AppTest):
     assert "none was lost" in said(page)
 
 
-@pytest.mark.parametrize("view", ["teachers", "heads", "nearer", *PAPER])
+@pytest.mark.parametrize("view", ["teachers", "teachers_nearer", "heads", "nearer", *PAPER])
 def test_facts_name_their_source(page: AppTest, view: str):
     page.segmented_control(key="learn-facts").set_value(view).run()
     assert ("Feng et al.; shares computed" if view in PAPER else "Measured by us") in said(page)
@@ -126,6 +126,15 @@ def test_rules_for_heads_are_judged_by_the_text_chosen(page: AppTest):
         # What the page teaches in words must be so in figures.
         assert judged.shares["relative_error"][0] < judged.shares["random"][0] < judged.shares["all_heads"][0]
         assert judged.nearer["relative_error"][0] < judged.nearer["random"][0] < judged.nearer["together_dense"][0]
+
+
+def test_the_teachers_words_hold_for_its_figures(page: AppTest):
+    _, judged = measured_teachers()
+    page.segmented_control(key="learn-facts").set_value("teachers_nearer").run()
+    assert f"training towards it {percent(judged.nearer['kl_given'][0])}" in said(page)
+    # "The other way round": most likelihood, least distance.
+    assert judged.shares["ce_given"][0] > judged.shares["kl_given"][0]
+    assert judged.nearer["ce_given"][0] < judged.nearer["kl_given"][0]
 
 
 # --- what is behind it ------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ class Header:
 
 def _buttons(workspace: Workspace, picks: Picks) -> None:
     here = state.session()
-    with st.container(key="header-buttons", horizontal=True, gap="xxsmall", width="content", wrap=False):
+    with st.container(key="header-buttons", horizontal=True, gap="xsmall", width="content", wrap=False):
         st.button(
             "Undo", key="undo", icon=":material/undo:", on_click=state.undo, disabled=not here.past, type="tertiary"
         )

@@ -176,22 +176,19 @@ def measured_strategies() -> tuple[dict[str, Any], dict[str, Judged]]:
     """(how it was measured, what was found by each text) as `tests/benchmarks/strategies.py` wrote it, means over its
     seeds."""
     facts = json.loads(STRATEGIES.read_text(encoding="utf-8"))
-    texts = {
-        name: Judged(found["tokens"], *(_means(found["recovered"], key) for key in ("shares", "nearer")))
-        for name, found in facts.pop("texts").items()
-    }
-    return facts, texts
-
-
-def _means(rows: dict[str, Any], key: str) -> Figures:
-    return {name: (mean(row[key]), row[f"{key}_stderr"]) for name, row in rows.items()}
+    return facts, {name: _judged(found) for name, found in facts.pop("texts").items()}
 
 
 @cache
 def measured_teachers() -> tuple[dict[str, Any], Judged]:
     """(how it was measured, what was found) as `tests/benchmarks/teachers.py` wrote it, of one seed."""
     facts = json.loads(TEACHERS.read_text(encoding="utf-8"))
-    rows = facts.pop("recovered").items()
-    shares = {name: (row["share"], row["stderr"]) for name, row in rows}
-    nearer = {name: (row["nearer"], row["nearer_stderr"]) for name, row in rows}
-    return facts, Judged(facts["tokens"], shares, nearer)
+    return facts, _judged(facts)
+
+
+def _judged(found: dict[str, Any]) -> Judged:
+    rows = found["recovered"].items()
+    shares, nearer = (
+        {name: (mean(row[key]), row[f"{key}_stderr"]) for name, row in rows} for key in ("shares", "nearer")
+    )
+    return Judged(found["tokens"], shares, nearer)

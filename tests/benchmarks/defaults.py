@@ -15,6 +15,8 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,11 +65,11 @@ def distance(pair: ModelPair, tokens: Tokens, constants: Compensation) -> Tensor
 class Judge:
     """Figures of the evaluation text for any constants of one pair."""
 
-    def __init__(self, pair: ModelPair, tokens: Tokens, nothing: Compensation) -> None:
+    def __init__(self, pair: ModelPair, tokens: Tokens) -> None:
         self.pair, self.tokens = pair, tokens
         self.pruned = token_loss(pair.pruned, tokens)
         self.missing = paired_difference(self.pruned, token_loss(pair.dense, tokens))
-        self.apart = distance(pair, tokens, nothing)
+        self.apart = distance(pair, tokens, Compensation.none(pair.geometry))
 
     def of(self, constants: Compensation) -> dict[str, float]:
         gain = paired_difference(self._loss(constants), self.pruned)
@@ -83,6 +85,16 @@ class Judge:
     def _loss(self, constants: Compensation) -> TokenLoss:
         with compensated(self.pair.pruned, constants):
             return token_loss(self.pair.pruned, self.tokens)
+
+
+def figures(runs: list[dict[str, float]]) -> dict[str, Any]:
+    """What a judge found, as the Learn page reads it: shares of every run, and the standard error of one of them."""
+    return {
+        "shares": [round(run["share"], 4) for run in runs],
+        "shares_stderr": round(mean(run["share_stderr"] for run in runs), 4),
+        "nearer": [round(run["nearer"], 4) for run in runs],
+        "nearer_stderr": round(mean(run["nearer_stderr"] for run in runs), 4),
+    }
 
 
 def trained(training: Training, looked_at: tuple[int, ...]) -> Iterator[tuple[int, Compensation]]:
@@ -106,8 +118,7 @@ def main() -> None:
     for name in args.pairs.split(","):
         workspace = finish(open_workspace(replace(recipe_of(name, args.dtype), evaluation=args.evaluation)))
         pair, lost = workspace.pair(), workspace.lost
-        nothing = Compensation.none(pair.geometry)
-        judge = Judge(pair, workspace.findings.evaluation, nothing)
+        judge = Judge(pair, workspace.findings.evaluation)
         print(f"\n{name}: lost {judge.missing.nats:.4f} ± {judge.missing.stderr:.4f} nats, "
               f"KL {float(judge.apart.mean()):.4f}", flush=True)  # fmt: skip
         ways = {"published": replace(PUBLISHED, loss=args.loss, steps=STEPS)}

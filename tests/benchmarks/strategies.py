@@ -18,10 +18,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from defaults import Judge, recipe_of
+from defaults import Judge, figures, recipe_of
 
 from restorelcc import text
-from restorelcc.compensation import Compensation
 from restorelcc.models import DEMO
 from restorelcc.progress import finish
 from restorelcc.restore import Settings, Training
@@ -94,7 +93,7 @@ def main() -> None:
     judges: dict[str, Judge] = {}
     found: dict[str, dict[str, Any]] = {}
     for name, tokens in texts_of(workspace, args.texts, args.windows).items():
-        judges[name] = Judge(pair, tokens, Compensation.none(pair.geometry))
+        judges[name] = Judge(pair, tokens)
         lost = judges[name].missing
         found[name] = {"tokens": tokens.count, "lost": round(lost.nats, 4), "recovered": {}}
         print(f"{args.pair}, {name}: lost {lost.nats:.4f} ± {lost.stderr:.4f} nats over {tokens.count} tokens",
@@ -116,16 +115,6 @@ def main() -> None:
             print(f"{strategy:16} {name}: {told}", flush=True)
         if args.out is not None:
             args.out.write_text(json.dumps(facts | {"texts": found}, indent=1) + "\n")
-
-
-def figures(runs: list[dict[str, float]]) -> dict[str, Any]:
-    """Of one strategy on one text: every seed's shares, and the standard error of one of them."""
-    return {
-        "shares": [round(run["share"], 4) for run in runs],
-        "shares_stderr": round(statistics.mean(run["share_stderr"] for run in runs), 4),
-        "nearer": [round(run["nearer"], 4) for run in runs],
-        "nearer_stderr": round(statistics.mean(run["nearer_stderr"] for run in runs), 4),
-    }
 
 
 def named(workspace: Workspace) -> str:

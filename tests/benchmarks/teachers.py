@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from defaults import Judge
+from defaults import Judge, figures
 
 from restorelcc.calibration import sampled_windows, split_held_out
 from restorelcc.compensation import Compensation, injected
@@ -36,13 +36,12 @@ def main() -> None:
     workspace = finish(open_workspace(recipe))
     pair, lost, found = workspace.pair(), workspace.lost, workspace.findings
     picks = everything(lost.shape)
-    by_evaluation = Judge(pair, found.evaluation, Compensation.none(pair.geometry))
+    by_evaluation = Judge(pair, found.evaluation)
     rows = {}
 
     def judge(name: str, constants: Compensation) -> None:
         row = by_evaluation.of(constants)
-        rows[name] = {"share": round(row["share"], 4), "stderr": round(row["share_stderr"], 4)}
-        rows[name] |= {key: round(row[key], 4) for key in ("nearer", "nearer_stderr")}
+        rows[name] = figures([row])
         print(f"{name:20} {row['share']:6.3f} ± {row['share_stderr']:.3f}  nearer {row['nearer']:6.3f} ± "
               f"{row['nearer_stderr']:.3f}", flush=True)  # fmt: skip
 

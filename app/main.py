@@ -22,12 +22,13 @@ def open_first() -> None:
     # What is imported stays; looking through it for garbage again and again took a fifth of the time.
     gc.disable()
     try:
-        from app import frame, shelf  # noqa: F401 - the frame stands on everything that pages are drawn with
-        from restorelcc.findings import Recipe
+        from app.shell import frame  # noqa: F401 - the frame stands on everything that pages are drawn with
+        from app.work import open_pairs
+        from restorelcc.artifacts.findings import Recipe
     finally:
         gc.freeze()
         gc.enable()
-    shelf.opening(Recipe(), owner="")
+    open_pairs.opening(Recipe(), owner="")
 
 
 @asynccontextmanager
@@ -37,4 +38,4 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     yield
 
 
-app = st.App("studio.py", lifespan=lifespan)
+app = st.App("shell/rerun.py", lifespan=lifespan)

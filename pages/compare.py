@@ -2,26 +2,27 @@
 
 import streamlit as st
 
-from app import compare_text, compare_views, feedback
+from app.views.compare import runs, text
+from app.widgets import feedback
 
-runs = compare_views.listed()
-if not runs:
+kept = runs.listed()
+if not kept:
     feedback.empty(
         "No run is kept on this machine yet. Restore a pair: every restoration is kept as a run and listed here.",
-        "../pages/restore.py",
+        "../../pages/restore.py",
         "Restore",
     )
     st.stop()
-compared = compare_views.table(runs)
+compared = runs.table(kept)
 left, right = st.columns([7, 5], gap="medium")
 with left:
-    compare_views.curves(compared)
+    runs.curves(compared)
 with right:
-    compare_views.sizes(compared)
+    runs.sizes(compared)
 st.divider()
-run = compare_views.in_view(runs, compared)
-workspace = compare_views.pair_of(run)
+run = runs.in_view(kept, compared)
+workspace = runs.pair_of(run)
 if workspace is not None:
-    compare_views.about(run, workspace)
-    compare_text.continuation(workspace, run)
-    compare_text.token_by_token(workspace, run)
+    runs.about(run, workspace)
+    text.continuation(workspace, run)
+    text.token_by_token(workspace, run)

@@ -2,21 +2,22 @@
 
 import streamlit as st
 
-from app import component_effect_views, component_views, state, strategy_views
+from app.session import state
+from app.views.components import effect, one_head, strategies
 
 workspace = state.opened()
-head = component_views.chosen_head(workspace)
+head = one_head.chosen_head(workspace)
 left, right = st.columns([7, 5], gap="medium")
 with left:
-    component_views.scree(workspace, head)
-    component_views.plane(workspace, head)
+    one_head.scree(workspace, head)
+    one_head.plane(workspace, head)
 with right:
-    component_views.detail(workspace, head)
-    component_effect_views.effect(workspace, head)
+    one_head.detail(workspace, head)
+    effect.effect(workspace, head)
 
 st.subheader("All heads")
 left, right = st.columns([7, 5], gap="medium")
 with left:
-    strategy_views.energy_map(workspace)
+    strategies.energy_map(workspace)
 with right:
-    strategy_views.strategies(workspace)
+    strategies.strategies(workspace)

@@ -2,49 +2,51 @@
 
 import streamlit as st
 
-from app import bound_views, controls, head_views, state
+from app.session import state
+from app.views.heads import bounds, overview
+from app.widgets import controls
 
 workspace = state.opened()
 metric = controls.metric()
 above, below = st.container(), st.container()
 
 
-def overview() -> None:
+def whole_map() -> None:
     """All heads."""
     with above:
-        there = head_views.score(workspace, metric)
+        there = overview.score(workspace, metric)
     if there:
         left, right = above.columns([7, 5], gap="medium")
         with left:
-            head_views.loss_map(workspace, metric)
+            overview.loss_map(workspace, metric)
         with right:
-            head_views.ranks(workspace, metric)
+            overview.ranks(workspace, metric)
     if metric == "ceiling":
         with above:
-            bound_views.section(workspace)
+            bounds.section(workspace)
 
 
 def panel() -> None:
     """The head in view."""
     head = state.session().head
     if head is None:
-        head_views.none_in_view(workspace, metric)
+        overview.none_in_view(workspace, metric)
         return
-    head_views.title(workspace, head)
+    overview.title(workspace, head)
     spread, text = st.columns([4, 6], gap="medium")
-    passage = head_views.passage(workspace)
+    passage = overview.passage(workspace)
     with text:
-        head_views.tinted(workspace, head, passage)
+        overview.passage_tinted(workspace, head, passage)
     with spread:
-        head_views.spread(workspace, head)
-    head_views.attention(workspace, head, passage)
+        overview.spread(workspace, head)
+    overview.attention(workspace, head, passage)
 
 
 # A click is answered where it shows first; while the models are still to be loaded, the map, which needs none.
 panel_first = workspace.loaded
 if not panel_first:
-    overview()
+    whole_map()
 with below:
     panel()
 if panel_first:
-    overview()
+    whole_map()

@@ -2,21 +2,21 @@
 
 import streamlit as st
 
-from app import learn_repair_views, learn_views
+from app.views.learn import repair, steps
 
-workspace = learn_views.embedded_pair()
-learn_views.introduction(workspace)
+workspace = steps.embedded_pair()
+steps.introduction(workspace)
 if workspace is not None:
-    learn_views.pruning(workspace)
-    head = learn_views.lost_activation(workspace)
-    learn_views.components(workspace, head)
-    learn_repair_views.constant(workspace, head)
-    learn_repair_views.training(workspace)
+    steps.pruning(workspace)
+    head = steps.lost_activation(workspace)
+    steps.components(workspace, head)
+    repair.constant(workspace, head)
+    repair.training(workspace)
     folding = st.container()
 # What takes no computing comes first; the last step waits for the models.
-learn_views.formulas()
-learn_views.glossary()
-learn_views.sources()
+steps.formulas()
+steps.glossary()
+steps.sources()
 if workspace is not None:
     with folding:
-        learn_repair_views.folding(workspace)
+        repair.folding(workspace)

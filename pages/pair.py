@@ -2,17 +2,18 @@
 
 import streamlit as st
 
-from app import pair_views, state
+from app.session import state
+from app.views import pair
 
 left, right = st.columns([4, 8], gap="large")
 with left:
     st.markdown("#### Open a pair")
-    pair_views.ways_in()
+    pair.ways_in()
 with right:
     workspace = state.workspace()
     if workspace is None:
         st.info("The pair is being opened. What is known of it will be shown here.", icon=":material/hourglass_empty:")
     else:
-        pair_views.facts(workspace)
-        pair_views.sparsity(workspace)
-        st.page_link("../pages/heads.py", label="See what every head lost", icon=":material/arrow_forward:")
+        pair.facts(workspace)
+        pair.sparsity(workspace)
+        st.page_link("../../pages/heads.py", label="See what every head lost", icon=":material/arrow_forward:")

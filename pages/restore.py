@@ -2,21 +2,22 @@
 
 import streamlit as st
 
-from app import exports, restore_views, result_views, state, sweep_views
+from app.session import state
+from app.views.restore import exports, form, result, sweep
 
 workspace = state.opened()
 left, right = st.columns([4, 8], gap="large")
 with left:
-    restore_views.form(workspace)
+    form.form(workspace)
 with right:
-    restore_views.what(workspace)
-    job = restore_views.watched()
+    form.what(workspace)
+    job = form.watched()
     if job is not None:
-        restore_views.live(job)
+        form.live(job)
     if job is None or job.finished:
-        run = result_views.kept(state.session().run)
+        run = result.kept(state.session().run)
         if run is not None:
-            result_views.result(workspace, run)
+            result.result(workspace, run)
             exports.next_steps(workspace, run)
         elif job is None:
             st.info(
@@ -24,4 +25,4 @@ with right:
                 "model's, once you press Start restoration.",
                 icon=":material/show_chart:",
             )
-sweep_views.section(workspace)
+sweep.section(workspace)

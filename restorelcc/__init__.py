@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from .models import Loading
+    from .models.loading import Loading
 
 __version__ = "0.1.0"
 
@@ -21,6 +21,6 @@ def load_restored(
     model_id: str, adapter: Path | str, loading: Loading | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A pruned model with the restoration of an adapter in place, and its tokenizer: see `export.load_restored`."""
-    from .export import load_restored as load  # Here, so that importing the package alone stays light.
+    from .artifacts.export import load_restored as load  # Here, so that importing the package alone stays light.
 
     return load(model_id, adapter, loading)

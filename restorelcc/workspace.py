@@ -13,25 +13,27 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from . import text
-from .calibration import calibration_tokens, split_held_out, window_length
-from .capture import HeadStatistics, capture
-from .components import LostComponents, components
-from .demo import demo_dense, demo_pair
+from .artifacts.findings import LIVE_TOKENS, LIVE_WINDOW, Findings, Recipe, Size, keep_findings, kept_findings
+from .capture.components import LostComponents, components
+from .capture.head_loss import HeadLoss, head_loss
+from .capture.one_at_a_time import capture_one_at_a_time
+from .capture.statistics import HeadStatistics, capture
+from .demo.pair import demo_dense, demo_pair
 from .errors import LoadError, SettingError
-from .evaluate import TokenLoss, measure
-from .findings import LIVE_TOKENS, LIVE_WINDOW, Findings, Recipe, Size, keep_findings, kept_findings
-from .head_loss import HeadLoss, head_loss
-from .in_order import capture_in_order
-from .layout import remarks
-from .matrices import values_of
-from .memory import too_big
-from .models import DEMO, ModelPair, load_model, load_pair, load_tokenizer, paired, skeleton_pair
-from .one_at_a_time import capture_one_at_a_time
-from .prefix import Prefix
+from .evaluation.perplexity import TokenLoss, measure
+from .evaluation.prefix import Prefix
+from .hf.layout import remarks
+from .hf.weights import values_of
+from .models.loading import DEMO, load_model, load_tokenizer
+from .models.memory import too_big
+from .models.pair import ModelPair, load_pair, paired, skeleton_pair
 from .progress import Progress, finish
-from .pruning import measure_sparsity, prune
-from .text import Tokens
+from .pruning.layerwise import prune
+from .pruning.sparsity import measure_sparsity
+from .restoration.injection import capture_in_order
+from .text import sources
+from .text.calibration import calibration_tokens, split_held_out, window_length
+from .text.tokens import Tokens, tokenized
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -159,7 +161,7 @@ def _one_at_a_time(recipe: Recipe, apart: str) -> Generator[Progress, None, tupl
     yield Progress(f"loading {recipe.dense}, one model at a time", 0, 1)
     pair = skeleton_pair(recipe.dense, str(recipe.pruned), recipe.loading)
     load_dense, load_pruned = partial(load_model, recipe.dense, recipe.loading), partial(_pruned, recipe, pair)
-    sampled = recipe.calibration == text.SELF
+    sampled = recipe.calibration == sources.SELF
     tokens = yield from _calibration(recipe, load_dense() if sampled else pair.dense, pair.tokenizer)
     statistics = yield from capture_one_at_a_time(pair, load_dense, load_pruned, tokens[: recipe.captured])
     live = _live(recipe, pair)
@@ -178,8 +180,8 @@ def _pruned(recipe: Recipe, pair: ModelPair) -> PreTrainedModel:
 
 def _live(recipe: Recipe, pair: ModelPair) -> Tokens:
     short = min(window_length(pair.dense, recipe.length), LIVE_WINDOW)
-    documents = text.read(recipe.evaluation, "evaluation")
-    return text.tokenized(documents, pair.tokenizer, short, most=max(1, LIVE_TOKENS // short))
+    documents = sources.read(recipe.evaluation, "evaluation")
+    return tokenized(documents, pair.tokenizer, short, most=max(1, LIVE_TOKENS // short))
 
 
 def _judged(model: PreTrainedModel, live: Tokens) -> Generator[Progress, None, tuple[Size, TokenLoss]]:
@@ -195,7 +197,7 @@ def _found(
     dense: tuple[Size, TokenLoss],
 ) -> Generator[Progress, None, Findings]:
     """pair: the weights of the pruned model are all that is asked for."""
-    documents = text.read(recipe.evaluation, "evaluation")
+    documents = sources.read(recipe.evaluation, "evaluation")
     length = window_length(pair.dense, recipe.length)
     pruned_size, live_pruned = yield from _judged(pair.pruned, live)
     return Findings(
@@ -206,7 +208,7 @@ def _found(
         pruned_size=pruned_size,
         sparsity=measure_sparsity(pair.pruned),
         calibration=tokens,
-        evaluation=text.tokenized(documents, pair.tokenizer, length, most=recipe.evaluated),
+        evaluation=tokenized(documents, pair.tokenizer, length, most=recipe.evaluated),
         live=live,
         statistics=statistics,
         live_dense=dense[1],

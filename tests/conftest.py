@@ -1,6 +1,7 @@
 """Tiny random models made from configs, so that nothing is downloaded and every test is fast."""
 
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -9,14 +10,14 @@ from hypothesis import settings
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from restorelcc.capture import HeadStatistics, capture
-from restorelcc.components import LostComponents, components
-from restorelcc.evaluate import token_loss
-from restorelcc.findings import Findings, Recipe, Size
-from restorelcc.models import ModelPair, paired
+from restorelcc.artifacts.findings import Findings, Recipe, Size
+from restorelcc.capture.components import LostComponents, components
+from restorelcc.capture.statistics import HeadStatistics, capture
+from restorelcc.evaluation.perplexity import token_loss
+from restorelcc.models.pair import ModelPair, paired
 from restorelcc.progress import finish
-from restorelcc.pruning import measure_sparsity
-from restorelcc.text import Tokens
+from restorelcc.pruning.sparsity import measure_sparsity
+from restorelcc.text.tokens import Tokens
 from restorelcc.workspace import Workspace
 
 # Machines that tests run on are shared: how long an example takes says nothing.
@@ -162,3 +163,19 @@ def z_values(model: LlamaForCausalLM, ids: torch.Tensor) -> torch.Tensor:
     for hook in hooks:
         hook.remove()
     return torch.stack(seen)
+
+
+@pytest.fixture
+def text(tmp_path):
+    """Enough words for twelve windows of 16 tokens."""
+    draw = random.Random(0)
+    stories = [" ".join(draw.choices(WORDS, k=23)) for _ in range(8)]
+    path = tmp_path / "text.txt"
+    path.write_text("\n<|endoftext|>\n".join(stories))
+    return path
+
+
+@pytest.fixture
+def pair_args(folders, text):
+    dense, pruned = folders
+    return ["--dense", str(dense), "--pruned", str(pruned), "--calibration", str(text), "--length", "16"]

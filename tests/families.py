@@ -4,8 +4,8 @@ import torch
 from conftest import WORDS
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from restorelcc.compensation import Compensation, compensated
-from restorelcc.layout import geometry, output_projections
+from restorelcc.compensation.constants import Compensation, compensated
+from restorelcc.hf.layout import geometry, output_projections
 
 # Where the family allows it: fewer key/value heads than heads, and a head_dim (8) that is not d_model / n_heads (6).
 SHAPE = {
@@ -91,3 +91,13 @@ def check_captured(statistics, pair, tokens):
             gap = projection(one.flatten(1).float()) - projection(zeros.flatten(1).float())
             written = gap.double().square().sum(-1).mean()
             torch.testing.assert_close(statistics.written_loss[layer, head], written, rtol=1e-3, atol=1e-6)
+
+
+def foreign(narrow):
+    """The same checkpoint without a word on which heads it kept, and a little further trained."""
+    twin = type(narrow)(narrow.config.from_dict(narrow.config.to_dict() | {"pruning": None})).eval()
+    twin.load_state_dict(narrow.state_dict())
+    draw = torch.Generator().manual_seed(5)
+    for parameter in twin.requires_grad_(False).parameters():
+        parameter += 0.1 * parameter.std() * torch.randn(parameter.shape, generator=draw)
+    return twin

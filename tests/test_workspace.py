@@ -10,13 +10,14 @@ import torch
 from conftest import WORDS
 
 from restorelcc import workspace as module
-from restorelcc.capture import MEANS, capture
-from restorelcc.components import components
+from restorelcc.artifacts.findings import Recipe, keep_findings, load_findings, save_findings
+from restorelcc.capture.components import components
+from restorelcc.capture.statistics import MEANS, capture
 from restorelcc.errors import LoadError, SettingError, TextError
-from restorelcc.evaluate import token_loss
-from restorelcc.findings import Recipe, keep_findings, load_findings, save_findings
+from restorelcc.evaluation.perplexity import token_loss
 from restorelcc.progress import finish
-from restorelcc.pruning import Pruning, measure_sparsity
+from restorelcc.pruning.layerwise import Pruning
+from restorelcc.pruning.sparsity import measure_sparsity
 from restorelcc.workspace import Workspace, open_workspace, pruned_name
 
 SMALL = {"windows": 8, "captured": 4, "evaluated": 10, "length": 16}

@@ -1,15 +1,5 @@
-"""Pruning: one file a method, one driver, one measure."""
+"""Ways to make a model sparse or narrow: a file a method, calibrated layer by layer.
 
-from .layerwise import METHODS, STRUCTURED, Pruning, prune
-from .sparsity import MatrixSparsity, Pattern, SparsityReport, measure_sparsity
-
-__all__ = [
-    "METHODS",
-    "STRUCTURED",
-    "MatrixSparsity",
-    "Pattern",
-    "Pruning",
-    "SparsityReport",
-    "measure_sparsity",
-    "prune",
-]
+layerwise: METHODS, prune, Pruning, STRUCTURED
+sparsity: MatrixSparsity, measure_sparsity, SparsityReport
+"""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..matrices import Matrix, expert_activation
+from ..hf.weights import Matrix, expert_activation
 
 Batch = tuple[Tensor, Tensor, dict[str, Any]]
 """(hidden states at the layer's entry [batch, pos, d_model], real tokens [batch, pos] bool, its other arguments)."""

@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import SettingError
-from ..layout import decoder_layers, geometry
-from ..matrices import is_spread, prunable
-from ..merging import copied
-from ..narrow import with_kept_heads
+from ..hf.layout import decoder_layers, geometry
+from ..hf.narrow import with_kept_heads
+from ..hf.twins import copied
+from ..hf.weights import is_spread, prunable
 from ..progress import Progress
-from ..text import Tokens
-from . import magnitude, sparsegpt, structured, wanda
+from ..pruning import magnitude, sparsegpt, structured, wanda
+from ..text.tokens import Tokens
 from .allocation import ALLOCATIONS, outlier_share, owl
 from .rule import Rule
 from .sparsity import Pattern

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..errors import SettingError
-from ..layout import decoder_layers
-from ..matrices import prunable
+from ..hf.layout import decoder_layers
+from ..hf.weights import prunable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..layout import layer_inputs
-from ..matrices import Matrix
-from ..text import Tokens
+from ..hf.layout import layer_inputs
+from ..hf.weights import Matrix
+from ..text.tokens import Tokens
 from .inputs import Batch, forward, matrix_inputs
 from .rule import Needs
 

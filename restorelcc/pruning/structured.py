@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from ..errors import SettingError
-from ..layout import decoder_layers, geometry
-from ..matrices import prunable
-from ..narrow import Narrowing, channels_of, check_narrowing, rebuilt, rows, shrink
+from ..hf.layout import decoder_layers, geometry
+from ..hf.narrow import Narrowing, channels_of, check_narrowing, rebuilt, rows, shrink
+from ..hf.weights import prunable
 from ..progress import Progress
-from ..text import Tokens
+from ..text.tokens import Tokens
 from .hessian import inverse_factor
 from .stream import Stream
 

@@ -18,11 +18,11 @@ from people import DESKTOP, SLOW, User, start
 from playwright.sync_api import sync_playwright
 from test_app import click_cell
 
-from restorelcc.findings import Recipe
+from restorelcc.artifacts.findings import Recipe
+from restorelcc.artifacts.runs import list_runs
 from restorelcc.progress import finish
-from restorelcc.restore import Settings, Training
-from restorelcc.runs import list_runs
-from restorelcc.selection import everything
+from restorelcc.restoration.training import Settings, Training
+from restorelcc.selection.picks import everything
 from restorelcc.workspace import open_workspace
 
 STEPS = Settings().steps  # what a person gets who starts one

@@ -23,16 +23,17 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from restorelcc.compensation import Compensation, compensated
-from restorelcc.evaluate import TokenLoss, paired_difference, token_loss
-from restorelcc.findings import Recipe
-from restorelcc.models import Loading, ModelPair
-from restorelcc.objective import distillation
+from restorelcc.artifacts.findings import Recipe
+from restorelcc.compensation.constants import Compensation, compensated
+from restorelcc.evaluation.losses import distillation
+from restorelcc.evaluation.perplexity import TokenLoss, paired_difference, token_loss
+from restorelcc.models.loading import Loading
+from restorelcc.models.pair import ModelPair
 from restorelcc.progress import finish
-from restorelcc.pruning import Pruning
-from restorelcc.restore import PUBLISHED, Settings, Training
-from restorelcc.selection import everything
-from restorelcc.text import Tokens
+from restorelcc.pruning.layerwise import Pruning
+from restorelcc.restoration.training import PUBLISHED, Settings, Training
+from restorelcc.selection.picks import everything
+from restorelcc.text.tokens import Tokens
 from restorelcc.workspace import open_workspace
 
 PAIRS = "demo wanda 0.5,demo wanda 0.6,demo wanda 0.7,demo wanda 2:4,demo sparsegpt 0.6,demo magnitude 0.5"

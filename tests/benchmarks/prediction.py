@@ -16,10 +16,10 @@ from scipy.stats import spearmanr
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from restorelcc.findings import Recipe
+from restorelcc.artifacts.findings import Recipe
 from restorelcc.progress import finish
-from restorelcc.scores import predicted_effect
-from restorelcc.trials import of_components, of_heads, tried
+from restorelcc.selection.measured_effect import of_components, of_heads, tried
+from restorelcc.selection.scores import predicted_effect
 from restorelcc.workspace import open_workspace
 
 

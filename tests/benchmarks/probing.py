@@ -25,12 +25,13 @@ from threadpoolctl import threadpool_limits
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from restorelcc import text
-from restorelcc.capture import head_activations
-from restorelcc.console import quiet_libraries
-from restorelcc.demo import demo_dense
-from restorelcc.probing import Contrast, Probing, fit_all
+from restorelcc.capture.statistics import head_activations
+from restorelcc.cli.console import quiet_libraries
+from restorelcc.demo.pair import demo_dense
 from restorelcc.progress import finish
+from restorelcc.selection.probing import Contrast, Probing, fit_all
+from restorelcc.text import sources
+from restorelcc.text.tokens import windows
 
 HEADS, PAIRS, SAMPLE, TURNS = 1_024, 2_000, 8, 3
 
@@ -38,7 +39,7 @@ HEADS, PAIRS, SAMPLE, TURNS = 1_024, 2_000, 8, 3
 def activations() -> Contrast:
     """[1, 1 024, 2 000, 128] each, float32."""
     dense, tokenizer = demo_dense()
-    tokens = text.windows(text.read("demo"), tokenizer, 256)
+    tokens = windows(sources.read("demo"), tokenizer, 256)
     layers = zip(*(head_activations(dense, batch.ids)[0] for batch in tokens.batches(8)), strict=True)
     z = torch.cat([torch.cat(parts).flatten(0, 1).float().unflatten(-1, (2, 128)) for parts in layers], dim=1)
     generator = torch.Generator().manual_seed(0)

@@ -16,17 +16,18 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from restorelcc import text
-from restorelcc.capture import capture
-from restorelcc.compensation import Compensation, compensated, merged
-from restorelcc.components import components
-from restorelcc.console import quiet_libraries
-from restorelcc.demo import demo_dense, demo_pair
-from restorelcc.merging import with_output_biases
+from restorelcc.capture.components import components
+from restorelcc.capture.statistics import capture
+from restorelcc.cli.console import quiet_libraries
+from restorelcc.compensation.constants import Compensation, compensated, merged
+from restorelcc.demo.pair import demo_dense, demo_pair
+from restorelcc.hf.twins import with_output_biases
 from restorelcc.progress import finish
-from restorelcc.pruning import Pruning, prune
-from restorelcc.restore import Settings, Training
-from restorelcc.selection import everything
+from restorelcc.pruning.layerwise import Pruning, prune
+from restorelcc.restoration.training import Settings, Training
+from restorelcc.selection.picks import everything
+from restorelcc.text import sources
+from restorelcc.text.tokens import windows
 
 TURNS = 5
 
@@ -47,7 +48,7 @@ def ratio(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[flo
 def main() -> None:
     quiet_libraries()
     dense, tokenizer = demo_dense()
-    tokens = text.windows(text.read("demo"), tokenizer, 256)
+    tokens = windows(sources.read("demo"), tokenizer, 256)
     pair = finish(demo_pair(dense, tokenizer, tokens))
     few, ids = tokens[:16], tokens.ids[:16]
     found = finish(capture(pair, few, samples=4096))

@@ -20,13 +20,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from defaults import Judge, figures, recipe_of
 
-from restorelcc import text
-from restorelcc.models import DEMO
+from restorelcc.models.loading import DEMO
 from restorelcc.progress import finish
-from restorelcc.restore import Settings, Training
-from restorelcc.scores import LOWEST_FIRST, score_heads
-from restorelcc.selection import Selection, everything, of_heads, random_heads, top_heads
-from restorelcc.text import Tokens
+from restorelcc.restoration.training import Settings, Training
+from restorelcc.selection.picks import Selection, everything, of_heads, random_heads, top_heads
+from restorelcc.selection.scores import LOWEST_FIRST, score_heads
+from restorelcc.text import sources
+from restorelcc.text.tokens import Tokens, tokenized
 from restorelcc.workspace import Workspace, open_workspace
 
 NAMES = (
@@ -63,9 +63,9 @@ def texts_of(workspace: Workspace, sources: str, most: int) -> dict[str, Tokens]
     length, found = workspace.findings.evaluation.ids.shape[1], {}
     for name, source in (one.split("=", 1) for one in sources.split(",")):
         found[name] = workspace.findings.evaluation
-        if source != text.DEMO:
-            documents = text.read(source, "evaluation")
-            found[name] = text.tokenized(documents, workspace.pair().tokenizer, length, most=most)
+        if source != sources.DEMO:
+            documents = sources.read(source, "evaluation")
+            found[name] = tokenized(documents, workspace.pair().tokenizer, length, most=most)
     return found
 
 
@@ -79,7 +79,9 @@ def main() -> None:
     parser.add_argument("--unit", default=Settings.unit)
     parser.add_argument("--only", default=NAMES, help="strategies, with commas")
     parser.add_argument("--share", type=float, default=0.25)
-    parser.add_argument("--calibration", default=text.DEMO, help="source of the text that prunes, predicts and trains")
+    parser.add_argument(
+        "--calibration", default=sources.DEMO, help="source of the text that prunes, predicts and trains"
+    )
     parser.add_argument("--texts", default="our stories=demo", help="NAME=SOURCE of the texts to judge by, with commas")
     parser.add_argument("--windows", type=int, default=277, help="of each such text, at most")
     parser.add_argument("--out", type=Path, help="JSON that the Learn page shows: assets/demo/strategies.json")

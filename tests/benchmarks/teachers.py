@@ -16,14 +16,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from defaults import Judge, figures
 
-from restorelcc.calibration import sampled_windows, split_held_out
-from restorelcc.compensation import Compensation, injected
-from restorelcc.components import components
-from restorelcc.findings import Recipe
-from restorelcc.in_order import capture_in_order
+from restorelcc.artifacts.findings import Recipe
+from restorelcc.capture.components import components
+from restorelcc.compensation.constants import Compensation, injected
 from restorelcc.progress import finish
-from restorelcc.restore import LOSSES, Settings, Training
-from restorelcc.selection import everything
+from restorelcc.restoration.injection import capture_in_order
+from restorelcc.restoration.training import LOSSES, Settings, Training
+from restorelcc.selection.picks import everything
+from restorelcc.text.calibration import sampled_windows, split_held_out
 from restorelcc.workspace import open_workspace
 
 

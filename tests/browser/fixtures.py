@@ -10,7 +10,7 @@ import pytest
 from people import DESKTOP, Server, User, start
 from playwright.sync_api import Browser, sync_playwright
 
-from restorelcc.findings import Recipe
+from restorelcc.artifacts.findings import Recipe
 from restorelcc.progress import finish
 from restorelcc.workspace import Workspace, open_workspace
 

@@ -10,10 +10,10 @@ from fixtures import browser, engine, people, server, user
 from people import DESKTOP, PHONE, SLOW, Server, User, start
 from playwright.sync_api import Browser, Page, expect
 
-from restorelcc.compensation import compensated, injected
-from restorelcc.evaluate import perplexity, token_loss
-from restorelcc.runs import list_runs
-from restorelcc.selection import Pick, Selection
+from restorelcc.artifacts.runs import list_runs
+from restorelcc.compensation.constants import compensated, injected
+from restorelcc.evaluation.perplexity import perplexity, token_loss
+from restorelcc.selection.picks import Pick, Selection
 from restorelcc.workspace import Workspace
 
 __all__ = ["browser", "engine", "people", "server", "user"]  # fixtures that pytest finds by name

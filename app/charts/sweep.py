@@ -1,0 +1,152 @@
+"""Figures of a sweep. No screen in here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf, log10
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from restorelcc.restoration.enough import Enough
+from restorelcc.restoration.sweep import Grid, Point
+
+from ..values.colours import LIGHT, Colours
+from .common import base
+from .compare import BELOW, LINES, OTHERS_DARK, OTHERS_LIGHT
+
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
+LOSSES = {"kl": "distilled", "ce": "cross-entropy", "response": "cross-entropy of responses"}
+PANEL, EDGES = 210, 140  # pixels: a row of panels, and what is around them
+
+
+def shares(frame: pd.DataFrame, grid: Grid, colours: Colours) -> go.Figure:
+    """Recovered share against the learning rate: a panel for every number of components (across) and loss (down), a
+    line for every share of heads, with the most text that the grid has. frame: of `restorelcc.sweep.to_pandas`; panels
+    not yet trained stay empty."""
+    counts = sorted(grid.components, key=lambda count: inf if count is None else count)
+    written = [Point(1.0, count, 0.1, "kl").components_written for count in counts]
+    figure = make_subplots(
+        rows=len(grid.loss),
+        cols=len(written),
+        shared_xaxes="all",
+        shared_yaxes="all",
+        horizontal_spacing=0.02,
+        vertical_spacing=0.36 / (len(grid.loss) + 1),
+        subplot_titles=[_title(count, loss) for loss in grid.loss for count in written],
+    )
+    figure.update_layout(base(PANEL * len(grid.loss) + EDGES).layout)
+    figure.update_annotations(font={"size": 13, "color": colours.text})
+    done = frame[frame["text"] == max(grid.text)].dropna(subset=["recovered_share"])
+    low, high = _reach(done)
+    for row, loss in enumerate(grid.loss, start=1):
+        for column, count in enumerate(written, start=1):
+            panel = done[(done["loss"] == loss) & (done["components"] == count)]
+            for index, share in enumerate(sorted(grid.heads)):
+                line = panel[panel["heads"] == share].sort_values("lr")
+                figure.add_trace(_line(line, share, index, row == column == 1, colours), row=row, col=column)
+            for name, level in (("pruned", 0.0), ("dense", 1.0)):
+                seen, colour = level <= high, getattr(colours, name)
+                words = name if seen else f"{name}, {level:.0%} ↑"
+                if seen:
+                    figure.add_hline(y=level, row=row, col=column, line={"color": colour, "width": 1.5, "dash": "dash"})
+                figure.add_annotation(
+                    text=words, showarrow=False, font={"color": colour, "size": 12},
+                    x=0.01, xref="x domain", xanchor="left", y=min(level, high), yanchor="bottom" if seen else "top",
+                    row=row, col=column,
+                )  # fmt: skip
+        figure.update_yaxes(title="recovered share", row=row, col=1)
+    figure.update_xaxes(
+        type="log", tickvals=grid.lr, ticktext=[f"{rate:g}" for rate in grid.lr], fixedrange=True, range=_ends(grid.lr)
+    )
+    figure.update_xaxes(title="peak learning rate", row=len(grid.loss))
+    figure.update_yaxes(tickformat=".0%", range=[low, high], fixedrange=True, zeroline=False)
+    title = {"text": "share of the heads", "font": {"size": 12}}
+    figure.update_layout(showlegend=True, legend=BELOW | {"title": title}, margin={"t": 48, "l": 64, "b": 84})
+    return figure
+
+
+def amounts(found: Sequence[Enough], names: Sequence[str], colours: Colours) -> go.Figure:
+    """Recovered share against the tokens trained on, a line a setting; a ring marks where they suffice."""
+    figure = base(300)
+    for index, (one, name) in enumerate(zip(found, names, strict=True)):
+        colour = _palette(colours)[index % len(_palette(colours))]
+        figure.add_scatter(
+            x=[result.tokens for result in one.results],
+            y=[result.recovered_share for result in one.results],
+            error_y={"array": [result.share_stderr for result in one.results], "thickness": 1, "width": 3},
+            name=f"{name}, {LOSSES[one.least.point.loss]}",
+            mode="lines+markers",
+            line={"color": colour, "width": 2, "dash": LINES[index % len(LINES)]},
+            marker={
+                "size": [14 if result is one.least else 8 for result in one.results],
+                "color": colour,
+                "symbol": ["circle-open" if result is one.least else "circle" for result in one.results],
+                "line": {"width": 2},
+            },
+            customdata=[[result.share_stderr, result.perplexity.value] for result in one.results],
+            hovertemplate="%{x:,} tokens<br>%{y:.1%} ± %{customdata[0]:.1%} recovered"
+            "<br>perplexity %{customdata[1]:.3f}<extra></extra>",
+        )
+    places = sorted({result.tokens for one in found for result in one.results})
+    figure.update_xaxes(
+        title="tokens trained on", type="log", tickvals=places, ticktext=[f"{tokens:,}" for tokens in places],
+        fixedrange=True,
+    )  # fmt: skip
+    figure.update_yaxes(title="recovered share", tickformat=".0%", fixedrange=True, zeroline=True)
+    return figure.update_layout(showlegend=True, legend=BELOW, margin={"l": 64, "b": 84})
+
+
+def percent(share: float) -> str:
+    """25%, 12.5%."""
+    return f"{100 * share:.3g}%"
+
+
+def number(components: str) -> str:
+    """1 component, 4 components, all components."""
+    return "1 component" if components == "1" else f"{components} components"
+
+
+def _title(count: str, loss: str) -> str:
+    return f"{number(count)}<br>{LOSSES[loss]}"  # two lines, for phones
+
+
+def _line(points: pd.DataFrame, share: float, index: int, named: bool, colours: Colours) -> go.Scatter:
+    colour = _palette(colours)[index % len(_palette(colours))]
+    return go.Scatter(
+        x=points["lr"],
+        y=points["recovered_share"],
+        name=percent(share),
+        legendgroup=f"{share}",
+        showlegend=named,
+        mode="lines+markers",
+        line={"color": colour, "width": 2, "dash": LINES[index % len(LINES)]},
+        marker={"size": 8, "color": colour, "symbol": SYMBOLS[index % len(SYMBOLS)]},
+        error_y={"array": points["share_stderr"], "thickness": 1, "width": 3},
+        customdata=points[["share_stderr", "perplexity", "trained_parameters"]].to_numpy(),
+        hovertemplate="%{fullData.name} of the heads, rate %{x:g}<br>%{y:.1%} ± %{customdata[0]:.1%} recovered"
+        "<br>perplexity %{customdata[1]:.3f}, %{customdata[2]:,} parameters<extra></extra>",
+    )
+
+
+def _palette(colours: Colours) -> tuple[str, ...]:
+    return (colours.restored, *(OTHERS_LIGHT if colours is LIGHT else OTHERS_DARK))
+
+
+def _reach(done: pd.DataFrame) -> tuple[float, float]:
+    """Of the share's axis: pruned's 0 and every point with its error; the dense model's 1 where that is near."""
+    if done.empty:
+        return -0.1, 1.1
+    low = min(0.0, float((done["recovered_share"] - done["share_stderr"]).min()))
+    high = max(0.0, float((done["recovered_share"] + done["share_stderr"]).max()))
+    high = max(high, 1.0) if high > 0.5 else high
+    room = 0.1 * (high - low) or 0.1
+    return low - room, high + room
+
+
+def _ends(rates: Sequence[float]) -> list[float]:
+    """Of the logarithmic axis, with some room: log10 of the rates."""
+    low, high = log10(min(rates)), log10(max(rates))
+    room = max(0.12 * (high - low), 0.1)
+    return [low - room, high + room]

@@ -1,0 +1,134 @@
+"""Results derived for a view, bounded, keyed by all that they depend on. Every `st.cache_*` is here."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+import torch
+
+from restorelcc.artifacts.export import adapter_fits
+from restorelcc.artifacts.findings import Recipe
+from restorelcc.artifacts.runs import Run
+from restorelcc.capture.passage import Reading, read_passage
+from restorelcc.capture.plane import Projection, project
+from restorelcc.capture.vocabulary import Moment, strongest_moments, vocabulary_effect, written_alike
+from restorelcc.compensation.constants import compensated
+from restorelcc.evaluation.perplexity import token_loss
+from restorelcc.text.tokens import whole
+from restorelcc.workspace import Workspace
+
+from ..work.lessons import MergeCheck, check_merge
+from ..work.live import lane
+
+OPENING = 16  # tokens of evaluation text for a prompt to begin with
+PASSAGE = 48  # tokens of the merge check
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def reading(recipe: Recipe, text: int, start: int, length: int, _workspace: Workspace) -> Reading:
+    """Tokens start … start + length of one calibration text, read by both models."""
+    ids = _workspace.findings.calibration.ids[text, start : start + length]
+    return lane.run(_workspace, lambda: read_passage(_workspace.pair(), ids))
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def projection(recipe: Recipe, layer: int, head: int, _workspace: Workspace) -> Projection:
+    """The PCA view of a head."""
+    samples = _workspace.findings.statistics.samples
+    return project(samples, _workspace.lost.directions[layer, head], layer, head)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def vocabulary(
+    recipe: Recipe, layer: int, head: int, component: int, most: int, _workspace: Workspace
+) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
+    """(promoted, suppressed) words of a component, strongest first, with the change of their logits."""
+    pair = _workspace.pair(dense=not _workspace.findings.statistics.present[layer, head])
+    # Two small products: not worth a place in the queue, where a measurement may be under way.
+    effect = vocabulary_effect(*pair.holder(layer, head), _workspace.lost.directions[layer, head, component])
+    tokenizer = pair.tokenizer
+    order = effect.argsort(descending=True)
+
+    def words(ids: torch.Tensor) -> list[tuple[str, float]]:
+        return [(str(tokenizer.decode([i])), float(effect[i])) for i in ids.tolist()]
+
+    return words(order[:most]), words(order.flip(0)[:most])
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def alike(recipe: Recipe, layer: int, head: int, component: int, _workspace: Workspace) -> torch.Tensor:
+    """[layer, component] how alike the same head's components write; by the dense model's W_O, which has all heads."""
+    return written_alike(_workspace.pair().dense, _workspace.lost.directions, layer, head, component)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def moments(recipe: Recipe, layer: int, head: int, component: int, most: int, _workspace: Workspace) -> list[Moment]:
+    """The tokens where a component was lost most."""
+    found = _workspace.findings
+    direction = _workspace.lost.directions[layer, head, component]
+    tokenizer = _workspace.pair(dense=False).tokenizer
+    return strongest_moments(found.statistics.samples, found.calibration, tokenizer, layer, head, direction, most)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def token_strings(recipe: Recipe, text: int, start: int, length: int, _workspace: Workspace) -> list[str]:
+    """The tokens of a passage as text."""
+    tokenizer = _workspace.pair(dense=False).tokenizer
+    return [
+        str(tokenizer.decode([i])) for i in _workspace.findings.calibration.ids[text, start : start + length].tolist()
+    ]
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def sample_contexts(recipe: Recipe, _workspace: Workspace) -> list[str]:
+    """Every sampled token in its context, the token itself between brackets."""
+    found, tokenizer = _workspace.findings, _workspace.pair(dense=False).tokenizer
+    from restorelcc.capture.vocabulary import context
+
+    samples = found.statistics.samples
+    return [
+        "{}[{}]{}".format(*context(found.calibration, tokenizer, text, pos, 6)).replace("\n", " ")
+        for text, pos in zip(samples.text.tolist(), samples.pos.tolist(), strict=True)
+    ]
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def opening(recipe: Recipe, _workspace: Workspace) -> str:
+    """The first words of the evaluation text."""
+    ids = _workspace.findings.evaluation.ids[0, :OPENING].tolist()
+    return str(_workspace.pair(dense=False).tokenizer.decode(ids, skip_special_tokens=True)).strip()
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def nll_of_three(
+    recipe: Recipe, run: str, ids: tuple[int, ...], _workspace: Workspace, _run: Run
+) -> tuple[list[float], list[float], list[float]]:
+    """NLL of every token by the dense, the pruned and the restored model, nats; 0 for the first: it is not predicted.
+
+    Raises LoadError if the run is of another pruned model.
+    """
+    tokens, adapter = whole(torch.tensor([ids])), _run.adapter()
+
+    def read() -> tuple[list[float], list[float], list[float]]:
+        pair = _workspace.pair()
+        adapter_fits(adapter, pair.pruned)
+        dense, pruned = token_loss(pair.dense, tokens), token_loss(pair.pruned, tokens)
+        with compensated(pair.pruned, adapter.compensation):
+            restored = token_loss(pair.pruned, tokens)
+        return dense.nll[0].tolist(), pruned.nll[0].tolist(), restored.nll[0].tolist()
+
+    return lane.run(_workspace, read)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def metrics(folder: str, _run: Run) -> pd.DataFrame:
+    """What a run's steps were; a run that is kept never changes."""
+    return _run.metrics()
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def merge_check(recipe: Recipe, factor: float, _workspace: Workspace) -> MergeCheck:
+    """Hook against bias, with so many times the mean of every head put back."""
+    live = _workspace.findings.live
+    ids = live.ids[0, : min(PASSAGE, int(live.real[0].sum()))]
+    return lane.run(_workspace, lambda: check_merge(_workspace.pair(), _workspace.lost, factor, ids))

@@ -1,0 +1,67 @@
+"""The view as query parameters: what is not at its default, readable by people, nothing secret and no trust granted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from restorelcc.workspace import Workspace
+
+from ..values import names
+from ..values.picks import WHOLE, Picks
+from ..values.recipes import recipe_read, recipe_written
+from ..values.words import ALL_WORDS
+from .state import Session
+
+LONGEST = 1_500  # characters of picks; browsers and chat programs cut much longer links
+
+
+def written(session: Session) -> dict[str, str]:
+    """The session's view. A recipe's permission to run foreign code is left out: a link must not grant it."""
+    link = recipe_written(session.recipe)
+    if session.metric != Session.metric:
+        link["metric"] = session.metric
+    if session.head is not None:
+        link["head"] = "{}.{}".format(*session.head)
+    if session.component:
+        link["component"] = str(session.component)
+    if session.run:
+        link["run"] = session.run
+    if session.picks is None:
+        return link | session.link
+    text = session.picks.to_text()
+    if text and len(text) <= LONGEST:
+        link["picks"] = text
+        named = names.to_text(session.names, session.picks.selection.picks)
+        if named and len(named) <= LONGEST:
+            link["names"] = named
+    return link
+
+
+def applied(session: Session, link: Mapping[str, str]) -> None:
+    """Set the view from a link. Raises SettingError; what was read until then stays."""
+    session.run = link.get("run", "")
+    if link.get("metric") in ALL_WORDS:
+        session.metric = link["metric"]
+    if "head" in link:
+        matched = re.fullmatch(rf"({WHOLE})\.({WHOLE})", link["head"])
+        if matched is not None:
+            session.head = (int(matched[1]), int(matched[2]))
+    if re.fullmatch(WHOLE, link.get("component", "")):
+        session.component = int(link["component"])
+    session.names = names.from_text(link.get("names", ""))
+    session.link = {"picks": link["picks"]} if "picks" in link else {}
+    session.recipe = recipe_read(link)
+
+
+def fitted(session: Session, workspace: Workspace) -> None:
+    """What of the link needs the pair: picks, and a head that exists. Raises SettingError."""
+    layers, heads, components = workspace.lost.shape
+    if session.head is not None and not (session.head[0] < layers and session.head[1] < heads):
+        session.head = None
+    session.component = min(session.component, components - 1)
+    text, session.link = session.link.get("picks", ""), {}
+    if text:
+        session.picks = Picks.none(workspace.lost.shape)
+        picks = Picks.from_text(text, workspace.lost.shape)
+        session.picks = picks.of(picks.selection.within(workspace.lost.present))

@@ -1,0 +1,132 @@
+"""What surrounds every page: navigation, theme, link, opening the pair, and the header."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from restorelcc.errors import RestoreLCCError
+from restorelcc.workspace import Workspace
+
+from ..session import links, state
+from ..values.colours import DARK, LIGHT, Colours
+from ..widgets import feedback
+from ..work import open_pairs
+from ..work.jobs import State, jobs
+from ..work.live import lane
+from .header import Header
+
+PAGES = {
+    "pair": ("Pair", ":material/compare:"),
+    "heads": ("Heads", ":material/grid_on:"),
+    "components": ("Components", ":material/stacked_bar_chart:"),
+    "restore": ("Restore", ":material/healing:"),
+    "compare": ("Compare", ":material/table_rows:"),
+    "learn": ("Learn", ":material/school:"),
+}
+GLANCE = 1.0  # seconds in which a pair that is known already opens, without a bar flashing up
+WITHOUT_PAIR = ("Pair", "Compare")
+"""Pages that have something to show before a pair is open."""
+
+
+def run(root: Path) -> None:
+    """One rerun of the app."""
+    st.set_page_config(page_title="RestoreLCC Studio", page_icon=str(root / "assets" / "favicon.svg"), layout="wide")
+    st.html(f"<style>{_variables()}{(root / 'app' / 'shell' / 'studio.css').read_text()}</style>")
+    st.logo(str(root / "assets" / ("logo-dark.svg" if state.dark() else "logo.svg")), size="large")
+    pages = [
+        st.Page(root / "pages" / f"{name}.py", title=title, icon=icon, default=name == "heads")
+        for name, (title, icon) in PAGES.items()
+    ]
+    page = st.navigation(pages, position="top")
+    _read_link()
+    workspace = _workspace()
+    _pending()
+    if workspace is not None:
+        header = Header(workspace)
+        _full_measurement()
+        page.run()
+        header.finish()
+        lane.warm_up(workspace)
+    elif page.title in WITHOUT_PAIR:
+        page.run()
+    _write_link()
+
+
+def _variables() -> str:
+    """The colours as CSS variables, of the theme in view."""
+    colours: Colours = DARK if state.dark() else LIGHT
+    names = ("dense", "pruned", "restored", "text", "muted", "grid", "paper")
+    return ":root{" + "".join(f"--{name}:{getattr(colours, name)};" for name in names) + "}"
+
+
+def _read_link() -> None:
+    """Once a session: the view that the link asks for."""
+    if st.session_state.get("link-read"):
+        return
+    st.session_state["link-read"] = True
+    try:
+        links.applied(state.session(), dict(st.query_params))
+    except RestoreLCCError as error:
+        st.error(str(error), icon=":material/error:")
+
+
+def _write_link() -> None:
+    """Navigation drops query parameters, so every rerun writes them."""
+    wanted = links.written(state.session())
+    if dict(st.query_params) != wanted:
+        st.query_params.from_dict(wanted)
+
+
+def _workspace() -> Workspace | None:
+    """The session's pair; while it is being opened, the progress of that."""
+    here = state.session()
+    if open_pairs.workspace(here.recipe) is None and not _opened(here):
+        return None
+    workspace = state.workspace()
+    if workspace is not None and here.link:
+        with feedback.guarded():
+            links.fitted(here, workspace)
+    return workspace
+
+
+def _opened(here: state.Session) -> bool:
+    """Wait a moment for the session's pair; what there is to see until it is open, or instead."""
+    job = open_pairs.awaited(here.recipe, here.owner)
+    job.wait(GLANCE)
+    if job.state == State.DONE:
+        return True
+    feedback.progress(job)
+    if job.finished:
+        st.page_link("../../pages/pair.py", label="Choose a pair", icon=":material/compare:")
+        st.button("Try again", on_click=lambda: _again(here))
+    return False
+
+
+def _again(here: state.Session) -> None:
+    open_pairs.opening(here.recipe, here.owner)
+
+
+def _pending() -> None:
+    """Another pair that is being opened, while this one stays in view."""
+    here = state.session()
+    job = jobs.get(here.pending) if here.pending else None
+    if job is None:
+        return
+    feedback.progress(job)
+    if job.state == State.DONE:
+        state.show(job.result)
+        st.rerun()
+    elif job.state == State.CANCELLED:
+        here.pending = ""
+    elif job.finished:  # What went wrong stays in view until it is read.
+        st.button("Dismiss", key="dismiss", on_click=lambda: setattr(here, "pending", ""), type="tertiary")
+
+
+def _full_measurement() -> None:
+    job = jobs.get(st.session_state.get("full-job", ""))
+    if job is not None:
+        feedback.progress(job)
+        if job.finished:
+            del st.session_state["full-job"]

@@ -1,0 +1,167 @@
+"""What every page shows at its top: the pair, three perplexities on one scale, the recovered share, the picks."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import Future
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from restorelcc.errors import RestoreLCCError
+from restorelcc.workspace import Workspace
+
+from ..session import state
+from ..values.picks import Picks
+from ..values.words import HELP, model_name, percent, signed
+from ..work.jobs import jobs
+from ..work.live import Measured, Superseded, lane, unpicked
+
+
+class Header:
+    """Drawn in two steps: `__init__` before the page, so that measuring and drawing go on at once; `finish` after."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        here = state.session()
+        picks = state.picks()
+        self._asked: Future[Measured] = lane.ask(workspace, picks, here.tab)
+        with st.container(key="header", horizontal=True, vertical_alignment="center", gap="small"):
+            self._place: DeltaGenerator = st.empty()
+            _buttons(workspace, picks)
+        known = lane.known(workspace, picks)
+        self._draw(known)
+
+    def finish(self) -> None:
+        """Wait for the measurement and draw it."""
+        try:
+            measured = self._asked.result()
+        except Superseded:  # This rerun is stale: another one is under way.
+            return
+        except RestoreLCCError as error:
+            self._place.error(str(error))
+            return
+        self._draw(measured)
+
+    def _draw(self, measured: Measured | None) -> None:
+        full = lane.known(self._workspace, state.picks(), full=True)
+        self._place.html(_html(self._workspace, len(state.picks()), measured, full))
+
+
+def _buttons(workspace: Workspace, picks: Picks) -> None:
+    here = state.session()
+    with st.container(key="header-buttons", horizontal=True, gap="xsmall", width="content", wrap=False):
+        st.button(
+            "Undo", key="undo", icon=":material/undo:", on_click=state.undo, disabled=not here.past, type="tertiary"
+        )
+        st.button(
+            "Redo", key="redo", icon=":material/redo:", on_click=state.redo, disabled=not here.future, type="tertiary"
+        )
+        st.button(
+            "Clear",
+            key="clear",
+            icon=":material/close:",
+            on_click=lambda: state.choose(Picks.none(workspace.lost.shape)),
+            disabled=len(picks) == 0,
+            type="tertiary",
+        )
+        tokens = workspace.findings.evaluation.count
+        st.button(
+            "Full set",
+            key="measure-full",
+            icon=":material/straighten:",
+            on_click=_measure_fully,
+            args=(workspace, picks),
+            disabled=lane.known(workspace, picks, full=True) is not None,
+            type="tertiary",
+            help=f"Measure these picks on the whole evaluation text: {tokens:,} tokens instead of "
+            f"{workspace.findings.live.count:,}.",
+        )
+
+
+def _measure_fully(workspace: Workspace, picks: Picks) -> None:
+    device = workspace.recipe.loading.resolved_device()
+    job = jobs.submit(
+        "Measuring the picks on the full set",
+        state.session().owner,
+        device,
+        lambda job: lane.measure_fully(workspace, picks),
+        key=("full", workspace.recipe, picks),
+    )
+    st.session_state["full-job"] = job.id
+
+
+def _html(workspace: Workspace, picked: int, measured: Measured | None, full: Measured | None) -> str:
+    found = workspace.findings
+    shown = full or measured
+    live = "full set" if full else "live set"
+    count = f"{(found.evaluation if full else found.live).count:,} tokens, {live}"
+    removed = 1 - found.pruned_size.parameters / found.dense_size.parameters
+    less = f"{found.sparsity.sparsity:.1%} of weights zero" if removed == 0 else f"{removed:.1%} of parameters gone"
+    names = (
+        f'<div class="names"><b>{_escaped(model_name(found.dense_name))}</b> <span class="muted">pruned:</span> '
+        f"<b>{_escaped(found.pruned_name)}</b>"
+        f'<div class="muted">{less} · {picked} picked</div></div>'
+    )
+    if shown is None:
+        known = unpicked(workspace)
+        numbers = _number("dense", "Dense", known.dense.value, known.dense.stderr)
+        numbers += '<div class="number picked working"><span>With my picks</span><b>measuring…</b></div>'
+        numbers += _number("pruned", "Pruned", known.pruned.value, known.pruned.stderr)
+        return _framed(names, numbers, _bar(math.nan, "measuring"), "measuring", count)
+    numbers = (
+        _number("dense", "Dense", shown.dense.value, shown.dense.stderr)
+        + _number("picked", "With my picks", shown.picked.value, shown.picked.stderr)
+        + _number("pruned", "Pruned", shown.pruned.value, shown.pruned.stderr)
+    )
+    if picked == 0:
+        verdict = "nothing picked"
+    else:
+        verdict = f"{signed(shown.gain.nats)} ± {shown.gain.stderr:.4f} nats{_judged(shown)}"
+    share = shown.share
+    label = "pruning lost nothing here"
+    if not math.isnan(share):
+        label = f"{percent(share)} ± {percent(shown.share_error)}"
+    return _framed(names, numbers, _bar(share, label), verdict, count)
+
+
+def _judged(shown: Measured) -> str:
+    if abs(shown.gain.z) < 2:
+        return " · within noise"
+    return " · worse than pruned" if shown.gain.nats > 0 else ""
+
+
+def _number(kind: str, label: str, value: float, error: float) -> str:
+    return (
+        f'<div class="number {kind}" title="{HELP["perplexity"]}"><span>{label}</span>'
+        f'<b data-value="{value!r}">{value:.2f}</b><small>± {error:.2f}</small></div>'
+    )
+
+
+def _bar(share: float, label: str) -> str:
+    """From pruned (0) on the left to dense (1) on the right; to the left of pruned where it got worse."""
+    low, high = -0.5, 1.0
+    position = 0.0 if math.isnan(share) else min(high, max(low, share))
+
+    def at(value: float) -> float:
+        return 100 * (value - low) / (high - low)
+
+    left, right = sorted((at(0), at(position)))
+    kind = "worse" if position < 0 else "better"
+    return (
+        f'<div class="share" title="{HELP["share"]}" role="img" aria-label="Recovered share: {label}">'
+        f'<div class="label"><span>Recovered</span><b>{label}</b></div>'
+        f'<div class="track"><i class="{kind}" style="left:{left:.2f}%;width:{right - left:.2f}%"></i>'
+        f'<i class="mark pruned" style="left:{at(0):.2f}%"></i><i class="mark dense" style="left:100%"></i></div></div>'
+    )
+
+
+def _framed(names: str, numbers: str, bar: str, verdict: str, count: str) -> str:
+    return (
+        f'<div class="studio-header">{names}<div class="numbers" aria-live="polite">{numbers}</div>{bar}'
+        f'<div class="verdict" title="{HELP["gain"]}"><b>{verdict}</b><div class="muted">{count}</div></div></div>'
+    )
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;")

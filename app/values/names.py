@@ -1,0 +1,37 @@
+"""Names that a person gives to components, kept with the picks: in the link and in the run. No screen in here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+
+from restorelcc.selection.picks import Pick
+
+LONGEST = 40  # characters
+Names = Mapping[Pick, str]
+
+
+def cleaned(name: str) -> str:
+    """What is kept of what is typed: one line, without the signs that part names in a link."""
+    return re.sub(r"[~=\s]+", " ", name).strip()[:LONGEST]
+
+
+def names_written(names: Names, picked: Collection[Pick]) -> dict[str, str]:
+    """The names of what is picked by `layer.head.component`, for a run's config."""
+    return {".".join(map(str, pick)): name for pick, name in sorted(names.items()) if pick in picked}
+
+
+def to_text(names: Names, picked: Collection[Pick]) -> str:
+    """The same for a link: `2.3.0=speech~4.1.0=endings`."""
+    return "~".join(f"{pick}={name}" for pick, name in names_written(names, picked).items())
+
+
+def from_text(text: str) -> dict[Pick, str]:
+    """What `to_text` wrote; what cannot be read is left out, since a name changes nothing."""
+    found: dict[Pick, str] = {}
+    for part in text.split("~"):
+        place, _, name = part.partition("=")
+        matched = re.fullmatch(r"([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})", place)
+        if matched and cleaned(name):
+            found[int(matched[1]), int(matched[2]), int(matched[3])] = cleaned(name)
+    return found

@@ -1,0 +1,106 @@
+"""The part of the Components page on what putting a component back does to the loss: predicted, and measured."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from restorelcc.selection.predicted_effect import PredictedEffect
+from restorelcc.workspace import Workspace
+
+from ...charts import components as component_charts
+from ...session import state
+from ...values.colours import colours
+from ...values.words import SCORE_WORDS, head_name, signed
+from ...widgets import controls, feedback
+from ...work import scores
+from ...work.jobs import jobs
+
+Head = tuple[int, int]
+ARRIVALS = 3.0  # seconds between looks at measurements that come one by one
+HELP = (
+    "What this component alone, at its best magnitude β*, is predicted to do to the loss: slope·β + ½ curvature·β², "
+    "from one backward pass for all heads and components at once. Below 0 is better. Dots are measurements on the live "
+    "set, with the standard error of the paired difference."
+)
+
+
+def compute(workspace: Workspace, place: str) -> None:
+    """What the prediction takes, and the button for it; its progress once it is asked for."""
+    job = jobs.find(scores.key(workspace, "predicted"))
+    if job is not None:
+        feedback.progress(job)
+    if job is None or job.finished:
+        st.caption(f"Not predicted for this pair yet. It takes {SCORE_WORDS['predicted'].cost}.")
+        st.button(
+            "Predict the effect of every component",
+            key=f"predict-{place}",
+            icon=":material/calculate:",
+            on_click=scores.submit,
+            args=(workspace, "predicted", state.session().owner, SCORE_WORDS["predicted"].label),
+        )
+
+
+def effect(workspace: Workspace, head: Head) -> None:
+    """Of every component of a head, and the button that measures them."""
+    st.markdown(f"##### What putting back a component of {head_name(head)} does", help=HELP)
+    found: PredictedEffect | None = scores.known(workspace.recipe, "effect")
+    if found is None:
+        compute(workspace, "head")
+        return
+    alone = scores.known(workspace.recipe, "components")
+    measured = {place[2]: change for place, change in (alone.changes if alone else {}).items() if place[:2] == head}
+    change, error = found.of_component[head], found.of_component_error[head]
+    frame = pd.DataFrame(
+        {
+            "component": range(len(change)),
+            "predicted": change.numpy(),
+            "predicted_error": error.numpy(),
+            "best_magnitude": found.best[head].numpy(),
+            "measured": [measured[i].nats if i in measured else None for i in range(len(change))],
+            "measured_error": [measured[i].stderr if i in measured else None for i in range(len(change))],
+        }
+    )
+    best = int(change.argmin())
+    here = state.session()
+    controls.figure(
+        component_charts.effects(frame, state.picks().components_of(*head), here.component, colours(state.dark())),
+        "component-effects",
+        f"Bars of the predicted change of the loss by component of {head_name(head)}; component {best} does most, "
+        f"{signed(float(change[best]))} nats per token. {len(measured)} of them are measured.",
+        frame,
+        on_select=_bar_selected,
+        modes=("points",),
+    )
+    _measuring(workspace, head, len(change) - len(measured))
+
+
+def _measuring(workspace: Workspace, head: Head, missing: int) -> None:
+    job = jobs.find(scores.components_key(workspace, *head))
+    if job is not None:
+        feedback.progress(job)
+    if job is not None and not job.finished:
+        st.fragment(_arrivals, run_every=ARRIVALS)(workspace, head, missing)
+    elif missing:
+        st.button(
+            f"Measure {missing} components",
+            key="measure-components",
+            icon=":material/straighten:",
+            help="Each alone at its best magnitude, most promising first; as long as so many changes of the picks.",
+            on_click=scores.submit_components,
+            args=(workspace, *head, state.session().owner),
+        )
+
+
+def _arrivals(workspace: Workspace, head: Head, missing: int) -> None:
+    """Draw anew when more components have been measured."""
+    alone = scores.known(workspace.recipe, "components")
+    done = sum(place[:2] == head for place in (alone.changes if alone else {}))
+    if workspace.lost.shape[2] - done != missing:
+        st.rerun()
+
+
+def _bar_selected() -> None:
+    points = controls.selected_points("component-effects")
+    if points:
+        state.session().component = points[0][0]

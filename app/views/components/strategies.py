@@ -1,0 +1,157 @@
+"""Parts of the Components page that are about all heads: the map of energies, and strategies that fill the picks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+
+from restorelcc.errors import RestoreLCCError
+from restorelcc.restoration.training import Settings, trained_parameters
+from restorelcc.selection.picks import Selection, everything, random_heads, top_components, top_heads, within_budget
+from restorelcc.workspace import Workspace
+
+from ...charts import common as charts
+from ...session import state
+from ...values.colours import colours
+from ...values.words import ALL_WORDS, Word, count
+from ...widgets import controls
+from ...work import scores
+from ..components import effect
+from ..heads.overview import look_at
+
+ENERGY = Word("Energy of the first components", "share of lost energy", "")
+
+
+def energy_map(workspace: Workspace) -> None:
+    """How much of each head's loss its first k components hold."""
+    layers, heads, components = workspace.lost.shape
+    k = st.slider(
+        "How many components of each head", 1, components, min(4, components), key="energy-k", persist_state="session"
+    )
+    table = workspace.lost.energy[:, :, :k].sum(-1)
+    picked = state.picks().by_head()
+    chart = charts.head_map(table, ENERGY, colours(state.dark()), picked, state.session().head)
+    rows = [(a, b, float(table[a, b]), picked.get((a, b), 0)) for a in range(layers) for b in range(heads)]
+    controls.figure(
+        chart,
+        "energy-map",
+        f"Map of the share of lost energy that the first {k} components of each head hold, "
+        f"from {float(table.min()):.0%} to {float(table.max()):.0%}.",
+        pd.DataFrame(rows, columns=["layer", "head", f"energy_of_{k}", "picked"]),
+        on_select=_map_selected,
+        modes=("points",),
+    )
+
+
+def _map_selected() -> None:
+    points = controls.selected_points("energy-map")
+    if points:
+        look_at((points[0][0], points[0][1]))
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A way to fill the picks, with its help."""
+
+    label: str
+    help: str
+
+
+STRATEGIES = {
+    "energy": Strategy(
+        "Strongest components", "The components that carry most squared lost activation, over all heads."
+    ),
+    "predicted": Strategy(
+        "Best predicted components",
+        "The components that are predicted to lower the loss most, each on its own at its best magnitude; from one "
+        "backward pass.",
+    ),
+    "loss": Strategy(
+        "Heads by a measure", "All or the first components of the heads that come first by a measure or score."
+    ),
+    "budget": Strategy("Within a budget", "The strongest components that a number of trained parameters pays for."),
+    "random": Strategy("Random heads", "A baseline that anything clever has to beat."),
+    "all": Strategy("Everything", "All components of all heads."),
+}
+
+
+def strategies(workspace: Workspace) -> None:
+    """Choose one, see what it would pick, fill the picks."""
+    kind = st.selectbox(
+        "Strategy",
+        list(STRATEGIES),
+        format_func=lambda name: STRATEGIES[name].label,
+        key="strategy",
+        persist_state="session",
+        help="\n\n".join(f"**{one.label}**: {one.help}" for one in STRATEGIES.values()),
+    )
+    st.caption(STRATEGIES[kind].help)
+    if kind == "predicted" and scores.known(workspace.recipe, "effect") is None:
+        effect.compute(workspace, "strategy")
+        return
+    try:
+        selection = _selection(workspace, kind)
+    except RestoreLCCError as error:
+        st.error(str(error), icon=":material/error:")
+        return
+    width = workspace.findings.geometry.d_head
+    cost = trained_parameters(selection, Settings(), width)
+    st.markdown(
+        f"{len(selection):,} components of {len(selection.heads)} heads; training them takes {count(cost)} parameters, "
+        f"{cost / workspace.findings.dense_size.parameters:.3%} of the model."
+    )
+    picks = state.picks()
+    with st.container(horizontal=True, key="strategy-buttons"):
+        st.button(
+            "Fill the picks",
+            type="primary",
+            key="fill",
+            icon=":material/done_all:",
+            disabled=selection == picks.selection,
+            on_click=lambda: state.choose(state.picks().of(selection)),
+        )
+        st.button(
+            "Add to the picks",
+            key="fill-add",
+            icon=":material/add:",
+            disabled=selection.picks <= picks.selection.picks,
+            on_click=lambda: state.choose(state.picks().of(state.picks().selection.added(selection.picks))),
+        )
+
+
+def _selection(workspace: Workspace, kind: str) -> Selection:
+    shape, present = workspace.lost.shape, workspace.lost.present
+    heads, components = int(present.sum()), shape[2]
+    if kind == "all":
+        return everything(shape).within(present)
+    if kind == "energy":
+        most = heads * components
+        return top_components(workspace.lost, int(_number("Components", most, min(200, most), "strategy-components")))
+    if kind == "predicted":
+        effect = scores.known(workspace.recipe, "effect")
+        most = heads * components
+        number = _number("Components", most, min(200, most), "strategy-components")
+        return top_components(workspace.lost, int(number), -effect.of_component)
+    if kind == "budget":
+        budget = _number("Trained parameters", heads * components * 2, 1_000, "strategy-budget")
+        return within_budget(workspace.lost, int(budget))
+    share = _number("Heads", heads, max(1, heads // 4), "strategy-heads")
+    first = int(_number("First components of each", components, components, "strategy-first"))
+    if kind == "random":
+        seed = st.number_input("Seed", 0, 10_000, 0, key="strategy-seed", persist_state="session")
+        return random_heads(shape, int(share), int(seed), first, present)
+    metric = st.selectbox(
+        "Measure",
+        scores.there(workspace),
+        format_func=lambda name: ALL_WORDS[name].label,
+        key="strategy-metric",
+        persist_state="session",
+        help="Scores are here once the Heads page has computed them.",
+    )
+    return top_heads(shape, scores.order(workspace, metric), int(share), first, present)
+
+
+def _number(label: str, most: int, value: int, key: str) -> float:
+    return st.number_input(f"{label} (1 to {most:,})", 1, most, min(value, most), key=key, persist_state="session")

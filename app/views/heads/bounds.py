@@ -1,0 +1,93 @@
+"""Part of the Heads page, beside the ceilings of single heads: what could come back at all."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from restorelcc.restoration.bounds import CONSTANTS, DENSE, HEADS, MLPS, PRUNED
+from restorelcc.workspace import Workspace
+
+from ...charts import learn as learn_charts
+from ...session import state
+from ...values.colours import colours
+from ...values.words import percent
+from ...widgets import controls, feedback
+from ...work import scores
+from ...work.jobs import State, jobs
+
+TITLE = "What could come back at all"
+HELP = (
+    "Constants: the best known, one trained for every head on all the calibration text; each is the same at every "
+    "token. Heads, MLPs: what they write in the pruned model replaced, token by token, by what they write in the dense "
+    "model (activation patching), everything else as pruned. Trained constants may also make up for some of what MLPs "
+    "lost, so perfect heads are a yardstick rather than a limit."
+)
+WRITTEN = {CONSTANTS: "Constants in all heads", HEADS: "All heads perfect", MLPS: "All MLPs perfect"}
+COST = "one restoration of all heads, and one pass over the live set a layer"
+
+
+def section(workspace: Workspace) -> None:
+    """The bounds, or what they take and the button that computes them."""
+    found = scores.known(workspace.recipe, "bounds")
+    st.markdown(f"##### {TITLE}", help=HELP)
+    job = jobs.find(scores.key(workspace, "bounds"))
+    if job is not None and (not job.finished or job.state in (State.FAILED, State.CANCELLED)):
+        feedback.progress(job)
+    if found is not None:
+        _shown(found.to_pandas())
+    elif job is None or job.finished:
+        st.caption(f"Not computed for this pair yet. It takes {COST}.")
+        st.button(
+            "Compute",
+            key="compute-bounds",
+            icon=":material/calculate:",
+            on_click=scores.submit,
+            args=(workspace, "bounds", state.session().owner, TITLE),
+        )
+
+
+def _shown(frame: pd.DataFrame) -> None:
+    if frame["recovered_share"].isna().any():
+        st.info("On this text the pruned model is no worse than the dense one, so there is nothing to recover.")
+        return
+    rows = frame[~frame["what"].isin([PRUNED, DENSE])]
+    names = [_written(what, layer) for what, layer in zip(rows["what"], rows["layer"], strict=True)]
+    whole = {what: percent(share) for what, share in _whole(rows).items()}
+    controls.figure(
+        learn_charts.shares(
+            list(zip(names, rows["recovered_share"], strict=True)),
+            colours(state.dark()),
+            marked=(WRITTEN[CONSTANTS],),
+            errors=rows["share_stderr"].tolist(),
+        ),
+        "bounds",
+        f"Recovered share on the live set: {whole[CONSTANTS]} with constants in all heads, {whole[HEADS]} with all "
+        f"heads perfect, {whole[MLPS]} with all MLPs perfect.",
+        frame,
+    )
+    st.caption(f"{_said(_whole(rows))} Lines are one standard error.")
+
+
+def _said(shares: dict[str, float]) -> str:
+    whole = {what: percent(share) for what, share in shares.items()}
+    if shares[HEADS] < 0:
+        heads = (
+            f"With every head perfect the model is worse than pruned ({whole[HEADS]}): its heads have come to terms "
+            "with what its MLPs get wrong, and what dense heads write no longer fits."
+        )
+    else:
+        heads = f"With every head perfect {whole[HEADS]} would come back."
+    return (
+        f"{heads} With every MLP perfect it would be {whole[MLPS]}. Constants trained in all heads bring back "
+        f"{whole[CONSTANTS]}; they are fitted to the pruned model as it is."
+    )
+
+
+def _written(what: str, layer: object) -> str:
+    return WRITTEN[what] if layer is pd.NA else f"Heads of layer {layer} perfect"
+
+
+def _whole(rows: pd.DataFrame) -> dict[str, float]:
+    """Shares of what is not of one layer."""
+    return dict(rows[rows["layer"].isna()].set_index("what")["recovered_share"])

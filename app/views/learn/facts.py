@@ -1,0 +1,183 @@
+"""The part of the Learn page with figures that take longer than a lesson, each with where it is from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+
+from ...charts import learn as learn_charts
+from ...session import state
+from ...values.colours import colours
+from ...values.words import percent
+from ...widgets import controls
+from .words import (
+    PAPER,
+    STRATEGY_NAMES,
+    TEACHER_NAMES,
+    Figures,
+    measured_strategies,
+    measured_teachers,
+    published_shares,
+)
+
+NEARER = "share of the distance gone"
+VIEWS = {
+    "heads": "Heads",
+    "nearer": "Heads: distance",
+    "teachers": "Teacher",
+    "teachers_nearer": "Teacher: distance",
+    **{name: f"Paper: {name}" for name in PAPER},
+}
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """One view."""
+
+    rows: list[tuple[str, float]]
+    """(name, share)."""
+    errors: list[float] | None
+    """The standard error of each, where it is known."""
+    words: str
+    """What they teach."""
+    source: str
+    """Where they are from."""
+    title: str = learn_charts.RECOVERED
+
+
+def section() -> None:
+    """One view at a time."""
+    st.markdown("##### What longer trainings showed")
+    left, right = st.columns([5, 7], gap="large")
+    with left:
+        view = st.segmented_control(
+            "Not computed here",
+            list(VIEWS),
+            default="heads",
+            required=True,
+            format_func=VIEWS.__getitem__,
+            wrap=True,
+            key="learn-facts",
+            persist_state="session",
+        )
+        facts = _facts(str(view))
+        st.markdown(facts.words)
+        st.caption(facts.source)
+    with right:
+        rows, best = facts.rows, max(facts.rows, key=lambda row: row[1])[0]
+        frame = pd.DataFrame(rows, columns=["what", "share"])
+        controls.figure(
+            learn_charts.shares(rows, colours(state.dark()), (best,), facts.errors, facts.title),
+            "learn-facts-chart",
+            f"{facts.title.capitalize()}: " + ", ".join(f"{name} {share:.0%}" for name, share in rows) + ".",
+            frame if facts.errors is None else frame.assign(stderr=facts.errors),
+        )
+
+
+def _facts(view: str) -> _Facts:
+    if view in ("teachers", "teachers_nearer"):
+        return _teachers(view)
+    if view in ("heads", "nearer"):
+        return _strategies(view)
+    dense, pruned, _ = PAPER[view]
+    return _Facts(
+        published_shares(view),
+        None,
+        f"LLaMA-7B on WikiText-2: pruning took perplexity from {dense:.2f} to {pruned:.2f}. Bars are what each method "
+        "won back of that. LoRA, DoRA and EoRA add low-rank matrices, which fill the zeros once they are merged.",
+        "Perplexities published by Feng et al.; shares computed from them.",
+    )
+
+
+def _teachers(view: str) -> _Facts:
+    facts, judged = measured_teachers()
+    found = judged.nearer if view == "teachers_nearer" else judged.shares
+    got = _written(found)
+    if view == "teachers_nearer":
+        words = (
+            "Who teaches, judged by the distance between the distributions of the next token, which the text’s own "
+            f"tokens do not enter. Means put back untrained bring the model {got['injected']} of the way to the dense "
+            f"one, layer after layer {got['injected_in_order']}; training towards it {got['kl_given']}, and on text "
+            f"that the dense model writes itself {got['kl_own']}. Cross-entropy comes {got['ce_own']} of the way on "
+            f"the model’s own text and {got['ce_given']} on given text. Below 0 is further away than the pruned model."
+        )
+    else:
+        words = (
+            f"Means put back untrained recover {got['injected']}, layer after layer {got['injected_in_order']}; "
+            f"training towards the dense model {got['kl_given']}. That works even on text that the dense model writes "
+            f"itself, so without any: {got['kl_own']}. Cross-entropy recovers {got['ce_own']} on the model’s own text, "
+            f"in which it finds less to learn, and {got['ce_given']} on given text."
+        )
+        if found["ce_given"][0] > 1:
+            words += (
+                " That is more than was lost: it has learned how this author writes, which pruning never took, and "
+                "which the evaluation text, by the same author, rewards. **By the distance it is the other way "
+                "round**: look at *Teacher: distance*."
+            )
+    return _Facts(
+        [(TEACHER_NAMES[name], found[name][0]) for name in TEACHER_NAMES],
+        [found[name][1] for name in TEACHER_NAMES],
+        words,
+        f"Measured by us. {facts['pair']}: constants in all heads, {facts['steps']} steps, {facts['windows']} windows "
+        f"of {facts['length']} tokens, {facts['tokens']:,} evaluation tokens, one seed. Lines are one standard error; "
+        "all share their text, so differences err less.",
+        NEARER if view == "teachers_nearer" else learn_charts.RECOVERED,
+    )
+
+
+def _strategies(view: str) -> _Facts:
+    facts, texts = measured_strategies()
+    text = str(
+        st.segmented_control(
+            "Judged by",
+            list(texts),
+            default=next(iter(texts)),
+            required=True,
+            wrap=True,
+            key="learn-judge",
+            persist_state="session",
+            help="Nothing was trained on either. The stories that come with the app are by the author of the "
+            "calibration text, and what constants learn of an author counts there as recovered.",
+        )
+    )
+    judged = texts[text]
+    found = judged.nearer if view == "nearer" else judged.shares
+    got = _written(found)
+    best_first = sorted(STRATEGY_NAMES, key=lambda name: -found[name][0])
+    misleads = (
+        "A quarter of the heads, chosen by different rules and trained alike. **The largest loss is not the one most "
+        "worth repairing**: "
+    )
+    if view == "nearer":
+        words = (
+            f"{misleads}heads of largest relative error bring the model {got['relative_error']} of the way to the "
+            f"dense one, heads drawn at random {got['random']}. This distance is what was trained, and it errs less "
+            f"than the likelihood of a text. Heads taken in turn by what they are predicted to do to it together bring "
+            f"the model {got['together_dense']} of the way, by what each does alone {got['towards_dense']}, by probe "
+            f"accuracy, the paper’s rule, {got['probing']}, all heads {got['all_heads']}."
+        )
+    else:
+        words = (
+            f"{misleads}heads of largest relative error recover {got['relative_error']}, heads drawn at random "
+            f"{got['random']}. Deep heads show losses that began further down, and heads repeat one another: what two "
+            "of them can repair is often the same shift of the whole output, of which this pair lost much, so that "
+            "many choices do nearly as well. Taken in turn by what they are predicted to do together, they recover "
+            f"{got['together_dense']}, where that is the distance to the dense model, and {got['together']} where it "
+            f"is the likelihood of the calibration text; by probe accuracy, the paper’s rule, {got['probing']}; all "
+            f"heads {got['all_heads']}."
+        )
+    return _Facts(
+        [(STRATEGY_NAMES[name], found[name][0]) for name in best_first],
+        [found[name][1] for name in best_first],
+        words,
+        f"Measured by us. {facts['pair']}: {facts['heads']} of {facts['of']} heads, {facts['steps']} steps of "
+        f"distillation, means over {facts['seeds']} seeds, {judged.tokens:,} tokens. Lines are one standard error; "
+        "the rules share their text, so differences err less.",
+        NEARER if view == "nearer" else learn_charts.RECOVERED,
+    )
+
+
+def _written(figures: Figures) -> dict[str, str]:
+    return {name: percent(value) for name, (value, _) in figures.items()}

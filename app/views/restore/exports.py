@@ -1,0 +1,100 @@
+"""Taking a restoration away: an adapter as a download, a checkpoint written to a folder, and where to go next."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Generator
+from pathlib import Path
+
+import streamlit as st
+
+from restorelcc.artifacts.export import adapter_fits, save_checkpoint
+from restorelcc.artifacts.folders import check_free
+from restorelcc.artifacts.runs import ADAPTER, Run
+from restorelcc.errors import RestoreLCCError
+from restorelcc.progress import Progress
+from restorelcc.workspace import Workspace
+
+from ...session import state
+from ...widgets import feedback
+from ...work.jobs import Job, State, jobs
+
+
+def zipped(folder: Path) -> bytes:
+    """A folder as a zip archive, in memory: adapters are small."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, f"{folder.parent.name}/{path.name}")
+    return buffer.getvalue()
+
+
+def adapter_button(run: Run, key: str) -> None:
+    """Download the adapter: two small files that load onto the pruned model."""
+    st.download_button(
+        "Export adapter",
+        data=lambda: zipped(run.folder / ADAPTER),
+        file_name=f"{run.folder.name}.zip",
+        mime="application/zip",
+        key=f"adapter-{key}",
+        icon=":material/download:",
+        on_click="ignore",
+        help="The trained constants and what they were made for: 4 bytes a number. The weights stay where they are.",
+    )
+
+
+def checkpoint(workspace: Workspace, run: Run, key: str) -> None:
+    """Write the restored model as an ordinary checkpoint, into a folder on the server."""
+    with st.popover("Export checkpoint", icon=":material/save:", key=f"checkpoint-{key}"):
+        st.markdown(
+            "An ordinary Hugging Face checkpoint: the constants are merged into a bias of the attention output "
+            "projection, every zero stays a zero, and stock Transformers loads it."
+        )
+        folder = st.text_input("New folder, on the machine that runs this app", key=f"folder-{key}")
+        st.button(
+            "Write it",
+            key=f"write-{key}",
+            type="primary",
+            disabled=not folder.strip(),
+            on_click=lambda: _write(workspace, run, folder.strip(), key),
+        )
+    said = st.session_state.pop(f"export-refused-{key}", "")
+    if said:
+        st.error(said, icon=":material/error:")
+    job = jobs.get(st.session_state.get(f"export-{key}", ""))
+    if job is not None:
+        feedback.progress(job)
+        if job.state == State.DONE:
+            st.success(f"Written to {job.result}", icon=":material/check:")
+
+
+def _write(workspace: Workspace, run: Run, name: str, key: str) -> None:
+    folder = Path(name).expanduser()
+    try:
+        check_free(folder)
+    except RestoreLCCError as error:
+        st.session_state[f"export-refused-{key}"] = str(error)
+        return
+
+    def work(job: Job) -> Generator[Progress, None, Path]:
+        yield Progress("loading the models", 0, 2)
+        pair, adapter = workspace.pair(), run.adapter()
+        adapter_fits(adapter, pair.pruned)
+        yield Progress("writing", 1, 2)
+        save_checkpoint(folder, pair.pruned, pair.tokenizer, adapter.compensation, about=run.config)
+        return folder.absolute()
+
+    device = workspace.recipe.loading.resolved_device()
+    job = jobs.submit(f"Exporting {run.name}", state.session().owner, device, work, key=("export", str(folder)))
+    st.session_state[f"export-{key}"] = job.id
+
+
+def next_steps(workspace: Workspace, run: Run) -> None:
+    """What can be done with a restoration that is done."""
+    st.markdown("##### Next")
+    with st.container(horizontal=True, vertical_alignment="center", key="next-steps"):
+        adapter_button(run, "result")
+        checkpoint(workspace, run, "result")
+        st.page_link("../../pages/compare.py", label="Compare with other runs", icon=":material/table_rows:")
+    st.caption(f"Kept as a run in {run.folder}.")

@@ -1,0 +1,117 @@
+"""A restoration that is kept: its figures, curves, what was trained, and what to do next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from restorelcc.artifacts.runs import Run, load_run, runs_folder
+from restorelcc.errors import RestoreLCCError
+from restorelcc.workspace import Workspace
+
+from ...charts import common as charts
+from ...charts import training as training_charts
+from ...session import state
+from ...values.colours import colours
+from ...values.recipes import recipe_written
+from ...values.words import HELP, Word, count, signed
+from ...widgets import controls
+
+NORM = Word("‖c‖", "activation units", "")
+
+
+def kept(name: str) -> Run | None:
+    """A run by the name of its folder; None, with a message, if there is none."""
+    if not name or Path(name).name != name:  # A link must not name a folder elsewhere.
+        return None
+    try:
+        return load_run(runs_folder() / name)
+    except RestoreLCCError:
+        st.info("The restoration that the link names is no longer kept here.", icon=":material/info:")
+        return None
+
+
+def result(workspace: Workspace, run: Run) -> None:
+    """Everything about it."""
+    st.markdown(f"#### {run.name}")
+    _figures(run)
+    _curves(run)
+    _trained(workspace, run)
+
+
+def _figures(run: Run) -> None:
+    figures = run.config.get("figures", {})
+    columns = st.columns(5)
+    for column, kind in zip(columns, ("dense", "restored", "pruned"), strict=False):
+        one = figures.get(kind)
+        if one:
+            column.metric(
+                f"{kind.capitalize()} perplexity",
+                f"{one['perplexity']:.3f}",
+                help=f"± {one['stderr']:.3f} (one standard error) over {one['tokens']:,} tokens. {HELP['perplexity']}",
+            )
+    share, error = figures.get("recovered_share"), figures.get("share_stderr")
+    if share is not None:
+        around = f" ± {error:.1%}" if error is not None else ""
+        columns[3].metric("Recovered", f"{share:.1%}{around}".replace("-", "−"), help=HELP["share"])
+    columns[4].metric("Trained parameters", count(run.config["trained_parameters"]))
+    names = run.config.get("names")
+    if names:
+        st.caption("Named components: " + ", ".join(f"{place} {name}" for place, name in names.items()))
+    gain = figures.get("gain")
+    if gain:
+        stopped = " It was stopped early; the best so far was kept." if run.config.get("stopped") else ""
+        st.caption(
+            f"{signed(gain['nats'])} ± {gain['stderr']:.4f} nats per token against the pruned model, paired by window. "
+            f"Best at step {run.config['best_step']}.{stopped}"
+        )
+
+
+def _curves(run: Run) -> None:
+    metrics, look = run.metrics(), colours(state.dark())
+    dense = run.config.get("held_out", {}).get("dense", {}).get("perplexity")
+    left, right = st.columns(2)
+    with left:
+        controls.figure(
+            training_charts.perplexities(metrics, dense, look),
+            "run-perplexity",
+            "Held-out perplexity by step.",
+            metrics,
+        )
+    with right:
+        controls.figure(training_charts.losses(metrics, look), "run-loss", "Loss by step.", metrics)
+
+
+def _trained(workspace: Workspace, run: Run) -> None:
+    look = colours(state.dark())
+    norms = run.adapter().compensation.norms
+    left, right = st.columns(2)
+    with left:
+        st.markdown(
+            "##### Trained constant of every head, ‖c‖", help="Length of what is added to each head's activation."
+        )
+        controls.figure(
+            charts.head_map(norms, NORM, look),
+            "norms",
+            f"Map of the length of the trained constant by layer and head, at most {float(norms.max()):.2f}.",
+            controls.by_head(norms, "norm"),
+        )
+    if run.config.get("recipe") != recipe_written(workspace.recipe):
+        return  # α is of another pair.
+    with right:
+        beta, picked = run.trained()["beta"], run.selection.mask()
+        alpha = workspace.lost.magnitude
+        st.markdown(
+            "##### Trained β against α",
+            help="If training only put back the mean of what was lost, all points would lie on the dotted line. They "
+            "do not: what helps is not what was lost on average, because deeper heads show what shallower ones lost.",
+        )
+        frame = pd.DataFrame(picked.nonzero().numpy(), columns=["layer", "head", "component"])
+        controls.figure(
+            training_charts.beta_against_alpha(alpha, beta, picked, look),
+            "beta-alpha",
+            "Scatter of trained magnitudes against the mean lost activation of each component.",
+            frame.assign(alpha=alpha[picked].numpy(), beta=beta[picked].numpy()),
+        )

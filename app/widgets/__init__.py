@@ -1,0 +1,1 @@
+"""Controls, messages and progress that several pages draw."""

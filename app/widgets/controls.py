@@ -1,0 +1,109 @@
+"""Widgets that mirror the session: set from it before they are drawn, written to it when they change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+from torch import Tensor
+
+from ..session import state
+from ..values.words import ALL_WORDS, METRIC_WORDS, SCORE_WORDS
+
+CONFIG: dict[str, Any] = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "autoScale2d"]}
+
+
+def mirrored(key: str, value: Any, write: Callable[[Any], None]) -> dict[str, Any]:
+    """Arguments that make a widget show `value` and hand what is chosen to `write`."""
+    st.session_state[key] = value
+
+    def changed() -> None:
+        write(st.session_state[key])
+
+    return {"key": key, "on_change": changed}
+
+
+def figure(
+    chart: go.Figure,
+    key: str,
+    alt: str,
+    table: pd.DataFrame,
+    on_select: Callable[[], None] | None = None,
+    modes: Sequence[Literal["points", "box"]] = ("points", "box"),
+    config: dict[str, Any] | None = None,
+) -> None:
+    """A chart, with the table behind it, its CSV, and the choice of picture format.
+
+    alt: what the chart shows, in words, for those who cannot see it.
+    """
+    here = state.session()
+    settings = CONFIG | {"toImageButtonOptions": {"format": here.format, "filename": key, "scale": 2}} | (config or {})
+    if on_select is None:
+        st.plotly_chart(chart, key=key, alt=alt, config=settings)
+    else:
+        st.plotly_chart(chart, key=key, alt=alt, config=settings, on_select=on_select, selection_mode=modes)
+    with st.popover("Data", icon=":material/table:", type="tertiary", key=f"data-{key}"):
+        st.dataframe(table, hide_index=True, key=f"table-{key}")
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            st.download_button(
+                "CSV",
+                data=lambda: table.to_csv(index=False),
+                file_name=f"{key}.csv",
+                mime="text/csv",
+                key=f"csv-{key}",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+            st.segmented_control(
+                "The chart's camera saves",
+                ["png", "svg"],
+                format_func=str.upper,
+                required=True,
+                **mirrored(f"format-{key}", here.format, lambda value: setattr(here, "format", value)),
+            )
+
+
+MEASURES = {
+    "metric": ("What was lost", METRIC_WORDS, "How much is missing. That is not what is worth restoring."),
+    "score": ("Which to restore", SCORE_WORDS, "Reasons to pick a head, each with what it costs to compute."),
+}
+
+
+def metric() -> str:
+    """Which measure of heads is in view: of what they lost, or a score."""
+    here = state.session()
+
+    def choose(name: str | None) -> None:
+        here.metric = name or here.metric  # Pressed once more, the measure in view stays in view.
+
+    with st.container(horizontal=True, gap="medium", key="measures"):
+        for key, (label, words, remark) in MEASURES.items():
+            st.segmented_control(
+                label,
+                list(words),
+                format_func=lambda name: ALL_WORDS[name].label,
+                wrap=True,
+                width="content",
+                help="\n\n".join([remark, *(f"**{word.label}**: {word.help}" for word in words.values())]),
+                **mirrored(key, here.metric if here.metric in words else None, choose),
+            )
+    return here.metric
+
+
+def selected_points(key: str) -> list[tuple[int, ...]]:
+    """customdata of the points that are selected in a chart."""
+    chosen = st.session_state.get(key)
+    points = chosen["selection"]["points"] if chosen else []
+    found = [point["customdata"] for point in points if "customdata" in point]
+    # Arrays travel packed, and what is picked from them comes back as {"0": …, "1": …}.
+    return [tuple(int(v) for v in (one.values() if isinstance(one, dict) else one)) for one in found]
+
+
+def by_head(table: Tensor, name: str) -> pd.DataFrame:
+    """One row a head: layer, head, and the value of `table` [layer, head] under `name`."""
+    layers, heads = table.shape
+    index = [(layer, head) for layer in range(layers) for head in range(heads)]
+    return pd.DataFrame(index, columns=["layer", "head"]).assign(**{name: table.flatten().numpy()})

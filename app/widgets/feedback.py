@@ -1,0 +1,111 @@
+"""Errors as messages, jobs as progress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from restorelcc.errors import RestoreLCCError
+
+from ..session import state
+from ..values.words import seconds
+from ..work.jobs import Job, State, jobs
+
+POLL = 0.8  # seconds; every tick is a rerun that the work itself pays for where both share a processor
+
+CURVES = {"cpu": 4.0}  # seconds, by device: curves cost a training dearly where the browser shares its processor
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """What the engine refuses becomes a message, and the page goes on after it."""
+    try:
+        yield
+    except RestoreLCCError as error:
+        st.error(str(error), icon=":material/error:")
+
+
+def time_left(job: Job) -> str:
+    """From the pace so far; empty where it cannot be known."""
+    if job.fraction < 0.05 or job.started is None:
+        return ""
+    return f", about {seconds(job.seconds * (1 - job.fraction) / job.fraction)} left"
+
+
+def pause(job: Job) -> float:
+    """Seconds between two drawings of curves that grow while the job runs."""
+    return CURVES.get(job.device, 1.0)
+
+
+def progress(job: Job) -> None:
+    """A bar that moves by itself, a Cancel for whoever owns the job, one rerun of the page when it is over."""
+    if job.finished:
+        _over(job)
+        return
+    st.fragment(_moving, run_every=POLL)(job.id)
+
+
+def _moving(job_id: str) -> None:
+    job = running(job_id)
+    bar(job, f"cancel-{job.id}")
+
+
+def running(job_id: str) -> Job:
+    """The job of this id; one rerun of the page when it is over."""
+    job = jobs.get(job_id)
+    if job is None or job.finished:
+        st.rerun()
+    return job
+
+
+def bar(job: Job, key: str, label: str = "Cancel") -> None:
+    """How far it is, as it stands, and a button that ends it. key: of the button; label: what ending it is called."""
+    left, right = st.columns([5, 1], vertical_alignment="center")
+    left.progress(min(1.0, job.fraction), text=doing(job))
+    cancel_button(job, right, key, label)
+
+
+def doing(job: Job) -> str:
+    """What it does now, for people."""
+    if job.state == State.QUEUED:
+        return f"{job.title}: waiting, {jobs.waiting_before(job)} before it"
+    if job.stopping:
+        return f"{job.title}: stopping"
+    what = job.progress.what if job.progress else "starting"
+    return f"{job.title}: {what}{time_left(job)}"
+
+
+def cancel_button(job: Job, place: DeltaGenerator, key: str, label: str = "Cancel") -> None:
+    """Works for the owner; tells others why it does not for them."""
+    owner = state.session().owner
+    mine = job.owner == owner
+    place.button(
+        label,
+        key=key,
+        on_click=lambda: _cancel(job, owner),
+        disabled=not mine or job.stopping,
+        help=None if mine else "Started by somebody else: only they can cancel it.",
+        width="stretch",
+    )
+
+
+def _cancel(job: Job, owner: str) -> None:
+    jobs.cancel(job, owner)
+
+
+def _over(job: Job) -> None:
+    if job.state == State.FAILED:
+        st.error(job.error, icon=":material/error:")
+    elif job.state == State.CANCELLED:
+        st.info(f"{job.title}: cancelled.", icon=":material/cancel:")
+
+
+def empty(message: str, page: str | None = None, label: str = "") -> None:
+    """An empty state that says what to do next."""
+    with st.container(border=True, key=f"empty-{abs(hash(message)) % 10**8}"):
+        st.markdown(message)
+        if page is not None:
+            st.page_link(page, label=label, icon=":material/arrow_forward:")

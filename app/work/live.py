@@ -1,0 +1,205 @@
+"""Perplexity of the picks, within a second: one thread a device measures what was asked last. No screen in here.
+
+A thread of its own (see `brief`), because Streamlit runs every rerun in a new one, and so that two people who ask at
+once each get the number that they would get alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Hashable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from restorelcc.artifacts.findings import Recipe
+from restorelcc.compensation.constants import compensated, injected
+from restorelcc.evaluation.perplexity import (
+    Difference,
+    Perplexity,
+    TokenLoss,
+    measure,
+    paired_difference,
+    perplexity,
+    recovered_share,
+)
+from restorelcc.progress import Progress, finish
+from restorelcc.workspace import Workspace
+
+from ..values.picks import Picks
+from .idle_thread import BriefThread
+
+T = TypeVar("T")
+WARM_UP = 3.0  # seconds
+KEPT = 256  # measurements, a few hundred bytes each
+
+
+class Superseded(Exception):
+    """The same person has picked something else meanwhile."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Perplexities of one pair on one text, with some picks put back."""
+
+    dense: Perplexity
+    pruned: Perplexity
+    picked: Perplexity
+    gain: Difference
+    """With the picks minus pruned, paired by window; nats per token, negative is better."""
+    lost: Difference
+    """Pruned minus dense, paired."""
+    windows: int
+
+    @property
+    def share(self) -> float:
+        """Of the lost log-likelihood recovered; NaN where nothing was lost."""
+        return recovered_share(self.dense, self.pruned, self.picked)
+
+    @property
+    def share_error(self) -> float:
+        """Standard error of the share, from that of the gain."""
+        return self.gain.stderr / self.lost.nats if self.lost.nats > 0 else float("nan")
+
+
+def compared(dense: TokenLoss, pruned: TokenLoss, picked: TokenLoss) -> Measured:
+    """Three measurements of the same tokens, put together."""
+    return Measured(
+        perplexity(dense),
+        perplexity(pruned),
+        perplexity(picked),
+        paired_difference(picked, pruned),
+        paired_difference(pruned, dense),
+        len(pruned.nll),
+    )
+
+
+def unpicked(workspace: Workspace) -> Measured:
+    """With nothing put back, on the live set: that is the pruned model, and known without any model."""
+    found = workspace.findings
+    return compared(found.live_dense, found.live_pruned, found.live_pruned)
+
+
+Key = tuple[Recipe, Picks, bool]
+
+
+class Lane:
+    """Measures for everybody, one after the other on each device."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads: dict[str, BriefThread] = {}
+        self._kept: OrderedDict[Key, Measured] = OrderedDict()
+        self._asked: dict[Key, Future[Measured]] = {}
+        self._wanted: dict[str, Key] = {}
+        self._warmed: set[Recipe] = set()
+        self._baselines: OrderedDict[Recipe, tuple[TokenLoss, TokenLoss]] = OrderedDict()
+
+    def known(self, workspace: Workspace, picks: Picks, full: bool = False) -> Measured | None:
+        """What is measured already."""
+        if len(picks) == 0 and not full:
+            return unpicked(workspace)
+        with self._lock:
+            return self._kept.get((workspace.recipe, picks, full))
+
+    def ask(self, workspace: Workspace, picks: Picks, owner: str) -> Future[Measured]:
+        """Measure on the live set. `result()` raises Superseded if the same owner asks for other picks before."""
+        key = (workspace.recipe, picks, False)
+        known = self.known(workspace, picks)
+        with self._lock:
+            self._wanted.pop(owner, None)
+            if known is not None:
+                done: Future[Measured] = Future()
+                done.set_result(known)
+                return done
+            self._wanted[owner] = key
+            if key not in self._asked:
+                self._asked[key] = self._thread(workspace).submit(self._measure, workspace, picks)
+            return self._asked[key]
+
+    def warm_up(self, workspace: Workspace) -> None:
+        """Load the models while nobody waits for them: a little later, since the browser draws the first page now and
+        may share the processor. Whoever needs the models before loads them then."""
+        with self._lock:
+            if workspace.recipe in self._warmed:
+                return
+            self._warmed.add(workspace.recipe)
+            thread = self._thread(workspace)
+        timer = threading.Timer(WARM_UP, thread.submit, args=(workspace.prefix,))
+        timer.daemon = True
+        timer.start()
+
+    def run(self, workspace: Workspace, call: Callable[[], T]) -> T:
+        """Run something short on the thread of the workspace's device, and wait for it."""
+        with self._lock:
+            future = self._thread(workspace).submit(call)
+        return future.result()
+
+    def measure_fully(self, workspace: Workspace, picks: Picks) -> Generator[Progress, None, Measured]:
+        """On the whole evaluation text; for a job."""
+        pair, tokens = workspace.pair(), workspace.findings.evaluation
+        back = injected(workspace.lost, picks.weights())
+        picked = yield from measure(pair.pruned, tokens, within=lambda: compensated(pair.pruned, back))
+        measured = yield from self.against_both(workspace, picked)
+        with self._lock:
+            _put(self._kept, (workspace.recipe, picks, True), measured, KEPT)
+        return measured
+
+    def against_both(self, workspace: Workspace, picked: TokenLoss) -> Generator[Progress, None, Measured]:
+        """A measurement of the whole evaluation text beside those of the two models, which are made once."""
+        pair, tokens = workspace.pair(), workspace.findings.evaluation
+        known = self._baselines.get(workspace.recipe)
+        if known is None:
+            known = ((yield from measure(pair.dense, tokens)), (yield from measure(pair.pruned, tokens)))
+            with self._lock:
+                _put(self._baselines, workspace.recipe, known, 4)
+        return compared(*known, picked)
+
+    def _thread(self, workspace: Workspace) -> BriefThread:
+        device = workspace.recipe.loading.resolved_device()
+        if device not in self._threads:
+            self._threads[device] = BriefThread(f"live-{device}")
+        return self._threads[device]
+
+    def _measure(self, workspace: Workspace, picks: Picks) -> Measured:
+        key = (workspace.recipe, picks, False)
+
+        def give_up_if_unwanted(_: Progress) -> None:
+            with self._lock:
+                if key not in self._wanted.values():
+                    # Under one lock: who asks for it from now on must not be handed what is given up here.
+                    del self._asked[key]
+                    raise Superseded
+
+        try:
+            pair, found = workspace.pair(dense=False), workspace.findings
+            back = injected(workspace.lost, picks.weights())
+            lowest = min((layer for layer, _ in picks.selection.heads), default=0)
+            work = workspace.prefix().again(lowest, within=lambda: compensated(pair.pruned, back))
+            measured = compared(found.live_dense, found.live_pruned, finish(work, give_up_if_unwanted))
+            with self._lock:
+                _put(self._kept, key, measured, KEPT)
+                self._answered(key)
+            return measured
+        except Superseded:
+            raise
+        except BaseException:
+            with self._lock:
+                self._answered(key)
+            raise
+
+    def _answered(self, key: Key) -> None:
+        """Forget who waits for it. The lock is held."""
+        del self._asked[key]
+        self._wanted = {owner: wanted for owner, wanted in self._wanted.items() if wanted != key}
+
+
+def _put(kept: OrderedDict[Any, Any], key: Hashable, value: object, most: int) -> None:
+    kept[key] = value
+    while len(kept) > most:
+        kept.popitem(last=False)
+
+
+lane = Lane()
+"""The server's."""

@@ -1,0 +1,172 @@
+"""A restoration on disk: a small adapter of ours, or a plain Hugging Face checkpoint with no code of ours in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from .. import __version__
+from ..compensation.constants import Compensation, attach, folded
+from ..errors import LoadError
+from ..hf.layout import HeadGeometry, geometry, output_projections
+from ..hf.narrow import kept_heads
+from ..hf.weights import weight_of
+from ..models.loading import Loading, load_model, load_tokenizer
+from ..models.matching import KEPT_FILE, fewer_heads
+from .card import model_card
+from .folders import whole
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+FORMAT = 1
+ABOUT = "restorelcc.json"
+VECTORS = "compensation.safetensors"
+CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A compensation and what it was made for."""
+
+    compensation: Compensation
+    geometry: HeadGeometry
+    about: dict[str, Any]
+    """Free facts in JSON: models, calibration, settings, figures, versions."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of what results depend on."""
+    libraries = {name: version(name) for name in ("torch", "transformers", "safetensors")}
+    return {"restorelcc": __version__, "python": platform.python_version(), **libraries}
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Indented, for people to read too."""
+    path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """A file that this package wrote. Raises LoadError for one that is absent, damaged or of a later format."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise LoadError(
+            f"There is no {path}, so {path.parent} is no {what}. Give the folder that was written."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{path} cannot be read ({error}). The {what} is damaged; make it again.") from error
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, dict) else type(data).__name__
+        raise LoadError(f"{path} has format {found}; this version reads format {FORMAT}. Update RestoreLCC Studio.")
+    return data
+
+
+def fill_adapter(folder: Path, compensation: Compensation, shape: HeadGeometry, about: dict[str, Any]) -> None:
+    """Write the files of an adapter, its card among them, into a folder that exists."""
+    save_file({"vectors": compensation.vectors.detach().float().cpu().contiguous()}, folder / VECTORS)
+    (folder / VECTORS).chmod(0o644)
+    write_json(folder / ABOUT, {"format": FORMAT, "geometry": asdict(shape), **about, "versions": versions()})
+    (folder / CARD).write_text(model_card("adapter", about, versions()), encoding="utf-8")
+
+
+def save_adapter(folder: Path, compensation: Compensation, shape: HeadGeometry, about: dict[str, Any]) -> None:
+    """An adapter folder, whole or not at all; 4 bytes a head and dimension. Raises WriteError."""
+    with whole(folder) as draft:
+        fill_adapter(draft, compensation, shape, about)
+
+
+def load_adapter(folder: Path) -> Adapter:
+    """What `save_adapter` wrote. Raises LoadError."""
+    about = read_json(folder / ABOUT, "adapter")
+    try:
+        shape = HeadGeometry(**about.pop("geometry"))
+        vectors = load_file(folder / VECTORS)["vectors"]
+    except (OSError, KeyError, TypeError, SafetensorError) as error:
+        raise LoadError(f"The adapter in {folder} is damaged ({error}). Make it again.") from error
+    if vectors.shape != (shape.n_layers, shape.n_heads, shape.d_head) or not torch.isfinite(vectors).all():
+        raise LoadError(f"The adapter in {folder} is damaged: its vectors are {list(vectors.shape)} for {shape}.")
+    return Adapter(Compensation(vectors), shape, about)
+
+
+def save_checkpoint(
+    folder: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    compensation: Compensation | None = None,
+    replace: bool = False,
+    about: dict[str, Any] | None = None,
+) -> None:
+    """An ordinary checkpoint that stock `transformers` loads, with the compensation folded into its biases.
+
+    Weight matrices are written as they are: same zeros. Of a model that lost heads, `kept_heads.json` says which of the
+    dense model's are left: {"format": 1, "kept": [[head, …], …]}, a list a layer. about: facts for the model card, as
+    adapters have them. Raises WriteError, UnsupportedModel, SettingError.
+    """
+    facts = {"pruning": getattr(model.config, "pruning", None)} | (about or {})
+    card = model_card("pruned" if compensation is None else "checkpoint", facts, versions())
+    if compensation is not None:
+        model = folded(model, compensation)
+    kept = kept_heads(model)
+    with whole(folder, replace) as draft:
+        model.save_pretrained(draft)
+        tokenizer.save_pretrained(draft)
+        if kept is not None:
+            write_json(draft / KEPT_FILE, {"format": FORMAT, "kept": kept.tolist()})
+        (draft / CARD).write_text(card, encoding="utf-8")
+        for path in draft.iterdir():
+            path.chmod(0o644)  # safetensors writes files that only their owner can read.
+
+
+def fingerprint(model: PreTrainedModel) -> str:
+    """Names the pruned model that an adapter is for: a digest of its output projections, every eighth row, rounded to
+    bfloat16 so that it is the same whether loaded in that or in float32."""
+    seen = hashlib.sha256()
+    for projection in output_projections(model):
+        rows = weight_of(projection).detach()[::8].to("cpu", torch.bfloat16).contiguous()
+        seen.update(rows.view(torch.uint8).numpy().tobytes())
+    return seen.hexdigest()[:16]
+
+
+def adapter_fits(adapter: Adapter, model: PreTrainedModel) -> None:
+    """Raises LoadError if the adapter was made for another shape of model, or for another model of this shape.
+
+    One that is in the dense model's heads fits a model that knows which of them it has.
+    """
+    told = kept_heads(model) is not None and fewer_heads(adapter.geometry, geometry(model))
+    if adapter.geometry != geometry(model) and not told:
+        raise LoadError(
+            f"The adapter is for {adapter.geometry}, the model is {geometry(model)}. Use the one it was made for."
+        )
+    made_for = adapter.about.get("fingerprint")
+    if made_for is not None and made_for != fingerprint(model):
+        raise LoadError(
+            f"The adapter was made for another model of this shape ({adapter.about.get('pruned') or 'not named'}): the "
+            "output projections differ, so what it puts back is not what this one lost. Use the one it was made for, "
+            "in the precision it is stored in."
+        )
+
+
+def load_restored(
+    model_id: str, adapter: Path | str, loading: Loading | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The pruned model with its restoration in place for good, and its tokenizer. Raises LoadError if the adapter
+    was made for another model.
+
+    model_id: hub id or folder of the pruned model. The model is the caller's own; a deep copy keeps the restoration,
+    `save_pretrained` does not.
+    """
+    restoration = load_adapter(Path(adapter))
+    model = load_model(model_id, loading)
+    adapter_fits(restoration, model)
+    attach(model, restoration.compensation)
+    return model, load_tokenizer(model_id, loading)

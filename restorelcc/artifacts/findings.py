@@ -1,0 +1,218 @@
+"""What is known of a pair without its models at hand, and its place in the user's cache.
+
+Kept for pairs made from the embedded model: everything they depend on is known without opening anything, and what was
+found can be shown a second later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from platformdirs import user_cache_path
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from .. import __version__
+from ..capture.statistics import MEANS, HeadStatistics, Samples
+from ..errors import LoadError, SettingError, WriteError
+from ..evaluation.perplexity import TokenLoss
+from ..hf.layout import HeadGeometry
+from ..models.loading import DEMO, Loading, source_of
+from ..pruning.layerwise import Pruning
+from ..pruning.sparsity import MatrixSparsity, SparsityReport
+from ..text import sources
+from ..text.tokens import Tokens
+from .export import FORMAT, read_json, write_json
+from .folders import whole
+
+FACTS, TENSORS = "findings.json", "findings.safetensors"
+PRUNING = Pruning("wanda", 0.6)
+LIVE_TOKENS = 6_144  # about half a second of the embedded model's time on two cores
+LIVE_WINDOW = 256
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a pair and what is found of it depend on. Hashable, so that it can be a cache key."""
+
+    dense: str = DEMO
+    """Hub id, folder, or `demo`."""
+    pruned: str | None = None
+    """Hub id or folder; None: prune the dense model here, as `pruning` says."""
+    pruning: Pruning = PRUNING
+    """At its default where `pruned` is given, as it decides nothing there: equal pairs are of equal recipes."""
+    calibration: str = sources.DEMO
+    """Source of the text that prunes, captures and trains (see `text`)."""
+    evaluation: str = sources.DEMO
+    """Source of the text that perplexities are of."""
+    windows: int = 96
+    """Windows of calibration text, at most."""
+    captured: int = 24
+    """Windows of it that head activations are read from."""
+    evaluated: int = 128
+    """Windows of evaluation text in the full set, at most."""
+    length: int | None = None
+    """Tokens a window; None: the model's context, up to 2 048."""
+    in_order: bool = False
+    """Measure every layer with the mean losses of those below put back (see `in_order`), instead of all at once."""
+    loading: Loading = field(default_factory=Loading)
+
+    def __post_init__(self) -> None:
+        for name in ("captured", "evaluated"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name} is {getattr(self, name)}, but at least 1 window is needed.")
+        if self.windows < 2:
+            raise SettingError(
+                f"{self.windows} calibration windows are too few: at least 2 are needed, one to train on and one to "
+                "judge by."
+            )
+        if self.length is not None and self.length < 2:
+            raise SettingError(f"Windows of {self.length} tokens predict nothing: at least 2 tokens are needed.")
+        if self.pruned is not None:
+            object.__setattr__(self, "pruning", PRUNING)
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a model is, in numbers."""
+
+    parameters: int
+    nonzero: int
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found of a pair."""
+
+    geometry: HeadGeometry
+    dense_name: str
+    pruned_name: str
+    dense_size: Size
+    pruned_size: Size
+    sparsity: SparsityReport
+    """Of the pruned model."""
+    calibration: Tokens
+    evaluation: Tokens
+    """The full set."""
+    live: Tokens
+    """A small fixed part of the evaluation text, cut into short windows, for quick perplexities."""
+    statistics: HeadStatistics
+    """Of the first windows of the calibration text."""
+    live_dense: TokenLoss
+    live_pruned: TokenLoss
+    gone: str = ""
+    """What is known of heads that the pruned model lacks, in a sentence; empty where it has them all."""
+
+
+def kept_findings(recipe: Recipe) -> Findings | None:
+    """What `keep_findings` kept for this recipe, or None; a damaged folder counts as none."""
+    if not _keepable(recipe):
+        return None
+    try:
+        return load_findings(_place(recipe))
+    except LoadError:
+        return None
+
+
+def keep_findings(recipe: Recipe, found: Findings) -> None:
+    """Keep in the user's cache, where that makes sense. A cache that cannot be written to costs time, no more."""
+    if _keepable(recipe):
+        with contextlib.suppress(WriteError):
+            save_findings(_place(recipe), found)
+
+
+def _keepable(recipe: Recipe) -> bool:
+    return (
+        recipe.dense == DEMO
+        and recipe.pruned is None
+        and {recipe.calibration, recipe.evaluation} <= {DEMO, sources.SELF}
+    )
+
+
+def _place(recipe: Recipe) -> Path:
+    """Named by all that decides what is found: the recipe, the embedded weights and texts, versions."""
+    ours = (recipe, recipe.loading.resolved_device(), LIVE_TOKENS, LIVE_WINDOW, __version__, torch.__version__)
+    seen = hashlib.sha256(repr(ours).encode())
+    texts = [sources.ASSETS / f"{purpose}.txt" for purpose in ("calibration", "evaluation")]
+    for path in (Path(source_of(DEMO)) / "model.safetensors", *texts):
+        seen.update(path.read_bytes())
+    return user_cache_path("restorelcc") / "findings" / seen.hexdigest()[:16]
+
+
+# --- on disk ----------------------------------------------------------------------------------------------------
+
+
+def save_findings(folder: Path, found: Findings) -> None:
+    """Two files, whole or not at all. Raises WriteError."""
+    statistics = found.statistics
+    tensors: dict[str, Tensor] = {f"statistics.{name}": getattr(statistics, name) for name in MEANS}
+    for name, part in (
+        ("samples", statistics.samples),
+        ("calibration", found.calibration),
+        ("evaluation", found.evaluation),
+        ("live", found.live),
+    ):
+        tensors |= {f"{name}.{one.name}": getattr(part, one.name) for one in fields(part)}
+    tensors["present"] = statistics.present
+    tensors |= {"dense.nll": found.live_dense.nll, "pruned.nll": found.live_pruned.nll}
+    facts = {
+        "format": FORMAT,
+        "geometry": asdict(found.geometry),
+        "names": [found.dense_name, found.pruned_name],
+        "sizes": [asdict(found.dense_size), asdict(found.pruned_size)],
+        "sparsity": [asdict(matrix) for matrix in found.sparsity.matrices],
+        "positions": statistics.positions,
+        "count": statistics.count,
+        "gone": found.gone,
+    }
+    with whole(folder, replace=True) as draft:
+        # Copies: safetensors refuses tensors that share memory, as `scored` and `response` of plain text do.
+        save_file({name: value.clone().contiguous() for name, value in tensors.items()}, draft / TENSORS)
+        write_json(draft / FACTS, facts)
+
+
+def load_findings(folder: Path) -> Findings:
+    """What `save_findings` wrote. Raises LoadError."""
+    facts = read_json(folder / FACTS, "findings")
+    try:
+        tensors = load_file(folder / TENSORS)
+        return _built(facts, tensors)
+    except (OSError, LookupError, TypeError, ValueError, SafetensorError) as error:
+        raise LoadError(f"The findings in {folder} are damaged ({error}). Delete the folder.") from error
+
+
+def _built(facts: dict[str, Any], tensors: Mapping[str, Tensor]) -> Findings:
+    def part(name: str) -> dict[str, Tensor]:
+        return {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith(f"{name}.")}
+
+    geometry = HeadGeometry(**facts["geometry"])
+    live = Tokens(**part("live"))
+    return Findings(
+        geometry=geometry,
+        dense_name=facts["names"][0],
+        pruned_name=facts["names"][1],
+        dense_size=Size(**facts["sizes"][0]),
+        pruned_size=Size(**facts["sizes"][1]),
+        sparsity=SparsityReport(tuple(MatrixSparsity(**row) for row in facts["sparsity"])),
+        calibration=Tokens(**part("calibration")),
+        evaluation=Tokens(**part("evaluation")),
+        live=live,
+        statistics=HeadStatistics(
+            geometry,
+            facts["positions"],
+            facts["count"],
+            present=tensors["present"],
+            samples=Samples(**part("samples")),
+            **part("statistics"),
+        ),
+        live_dense=TokenLoss(tensors["dense.nll"], live.scored),
+        live_pruned=TokenLoss(tensors["pruned.nll"], live.scored),
+        gone=facts["gone"],
+    )

@@ -1,0 +1,244 @@
+"""A run: one restoration kept in a folder, to be listed, compared, renamed, reloaded, and deleted with a way back.
+
+20261123-204500-wanda-60-kl-3f2a/
+├── config.json           what was restored, how, with which versions, and the final figures
+├── metrics.jsonl         one line a training step
+├── training.safetensors  β and b
+└── adapter/              the compensation, as `export` writes it
+
+Runs that were thrown away lie in `.trash` beside the others until `empty_trash` removes them for good.
+"""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from platformdirs import user_data_path
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..errors import LoadError, SettingError, WriteError
+from ..hf.layout import HeadGeometry
+from ..restoration.training import Restoration, Settings, Step
+from ..selection.picks import Selection
+from .export import FORMAT, Adapter, fill_adapter, load_adapter, read_json, versions, write_json
+from .folders import whole
+
+CONFIG, METRICS, TRAINING, ADAPTER = "config.json", "metrics.jsonl", "training.safetensors", "adapter"
+TRASH = ".trash"
+LONGEST_NAME = 80  # characters
+KEPT_IN_TRASH = timedelta(days=30)
+
+
+def runs_folder() -> Path:
+    """Where runs are kept: in the user's data directory, which XDG_DATA_HOME and the like can move."""
+    return user_data_path("restorelcc") / "runs"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk. Reading its parts raises LoadError if they are damaged."""
+
+    folder: Path
+    config: dict[str, Any]
+    """name, created, dense, pruned, calibration, settings, selection, figures, versions …"""
+
+    @property
+    def name(self) -> str:
+        """As the user gave it, not unique; the folder's where there is none."""
+        return str(self.config.get("name") or self.folder.name)
+
+    @property
+    def created(self) -> datetime | None:
+        """When it was kept, with its time zone; None if that is not known."""
+        try:
+            found = datetime.fromisoformat(str(self.config.get("created")))
+        except ValueError:
+            return None
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+    @property
+    def settings(self) -> Settings:
+        """How it was trained."""
+        with self._reading(CONFIG):
+            return Settings(**self.config["settings"])
+
+    @property
+    def selection(self) -> Selection:
+        """What was trained."""
+        with self._reading(CONFIG):
+            return Selection.from_json(json.dumps(self.config["selection"]))
+
+    def metrics(self) -> pd.DataFrame:
+        """One row a step: step, tokens, loss, lr, tokens_per_second, seconds, perplexity, stderr, best."""
+        with self._reading(METRICS):
+            return pd.read_json(self.folder / METRICS, lines=True)
+
+    def adapter(self) -> Adapter:
+        """What came out."""
+        return load_adapter(self.folder / ADAPTER)
+
+    def trained(self) -> dict[str, Tensor]:
+        """`beta` [layer, head, component] and `learned` [layer, head, d_head]."""
+        with self._reading(TRAINING):
+            return load_file(self.folder / TRAINING)
+
+    @contextlib.contextmanager
+    def _reading(self, file: str) -> Iterator[None]:
+        """Whatever is wrong with a file of a run, its reader gets a LoadError that names it."""
+        try:
+            yield
+        except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+            raise LoadError(
+                f"{self.folder / file} is damaged, or of another version ({error}). The run's other parts can still "
+                "be used."
+            ) from error
+
+
+def save_run(
+    restoration: Restoration, shape: HeadGeometry, name: str, about: dict[str, Any], root: Path | None = None
+) -> Run:
+    """Keep a restoration. about: what only the caller knows (models, calibration, figures). Raises WriteError."""
+    now = datetime.now(UTC)
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "run"
+    folder = (root or runs_folder()) / f"{now:%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
+    config = {
+        "format": FORMAT,
+        "name": name,
+        "created": now.isoformat(),
+        **about,
+        "settings": asdict(restoration.settings),
+        "selection": json.loads(restoration.selection.to_json()),
+        "trained_parameters": restoration.trained_parameters,
+        "best_step": restoration.best_step,
+        "versions": versions(),
+    }
+    with whole(folder) as draft:
+        write_json(draft / CONFIG, config)
+        lines = [json.dumps(row) for row in step_rows(restoration.history)]
+        (draft / METRICS).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        save_file(
+            {"beta": restoration.beta.contiguous(), "learned": restoration.learned.contiguous()}, draft / TRAINING
+        )
+        (draft / ADAPTER).mkdir()
+        facts = about | {name: config[name] for name in ("settings", "trained_parameters")}
+        fill_adapter(draft / ADAPTER, restoration.compensation, shape, facts)
+    return Run(folder, config)
+
+
+def step_rows(history: Sequence[Step]) -> list[dict[str, Any]]:
+    """Steps as flat rows, as `Run.metrics` has them; JSON knows no NaN, so the loss before training is null."""
+    rows = []
+    for step in history:
+        row = asdict(step)
+        held_out = row.pop("held_out") or {}
+        row["loss"] = None if step.step == 0 else step.loss
+        rows.append(row | {"perplexity": held_out.get("value"), "stderr": held_out.get("stderr")})
+    return rows
+
+
+def load_run(folder: Path) -> Run:
+    """What `save_run` wrote. Raises LoadError."""
+    return Run(folder, read_json(folder / CONFIG, "run"))
+
+
+def list_runs(root: Path | None = None) -> list[Run]:
+    """All runs that can be read, newest first; folders that are no runs are passed over."""
+    return _runs_in(root or runs_folder())
+
+
+def _runs_in(place: Path) -> list[Run]:
+    found = []
+    for folder in place.iterdir() if place.is_dir() else ():
+        if not folder.name.startswith("."):
+            try:
+                found.append(load_run(folder))
+            except LoadError:
+                continue
+    oldest = datetime.min.replace(tzinfo=UTC)
+    return sorted(found, key=lambda run: (run.created or oldest, run.folder.name), reverse=True)
+
+
+def rename_run(run: Run, name: str) -> Run:
+    """Give a run another name; its folder stays where it is, so that links to it keep working.
+
+    Raises SettingError for a name that is empty or too long, LoadError if the run is gone, WriteError.
+    """
+    name = " ".join(name.split())
+    if not 1 <= len(name) <= LONGEST_NAME:
+        raise SettingError(f"A name of {len(name)} characters does not do: give 1 to {LONGEST_NAME}.")
+    # Read anew: what is in memory may be older than what is on disk.
+    config = load_run(run.folder).config | {"name": name}
+    draft = run.folder / f".{CONFIG}-{secrets.token_hex(4)}"
+    with _moving(run.folder, "renamed"):
+        try:
+            write_json(draft, config)
+            draft.replace(run.folder / CONFIG)
+        finally:
+            draft.unlink(missing_ok=True)
+    return Run(run.folder, config)
+
+
+def discard_run(run: Run) -> Run:
+    """Move a run to the trash beside it, in one step. Raises LoadError if it is no longer a run, WriteError."""
+    load_run(run.folder)
+    trash = run.folder.parent / TRASH
+    with _moving(run.folder, "deleted"):
+        trash.mkdir(exist_ok=True)
+        # Its time says since when it lies there; set before the move, or an emptying in between might take it.
+        os.utime(run.folder)
+        return Run(run.folder.rename(trash / run.folder.name), run.config)
+
+
+def bring_back(run: Run) -> Run:
+    """Undo `discard_run`. Raises LoadError if it is not in the trash any more, WriteError."""
+    if run.folder.parent.name != TRASH:
+        raise LoadError(f"{run.folder} is not in the trash, so there is nothing to undo.")
+    load_run(run.folder)
+    place = run.folder.parent.parent / run.folder.name
+    with _moving(run.folder, "brought back"):
+        return Run(run.folder.rename(place), run.config)
+
+
+def discarded_runs(root: Path | None = None) -> list[Run]:
+    """Runs in the trash, newest first."""
+    return _runs_in((root or runs_folder()) / TRASH)
+
+
+def empty_trash(older_than: timedelta = KEPT_IN_TRASH, root: Path | None = None) -> int:
+    """Remove for good what has been in the trash for longer; the number of runs removed."""
+    limit = datetime.now(UTC) - older_than
+    removed = 0
+    for run in discarded_runs(root):
+        with contextlib.suppress(OSError):  # Another process may be emptying it too.
+            if datetime.fromtimestamp(run.folder.stat().st_mtime, UTC) <= limit:
+                shutil.rmtree(run.folder)
+                removed += 1
+    return removed
+
+
+def delete_run(run: Run) -> None:
+    """Remove a run for good. Raises LoadError if it is no longer one, so that nothing else is ever removed."""
+    load_run(run.folder)
+    shutil.rmtree(run.folder)
+
+
+@contextlib.contextmanager
+def _moving(folder: Path, what: str) -> Iterator[None]:
+    """Raises WriteError where the disk refuses."""
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(
+            f"{folder} cannot be {what}: {error.strerror or error}. Check who may write there; nothing was changed."
+        ) from error

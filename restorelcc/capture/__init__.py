@@ -1,0 +1,11 @@
+"""What pruning took from every head: streamed statistics of the differences of head activations, their components, and
+ways to look at one head (in a plane, over a passage, in the vocabulary).
+
+components: components, LostComponents
+head_loss: head_loss, HeadLoss, METRICS
+one_at_a_time: capture_one_at_a_time
+passage: read_passage, Reading
+plane: Points, project, Projection
+statistics: capture, HeadStatistics, MEANS, Positions, Samples
+vocabulary: context, Moment, strongest_moments, vocabulary_effect, written_alike
+"""

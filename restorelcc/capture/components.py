@@ -1,0 +1,70 @@
+"""The components of what each head lost: RestoreLCC's Eq. 3 and 4 for all heads in one batched decomposition.
+
+ΔZ = U Σ Vᵀ over tokens. ΔZᵀΔZ = V Σ² Vᵀ, so the eigenvectors of the second moment are the directions v_i, its
+eigenvalues the mean squared activation along them, and α_i = mean(δz) · v_i.
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from .statistics import HeadStatistics
+
+
+@dataclass(frozen=True)
+class LostComponents:
+    """What pruning took from every head, strongest direction first. float64."""
+
+    directions: Tensor
+    """[layer, head, component, d_head] orthonormal rows v_i; the entry of largest size in each is positive."""
+    energy: Tensor
+    """[layer, head, component] share of the squared difference along v_i, 0 to 1; sums to 1 over components."""
+    variance: Tensor
+    """[layer, head, component] mean of (δz · v_i)², squared activation units: σ_i² / N."""
+    magnitude: Tensor
+    """[layer, head, component] α_i = mean over tokens of δz · v_i (Eq. 4), activation units, signed."""
+    present: Tensor
+    """[layer, head] bool: False where pruning removed the head, and nothing can be put back into it."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(layers, heads, components per head)."""
+        layers, heads, components = self.energy.shape
+        return layers, heads, components
+
+    def constants(self, weights: Tensor) -> Tensor:
+        """[layer, head, d_head]: Σ_i weights_i v_i, for weights [layer, head, component]."""
+        return torch.einsum("lhi,lhid->lhd", weights.to(self.directions), self.directions)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a component: layer, head, component, energy, variance, magnitude."""
+        layers, heads, components = self.shape
+        grid = torch.cartesian_prod(*(torch.arange(n) for n in (layers, heads, components)))
+        frame = pd.DataFrame(grid.numpy(), columns=["layer", "head", "component"])
+        return frame.assign(
+            energy=self.energy.flatten().numpy(),
+            variance=self.variance.flatten().numpy(),
+            magnitude=self.magnitude.flatten().numpy(),
+        )
+
+
+def components(statistics: HeadStatistics, centred: bool = False) -> LostComponents:
+    """Decompose what every head lost.
+
+    centred: principal components of δz about its mean instead of Eq. 3's uncentred ones, to compare with PCA.
+    Signs: the entry of largest size of each direction is made positive, so that two runs agree.
+    """
+    moment = statistics.second_moment
+    if centred:
+        moment = moment - statistics.mean[..., :, None] * statistics.mean[..., None, :]
+    values, vectors = torch.linalg.eigh(moment)  # ascending; eigenvectors are columns
+    variance = values.flip(-1).clamp(min=0)
+    directions = vectors.flip(-1).transpose(-1, -2)
+    largest = directions.gather(-1, directions.abs().argmax(-1, keepdim=True))
+    directions = (directions * torch.where(largest < 0, -1.0, 1.0)).contiguous()
+    total = variance.sum(-1, keepdim=True)
+    energy = torch.where(total > 0, variance / total.clamp(min=torch.finfo(total.dtype).tiny), 0.0)
+    magnitude = torch.einsum("lhd,lhid->lhi", statistics.mean, directions)
+    return LostComponents(directions, energy, variance, magnitude, statistics.present)

@@ -1,0 +1,366 @@
+"""What the commands do: compose the engine, show progress, print figures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from platformdirs import user_data_path
+from torch import Tensor
+
+from ..artifacts import export
+from ..artifacts.folders import check_free
+from ..artifacts.runs import list_runs, save_run
+from ..capture.components import components
+from ..capture.head_loss import METRICS, head_loss
+from ..capture.statistics import HeadStatistics, capture
+from ..compensation.constants import Compensation, compensated, folded, own_heads
+from ..demo.pair import DEFAULT, demo_dense, demo_pair
+from ..demo.walkthrough import STATES, walk
+from ..errors import PairMismatch, SettingError
+from ..evaluation.perplexity import Perplexity, measure, paired_difference, perplexity, recovered_share
+from ..hf.families import EXPORTS, FAMILIES
+from ..hf.layout import geometry, remarks
+from ..models.loading import DEMO, Loading, load_model, load_tokenizer
+from ..models.pair import ModelPair, load_pair
+from ..pruning.layerwise import STRUCTURED, Pruning
+from ..pruning.layerwise import prune as prune_model
+from ..pruning.sparsity import measure_sparsity
+from ..restoration.training import Settings, Step, Training
+from ..selection.picks import check_share, random_score, share_of_heads
+from ..selection.scores import LOWEST_FIRST, score_heads
+from ..text import sources
+from ..text.calibration import calibration_tokens, split_held_out, window_length
+from ..text.tokens import Tokens, tokenized
+from .console import note, run, say, show_json, show_table, watched
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = [
+    "Picks", "Text", "demo", "evaluate", "families", "head_order", "open_pair", "prune", "pruning", "records",
+    "restore", "run", "runs", "shown",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Text:
+    """Where calibration text comes from and how much of it is used."""
+
+    source: str
+    windows: int
+    length: int | None
+    seed: int
+
+    def tokens(self, dense: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Tokens:
+        """Read, or sampled from `dense`."""
+        return watched(calibration_tokens(self.source, dense, tokenizer, self.length, self.windows, self.seed))
+
+
+@dataclass(frozen=True)
+class Picks:
+    """Which heads and components to restore."""
+
+    heads: float
+    """Share of all heads that the pruned model has."""
+    score: str
+    components: int | None
+
+    def __post_init__(self) -> None:
+        check_share(self.heads)
+
+
+def pruning(
+    method: str,
+    sparsity: float | None,
+    pattern: str | None,
+    ratio: float | None = None,
+    allocation: str = "uniform",
+    default: float = 0.5,
+) -> Pruning:
+    """What the options together say. Raises SettingError where they contradict each other."""
+    if method == STRUCTURED:
+        if sparsity is not None:
+            raise SettingError(
+                f"Structured pruning zeroes no single weights, so a sparsity of {sparsity:g} says nothing. Give "
+                "--ratio, the share of heads and MLP channels to remove."
+            )
+        return Pruning(method, 0.25 if ratio is None else ratio, pattern, allocation)
+    if ratio is not None:
+        raise SettingError(
+            f"A ratio is the share of heads and channels that structured pruning removes; {method} removes none. "
+            "Give --sparsity, or --method structured."
+        )
+    chosen = Pruning(method, default if sparsity is None else sparsity, pattern, allocation)
+    if pattern is not None and sparsity is not None and not math.isclose(chosen.sparsity, sparsity):
+        raise SettingError(
+            f"Pattern {pattern} means a sparsity of {chosen.sparsity:g}, not {sparsity:g}. Give one of them."
+        )
+    return chosen
+
+
+def open_pair(dense: str, pruned: str, words: Text, loading: Loading) -> tuple[ModelPair, Tokens]:
+    """Both models and the tokens to calibrate on. `demo` as the pruned model is the embedded pair's default partner."""
+    if pruned != DEMO:
+        pair = load_pair(dense, pruned, loading)
+        return pair, words.tokens(pair.dense, pair.tokenizer)
+    if dense != DEMO:
+        raise PairMismatch(f"'{DEMO}' as the pruned model is the partner of the embedded dense model, not of {dense}.")
+    model, tokenizer = demo_dense(loading)
+    standard = watched(calibration_tokens(sources.DEMO, model, tokenizer))
+    pair = watched(demo_pair(model, tokenizer, standard, DEFAULT, sources.DEMO, loading))
+    return pair, words.tokens(model, tokenizer)
+
+
+def head_order(
+    score: str, pair: ModelPair, statistics: HeadStatistics, training: Tokens, held_out: Tokens, seed: int
+) -> Tensor:
+    """[layer, head], the head to take first highest: a measure of loss, `random`, or a score (see `scores`)."""
+    lost = components(statistics)
+    if score == "random":
+        return random_score(lost.shape, seed)
+    if score in METRICS:
+        return head_loss(statistics).table(score)
+    values = watched(score_heads(score, pair, lost, training, held_out)).values
+    return -values if LOWEST_FIRST[score] else values
+
+
+def shown(found: Perplexity) -> str:
+    """With its standard error."""
+    return f"{found.value:.3f} ± {found.stderr:.3f}"
+
+
+def demo(
+    folder: Path | None,
+    source: str,
+    sparsity: float | None,
+    pattern: str | None,
+    seed: int,
+    loading: Loading,
+    as_json: bool,
+) -> None:
+    """The whole way on the embedded model."""
+    chosen = pruning(DEFAULT.method, sparsity, pattern, default=DEFAULT.sparsity)
+    place = folder or user_data_path("restorelcc") / "demo-restored"
+    if folder is not None:
+        check_free(folder)
+    # The default place is ours alone, so a second demo may take it over; a place the user named may not.
+    walked = watched(walk(place, chosen, source, Settings(seed=seed), loading, replace=folder is None))
+    if as_json:
+        show_json(walked.to_json())
+        return
+    dense, pruned = (perplexity(walked.losses[name]) for name in ("dense", "pruned"))
+    rows = []
+    for name in STATES:
+        found = perplexity(walked.losses[name])
+        change = paired_difference(walked.losses[name], walked.losses["pruned"])
+        share = recovered_share(dense, pruned, found)
+        rows.append([name, shown(found), f"{change.nats:+.4f} ± {change.stderr:.4f}", f"{share:.1%}"])
+    amount = chosen.pattern or f"{chosen.sparsity:.0%}"
+    title = f"Embedded model, {chosen.method} {amount}, {dense.tokens} evaluation tokens"
+    show_table(title, ["", "perplexity", "nats against pruned", "recovered"], rows)
+    seconds = walked.seconds
+    zeros = {name: report.zeros for name, report in walked.sparsity.items()}
+    say(
+        f"{walked.restoration.trained_parameters} values trained; zeros in weight matrices: {zeros['pruned']} pruned, "
+        f"{zeros['restored']} restored.\nPruned in {seconds['prune']:.0f} s, captured in {seconds['capture']:.0f} s, "
+        f"restored in {seconds['restore']:.0f} s; {seconds['total']:.0f} s in all."
+    )
+    say(f"The restored checkpoint is in {walked.export}")
+
+
+def prune(name: str, folder: Path, chosen: Pruning, words: Text, loading: Loading, as_json: bool) -> None:
+    """Prune into a checkpoint."""
+    check_free(folder)
+    model, tokenizer = load_model(name, loading), load_tokenizer(name, loading)
+    for remark in remarks(model):
+        note(remark)
+    tokens = words.tokens(model, tokenizer)
+    pruned = watched(prune_model(model, tokens, chosen, words.source))
+    export.save_checkpoint(folder, pruned, tokenizer, about={"dense": name})
+    report = measure_sparsity(pruned)
+    sizes = {"dense": model.num_parameters(), "pruned": pruned.num_parameters()}
+    if as_json:
+        weights = {"sparsity": report.sparsity, "weights": report.weights, "zeros": report.zeros}
+        show_json(weights | {"parameters": sizes, "out": str(folder)})
+    elif chosen.method == STRUCTURED:
+        say(
+            f"{geometry(pruned).n_heads} of {geometry(model).n_heads} heads a layer and {sizes['pruned']} of "
+            f"{sizes['dense']} parameters are left, in {folder}"
+        )
+    else:
+        say(f"{report.zeros} of {report.weights} weights are zero ({report.sparsity:.2%}), in {folder}")
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON has them, None where there is no number."""
+    rows = frame.to_dict(orient="records")
+    return [{str(key): None if value is pd.NA else value for key, value in row.items()} for row in rows]
+
+
+def restore(
+    dense: str,
+    pruned: str,
+    folder: Path,
+    format: str,
+    name: str | None,
+    words: Text,
+    picks: Picks,
+    given: dict[str, Any],
+    epochs: float | None,
+    loading: Loading,
+    as_json: bool,
+) -> None:
+    """Train, export, and keep the run."""
+    if epochs is not None and "steps" in given:
+        raise SettingError("Give --steps or --epochs, not both: each says how long to train.")
+    if epochs is not None and epochs <= 0:
+        raise SettingError(f"{epochs} epochs would train nothing. Give more than 0.")
+    settings = Settings(**given)
+    check_free(folder)
+    pair, tokens = open_pair(dense, pruned, words, loading)
+    if format == "checkpoint":
+        folded(pair.pruned, Compensation.none(pair.geometry))  # What cannot be merged is refused before the training.
+    training, held_out = split_held_out(tokens)
+    if epochs is not None:
+        settings = replace(settings, steps=max(1, round(epochs * len(training) / settings.batch)))
+    statistics = watched(capture(pair, tokens))
+    lost = components(statistics)
+    # Where all are taken no order is needed, and a score may take a while.
+    score = picks.score if picks.heads < 1 else "relative_error"
+    order = head_order(score, pair, statistics, training, held_out, settings.seed)
+    selection = share_of_heads(lost, order, picks.heads, picks.components)
+    trainer = Training(pair, lost, selection, training, held_out, settings)
+    stopped = _trained(trainer, quiet=as_json)
+    restoration = trainer.result()
+
+    found = _held_out_figures(pair, held_out, restoration.compensation)
+    share = recovered_share(found["dense"], found["pruned"], found["restored"])
+    figures = {
+        **{state: one.figures() for state, one in found.items()},
+        "recovered_share": None if math.isnan(share) else share,
+    }
+    about = {
+        "dense": pair.dense_name,
+        "pruned": pair.pruned_name,
+        "pruning": getattr(pair.pruned.config, "pruning", None),
+        "fingerprint": export.fingerprint(pair.pruned),
+        "evaluation": "held-out windows of the text trained on, which also chose the best step",
+        "calibration": {"source": words.source, "windows": len(training), "length": tokens.ids.shape[1]},
+        "figures": figures,
+    }
+    facts = about | {"settings": asdict(settings), "trained_parameters": restoration.trained_parameters}
+    if format == "checkpoint":
+        export.save_checkpoint(folder, pair.pruned, pair.tokenizer, restoration.compensation, about=facts)
+    else:
+        own = own_heads(pair.pruned, restoration.compensation)
+        export.save_adapter(folder, own, geometry(pair.pruned), facts)
+    kept = save_run(restoration, pair.geometry, name or folder.name, about)
+    result = {**figures, "trained_parameters": restoration.trained_parameters, "best_step": restoration.best_step}
+    if as_json:
+        show_json(result | {"stopped": stopped, "out": str(folder), "run": str(kept.folder)})
+        return
+    rows = [[state, shown(one)] for state, one in found.items()]
+    show_table(f"{len(held_out)} held-out windows, which also chose the best step", ["", "perplexity"], rows)
+    if math.isnan(share):
+        say("On this text the pruned model is no worse than the dense one, so there is nothing to recover.")
+    else:
+        say(f"{share:.1%} of the lost log-likelihood recovered with {restoration.trained_parameters} values.")
+    say(f"Best at step {restoration.best_step}. In {folder}; the run is kept in {kept.folder}")
+
+
+def _trained(trainer: Training, quiet: bool) -> bool:
+    """Train to the end, or until Ctrl-C, which keeps the best so far. True if it was stopped."""
+    try:
+        for step in trainer.steps():
+            if step.held_out is not None and not quiet:
+                say(_line(step, step.held_out, trainer.settings))
+    except KeyboardInterrupt:
+        if not trainer.history:
+            raise
+        trainer.judged()
+        return True
+    return False
+
+
+def _line(step: Step, held_out: Perplexity, settings: Settings) -> str:
+    loss = "" if step.step == 0 else f"loss {step.loss:.4f}  {step.tokens_per_second:.0f} tokens/s  "
+    best = "  best" if step.best else ""
+    judged = f"held-out loss {step.held_out_loss:.4f}, perplexity {shown(held_out)}"
+    return f"step {step.step:>4} of {settings.steps}  {loss}{judged}{best}"
+
+
+def _held_out_figures(pair: ModelPair, held_out: Tokens, compensation: Compensation) -> dict[str, Perplexity]:
+    """Perplexities of dense, pruned and restored on the held-out windows."""
+    return {
+        "dense": perplexity(watched(measure(pair.dense, held_out))),
+        "pruned": perplexity(watched(measure(pair.pruned, held_out))),
+        "restored": perplexity(
+            watched(measure(pair.pruned, held_out, within=lambda: compensated(pair.pruned, compensation)))
+        ),
+    }
+
+
+def evaluate(
+    name: str,
+    adapter: Path | None,
+    source: str,
+    stride: int | None,
+    windows: int | None,
+    length: int | None,
+    loading: Loading,
+    as_json: bool,
+) -> None:
+    """Perplexity of a model, with an adapter or without."""
+    model, tokenizer = load_model(name, loading), load_tokenizer(name, loading)
+    documents = sources.read(source, "evaluation")
+    tokens = tokenized(documents, tokenizer, window_length(model, length), stride, windows)
+    if adapter is None:
+        loss = watched(measure(model, tokens))
+    else:
+        loaded = export.load_adapter(adapter)
+        export.adapter_fits(loaded, model)
+        loss = watched(measure(model, tokens, within=lambda: compensated(model, loaded.compensation)))
+    found = perplexity(loss)
+    if as_json:
+        show_json(found.figures())
+        return
+    say(f"perplexity {shown(found)} over {found.tokens} tokens in {len(tokens)} windows")
+
+
+def runs(as_json: bool) -> None:
+    """List what was kept."""
+    kept = list_runs()
+    if as_json:
+        show_json({"runs": [run.config | {"folder": str(run.folder)} for run in kept]})
+        return
+    if not kept:
+        say("No restorations are kept yet. Make one with: python -m restorelcc restore --help")
+        return
+    rows = []
+    for one in kept:
+        figures = one.config.get("figures", {})
+        share = figures.get("recovered_share")  # null where pruning lost nothing
+        rows.append(
+            [
+                one.name,
+                str(one.config["created"])[:16].replace("T", " "),
+                str(one.config["trained_parameters"]),
+                "" if share is None else f"{share:.1%}",
+                str(one.folder),
+            ]
+        )
+    show_table("Restorations", ["name", "made (UTC)", "trained values", "recovered", "folder"], rows)
+
+
+def families(as_json: bool) -> None:
+    """List the families of models that are tested."""
+    if as_json:
+        show_json({"families": [asdict(family) for family in FAMILIES.values()]})
+        return
+    rows = [[one.name, one.model_type, EXPORTS[one.export].replace("`", ""), one.but] for one in FAMILIES.values()]
+    show_table("Families tested the whole way", ["family", "model_type", "a restoration is exported", ""], rows)
+    say("Any other is found by its structure, and inspect says so.")

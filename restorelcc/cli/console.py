@@ -1,0 +1,104 @@
+"""The terminal: progress bars, tables, and errors as one line. The only part of the engine that prints."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from ..errors import RestoreLCCError
+from ..hf.failures import MEMORY, out_of_memory
+from ..progress import Progress, finish
+
+T = TypeVar("T")
+# No markup: a path may well hold [brackets].
+out = Console(markup=False, highlight=False)
+err = Console(stderr=True, markup=False)
+
+
+def quiet_libraries() -> None:
+    """Their progress bars and notices are not about anything that the user asked for."""
+    from datasets.utils.logging import disable_progress_bar as quiet_datasets
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    quiet_datasets()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+
+
+def run(command: Callable[[], None]) -> None:
+    """Run a command; what the user can mend exits with 2 and one message, Ctrl-C with 130."""
+    try:
+        quiet_libraries()
+        command()
+    except RestoreLCCError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        raise typer.Exit(2) from None
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        sys.stderr.write(f"Error: Memory ran out. Give shorter windows (--length). {MEMORY}\n")
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped; nothing was left half-written.\n")
+        raise typer.Exit(130) from None
+
+
+def watched(work: Generator[Progress, None, T]) -> T:
+    """Run long work with a bar on stderr where that is a terminal, silently otherwise."""
+    if not err.is_terminal:
+        return finish(work)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def report(step: Progress) -> None:
+            # A new kind of work starts its own clock: time left is not carried over from another speed.
+            kind = step.what.split(",")[0].rstrip("0123456789 of")
+            if bar.tasks[task].fields.get("kind") != kind:
+                bar.reset(task, kind=kind)
+            bar.update(task, description=step.what, completed=step.done, total=step.total)
+
+        return finish(work, report)
+
+
+def show_json(data: dict[str, Any]) -> None:
+    """One object on stdout; JSON has no NaN or infinity, so they are null."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(item) for item in value]
+        if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+            return None
+        return value
+
+    sys.stdout.write(json.dumps(plain(data), allow_nan=False) + "\n")
+
+
+def say(line: str) -> None:
+    """A line for people. Not through rich, which wraps paths, and prints twice what Ctrl-C interrupts."""
+    sys.stdout.write(line + "\n")
+
+
+def note(line: str) -> None:
+    """A line for people beside the results, on stderr, so that results can be read by programs."""
+    sys.stderr.write(line + "\n")
+
+
+def show_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """Text left, numbers right."""
+    table = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    out.print(table)

@@ -1,0 +1,143 @@
+"""`python -m restorelcc inspect`: what every head lost, and reasons to pick one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from ..artifacts.folders import check_csv, write_csv
+from ..capture.components import components
+from ..capture.head_loss import METRICS, head_loss
+from ..capture.one_at_a_time import capture_one_at_a_time
+from ..capture.statistics import HeadStatistics, Positions, capture
+from ..errors import SettingError
+from ..hf.layout import remarks
+from ..models.loading import DEMO, Loading, load_model
+from ..models.memory import too_big
+from ..models.pair import ModelPair, skeleton_pair
+from ..restoration.bounds import bounds
+from ..restoration.injection import capture_in_order
+from ..selection.predicted_effect import PredictedEffect
+from ..selection.scores import LOWEST_FIRST, check_scores, score_heads
+from ..text.calibration import split_held_out
+from ..text.sources import SELF
+from ..text.tokens import Tokens
+from .commands import Text, open_pair, records
+from .console import note, say, show_json, show_table, watched
+
+BOUNDS = {
+    "pruned": "pruned",
+    "constants": "constant in every head",
+    "heads": "all heads dense",
+    "mlps": "all MLPs dense",
+    "dense": "dense",
+}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What of it, and where."""
+
+    positions: Positions
+    top: int
+    csv: Path | None
+    in_order: bool
+    scores: str
+    """Names with commas."""
+    contrast: str
+    """Source of the items that probing asks."""
+    one_at_a_time: bool = False
+    """Never both models in memory; so it is anyhow where they do not fit."""
+    bounds: bool = False
+    """What could come back at all, too."""
+
+
+def _one_at_a_time(
+    dense: str, pruned: str, words: Text, what: Shown, loading: Loading, why: str
+) -> tuple[ModelPair, Tokens, HeadStatistics]:
+    """The pair without its weights, the tokens, what was found. Raises SettingError where both models are needed."""
+    if what.in_order or what.scores or what.bounds:
+        raise SettingError(
+            f"{why or 'One model at a time was asked for.'} --in-order, --scores and --bounds need both models at "
+            "once: leave them out, or load in half precision (--dtype bfloat16)."
+        )
+    if why:
+        note(f"{why} They are read one at a time.")
+    if pruned == DEMO:  # Made from the dense one, and small.
+        pruned = open_pair(dense, pruned, words, loading)[0].pruned_name
+    pair = skeleton_pair(dense, pruned, loading)
+    _note_remarks(pair)
+    load_dense, load_pruned = partial(load_model, dense, loading), partial(load_model, pruned, loading)
+    tokens = words.tokens(load_dense() if words.source == SELF else pair.dense, pair.tokenizer)
+    return pair, tokens, watched(capture_one_at_a_time(pair, load_dense, load_pruned, tokens, what.positions))
+
+
+def _note_remarks(pair: ModelPair) -> None:
+    for remark in remarks(pair.dense):
+        note(remark)
+
+
+def inspect(dense: str, pruned: str, words: Text, what: Shown, loading: Loading, as_json: bool) -> None:
+    """Tables of what was lost, and scores of heads."""
+    names = [name.strip() for name in what.scores.split(",") if name.strip()]
+    check_scores(names)
+    check_csv(what.csv)
+    why = "" if pruned == DEMO else too_big(dense, pruned, loading)
+    if why or what.one_at_a_time:
+        pair, tokens, statistics = _one_at_a_time(dense, pruned, words, what, loading, why)
+    else:
+        pair, tokens = open_pair(dense, pruned, words, loading)
+        _note_remarks(pair)
+        statistics = watched((capture_in_order if what.in_order else capture)(pair, tokens, what.positions))
+    lost = components(statistics)
+    heads = head_loss(statistics).to_pandas()
+    training, held_out = split_held_out(tokens) if names or what.bounds else (tokens, tokens)
+    kept: dict[bool, PredictedEffect] = {}
+    for name in names:
+        score = watched(score_heads(name, pair, lost, training, held_out, what.contrast, kept))
+        heads = heads.assign(**score.columns(name))
+    reach = None if not what.bounds else watched(bounds(pair, lost, training, held_out, held_out)).to_pandas()
+    first = names[0] if names else "output_weighted"
+    heads = heads.sort_values(first, ascending=LOWEST_FIRST.get(first, False))
+    parts = lost.to_pandas().sort_values("variance", ascending=False).head(what.top)
+    if what.csv is not None:
+        write_csv(heads.sort_values(["layer", "head"]), what.csv)
+    if as_json:
+        gone = {} if pair.match is None else {"gone": str(pair.match)}
+        more = gone if reach is None else gone | {"bounds": records(reach)}
+        show_json({"tokens": statistics.count, "heads": records(heads), "components": records(parts)} | more)
+        return
+    if pair.match is not None:
+        say(f"{pair.match}")
+    shown = [*names, *METRICS]
+    rows = [
+        [f"{row.layer}.{row.head}", *(f"{getattr(row, name):.4f}" for name in shown)]
+        for row in heads.head(what.top).itertuples()
+    ]
+    by = (
+        f"Heads by {first.replace('_', ' ')}"
+        if names
+        else "Heads that lost most, by what it changes in the residual stream"
+    )
+    show_table(f"{by} ({statistics.count} tokens)", ["layer.head", *(name.replace("_", " ") for name in shown)], rows)
+    rows = [
+        [f"{row.layer}.{row.head}.{row.component}", f"{row.energy:.1%}", f"{row.variance:.4f}", f"{row.magnitude:+.4f}"]
+        for row in parts.itertuples()
+    ]
+    show_table("Strongest lost components", ["layer.head.component", "of its head", "mean square", "mean (α)"], rows)
+    if reach is not None:
+        show_table(f"What could come back at all ({held_out.count} held-out tokens)", *_reach(reach))
+
+
+def _reach(frame: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of `Bounds.to_pandas`."""
+    rows = []
+    for row in records(frame):
+        name = BOUNDS[row["what"]] if row["layer"] is None else f"heads of layer {row['layer']} dense"
+        share = "" if pd.isna(row["recovered_share"]) else f"{row['recovered_share']:.1%} ± {row['share_stderr']:.1%}"
+        change = f"{row['change']:+.4f} ± {row['change_stderr']:.4f}"
+        rows.append([name, f"{row['perplexity']:.3f} ± {row['stderr']:.3f}", change, share])
+    return ["", "perplexity", "nats against pruned", "recovered"], rows

@@ -1,0 +1,385 @@
+"""The command line: what can be asked for. How it is done is in `commands`, imported when a command runs, because
+the libraries behind it take seconds to import and `--help` should not."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ..models.loading import Loading
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="See what pruning took from every attention head of a language model, and put it back as a constant per head "
+    "that folds into a bias: no weight changes, sparsity and speed stay. Start with [bold]demo[/bold].",
+    epilog="Models (MODEL): demo | FOLDER | OWNER/NAME[@REVISION] on the hub; gated or private ones need HF_TOKEN or "
+    "hf auth login.\n\n"
+    "Text sources (SRC): demo | FILE.txt | FILE.jsonl[:FIELD] | self (sampled from the dense model) | wikitext2 "
+    "| c4 | alpaca | hf:DATASET[/CONFIG][:SPLIT[:COLUMN]].",
+)
+
+
+class Method(StrEnum):
+    """How to choose what to prune."""
+
+    wanda = "wanda"
+    sparsegpt = "sparsegpt"
+    magnitude = "magnitude"
+    structured = "structured"
+
+
+class Allocation(StrEnum):
+    """How sparsity varies over layers."""
+
+    uniform = "uniform"
+    owl = "owl"
+
+
+class LossName(StrEnum):
+    """What restoration minimises."""
+
+    kl = "kl"
+    ce = "ce"
+    response = "response"
+
+
+class StartName(StrEnum):
+    """Where training starts."""
+
+    zero = "zero"
+    noise = "noise"
+    alpha = "alpha"
+
+
+class UnitName(StrEnum):
+    """What the learning rate is measured in."""
+
+    loss = "loss"
+    activation = "activation"
+
+
+class Format(StrEnum):
+    """What is written."""
+
+    adapter = "adapter"
+    checkpoint = "checkpoint"
+
+
+class PositionsName(StrEnum):
+    """Which tokens count."""
+
+    all = "all"
+    last = "last"
+
+
+class Score(StrEnum):
+    """What ranks heads."""
+
+    output_weighted = "output_weighted"
+    relative_error = "relative_error"
+    mean_squared_error = "mean_squared_error"
+    cosine_distance = "cosine_distance"
+    together_dense = "together_dense"
+    together = "together"
+    towards_dense = "towards_dense"
+    predicted = "predicted"
+    gradient = "gradient"
+    probing = "probing"
+    ceiling = "ceiling"
+    measured = "measured"
+    random = "random"
+
+
+Source = Annotated[str, typer.Option("--calibration", metavar="SRC", help="Text to calibrate on; see SRC below.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps; map: spread over GPUs, memory and disk.")]
+Dtype = Annotated[str, typer.Option(help="auto (as stored), float32, bfloat16, float16.")]
+Pickle = Annotated[bool, typer.Option("--allow-pickle", help="Also read .bin weights. They can run any code.")]
+Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run model code that comes with the weights.")]
+Windows = Annotated[int, typer.Option(min=2, help="Windows (or prompts) of text at most.")]
+Length = Annotated[
+    int | None, typer.Option(min=2, help="Tokens a window. Default: the model's context, 2 048 at most.")
+]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Dense = Annotated[str, typer.Option(metavar="MODEL", help="The model before pruning; see MODEL below.")]
+Pruned = Annotated[str, typer.Option(metavar="MODEL", help="The same model pruned; see MODEL below.")]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write; must not hold anything yet.")]
+
+
+def _loading(device: str, dtype: str, pickle: bool, trust: bool) -> "Loading":
+    from ..models.loading import Loading
+
+    return Loading(device=device, dtype=dtype, allow_pickle=pickle, trust_remote_code=trust)
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where to export the restored checkpoint.")
+    ] = None,
+    calibration: Source = "demo",
+    sparsity: Annotated[float | None, typer.Option(help="Share of weights to prune. Default 0.6.")] = None,
+    pattern: Annotated[str | None, typer.Option(metavar="N:M", help="Keep n of every m weights, such as 2:4.")] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    json: Json = False,
+) -> None:
+    """The whole way on the embedded model, offline: prune, measure, restore, export, and read the export back.
+
+    With [bold]--calibration self[/bold] no text is needed at all: the dense model writes its own.
+    """
+    from ..cli import commands
+
+    commands.run(
+        lambda: commands.demo(out, calibration, sparsity, pattern, seed, _loading(device, dtype, False, False), json)
+    )
+
+
+@app.command()
+def prune(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="See MODEL below.")],
+    out: Out,
+    method: Annotated[
+        Method,
+        typer.Option(
+            help="wanda weighs each weight by its input; sparsegpt also lets those that stay make up for those that "
+            "go; magnitude needs no text; structured removes heads and MLP channels, for a smaller, faster model."
+        ),
+    ] = Method.wanda,
+    sparsity: Annotated[
+        float | None, typer.Option(help="Share of every matrix that becomes zero. Default 0.5.")
+    ] = None,
+    pattern: Annotated[str | None, typer.Option(metavar="N:M", help="Keep n of every m weights, such as 2:4.")] = None,
+    ratio: Annotated[
+        float | None, typer.Option(help="Share of heads and MLP channels that structured removes. Default 0.25.")
+    ] = None,
+    allocation: Annotated[
+        Allocation, typer.Option(help="Sparsity of layers: uniform, or owl, less where outliers are many.")
+    ] = Allocation.uniform,
+    calibration: Source = "demo",
+    windows: Windows = 128,
+    length: Length = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    allow_pickle: Pickle = False,
+    trust_remote_code: Trust = False,
+    json: Json = False,
+) -> None:
+    """Prune a model layer by layer into an ordinary checkpoint whose config says how it came about."""
+    from ..cli import commands
+
+    def command() -> None:
+        text = commands.Text(calibration, windows, length, seed)
+        loading = _loading(device, dtype, allow_pickle, trust_remote_code)
+        pruning = commands.pruning(method.value, sparsity, pattern, ratio, allocation.value)
+        commands.prune(model, out, pruning, text, loading, json)
+
+    commands.run(command)
+
+
+@app.command()
+def inspect(
+    dense: Dense,
+    pruned: Pruned,
+    calibration: Source = "demo",
+    positions: Annotated[
+        PositionsName, typer.Option(help="All tokens, or the last of each text as in the paper.")
+    ] = PositionsName.all,
+    top: Annotated[int, typer.Option(min=1, help="Heads and components to list.")] = 10,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole table of heads.")] = None,
+    in_order: Annotated[
+        bool, typer.Option("--in-order", help="Each layer measured with the mean losses of those below put back.")
+    ] = False,
+    scores: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,…",
+            help="Reasons to pick a head, the first orders: predicted (what its best constant does to the loss, from "
+            "one backward pass), towards_dense (to the distance to the dense model), together and together_dense (the "
+            "same, beside the heads that come before), gradient, probing (the paper's Eq. 7), ceiling (nothing lost "
+            "there), measured (the prediction put to the test on held-out text).",
+        ),
+    ] = "",
+    contrast: Annotated[
+        str, typer.Option(metavar="SRC", help="What probing asks: demo, rows.jsonl, alpaca, boolq, rte, arc-e, arc-c.")
+    ] = "demo",
+    bounds: Annotated[
+        bool,
+        typer.Option(
+            "--bounds",
+            help="What could come back at all: every head's constant trained, and layers, heads and MLPs patched.",
+        ),
+    ] = False,
+    one_at_a_time: Annotated[
+        bool,
+        typer.Option(
+            "--one-at-a-time",
+            help="Never both models in memory; what one computed waits on disk. So it is anyhow where both do not fit.",
+        ),
+    ] = False,
+    windows: Windows = 128,
+    length: Length = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    allow_pickle: Pickle = False,
+    trust_remote_code: Trust = False,
+    json: Json = False,
+) -> None:
+    """What every head lost, by four measures, scores on request, and the strongest components of it."""
+    from ..cli import commands
+    from ..cli import inspect as inspect_command
+
+    def command() -> None:
+        text = commands.Text(calibration, windows, length, seed)
+        loading = _loading(device, dtype, allow_pickle, trust_remote_code)
+        shown = inspect_command.Shown(positions.value, top, csv, in_order, scores, contrast, one_at_a_time, bounds)
+        inspect_command.inspect(dense, pruned, text, shown, loading, json)
+
+    commands.run(command)
+
+
+@app.command()
+def restore(
+    dense: Dense,
+    pruned: Pruned,
+    out: Out,
+    calibration: Source = "demo",
+    heads: Annotated[float, typer.Option(help="Share of the heads to restore, above 0 up to 1.")] = 1.0,
+    score: Annotated[
+        Score,
+        typer.Option(help="Which heads, where not all: first by this loss or score (see inspect --scores)."),
+    ] = Score.together_dense,
+    components: Annotated[int | None, typer.Option(min=1, help="Strongest components a head. Default: all.")] = None,
+    learned: Annotated[bool, typer.Option(help="Train a free component b per head beside the magnitudes.")] = True,
+    loss: Annotated[
+        LossName, typer.Option(help="kl: distil the dense model; ce: cross-entropy; response: of answers only.")
+    ] = LossName.kl,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate, in --unit a step.")] = None,
+    unit: Annotated[
+        UnitName, typer.Option(help="loss: each head's root mean square loss; activation: plain units, as published.")
+    ] = UnitName.loss,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the text, instead of --steps.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Windows a step.")] = 8,
+    start: Annotated[
+        StartName, typer.Option(help="β from zero, noise N(0, 1e-3), or the mean lost activation α.")
+    ] = StartName.zero,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many evaluations without a better one.")
+    ] = None,
+    windows: Windows = 128,
+    length: Length = None,
+    seed: Seed = 0,
+    format: Annotated[
+        Format, typer.Option(help="A small adapter, or a plain checkpoint with the bias merged in.")
+    ] = Format.adapter,
+    name: Annotated[str | None, typer.Option(help="Name of the run that is kept beside the export.")] = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    allow_pickle: Pickle = False,
+    trust_remote_code: Trust = False,
+    json: Json = False,
+) -> None:
+    """Train what is put back into a pruned model, and export it. Ctrl-C ends the training and keeps the best so far."""
+    from ..cli import commands
+
+    def command() -> None:
+        text = commands.Text(calibration, windows, length, seed)
+        loading = _loading(device, dtype, allow_pickle, trust_remote_code)
+        picks = commands.Picks(heads, score.value, components)
+        fixed = {"loss": loss.value, "batch": batch, "start": start.value, "unit": unit.value, "patience": patience}
+        chosen = {"learned": learned, "seed": seed, "lr": lr, "steps": steps}
+        settings = fixed | {key: value for key, value in chosen.items() if value is not None}
+        commands.restore(dense, pruned, out, format.value, name, text, picks, settings, epochs, loading, json)
+
+    commands.run(command)
+
+
+@app.command()
+def sweep(
+    dense: Dense,
+    pruned: Pruned,
+    heads: Annotated[str, typer.Option(metavar="LIST", help="Shares of the heads, such as 0.25,0.5,1.")] = "1",
+    components: Annotated[str, typer.Option(metavar="LIST", help="Strongest components a head: 1,4,all.")] = "all",
+    lr: Annotated[str, typer.Option(metavar="LIST", help="Peak learning rates, as restore has them.")] = "0.1,0.2,0.5",
+    loss: Annotated[str, typer.Option(metavar="LIST", help="Of kl, ce, response; see restore.")] = "kl",
+    text: Annotated[
+        str, typer.Option(metavar="LIST", help="Shares of the text to train on, to see how much suffices: 0.1,0.3,1.")
+    ] = "1",
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of every restoration.")] = None,
+    score: Annotated[Score, typer.Option(help="Which heads a share takes first.")] = Score.together_dense,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole table.")] = None,
+    calibration: Source = "demo",
+    windows: Windows = 128,
+    length: Length = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    allow_pickle: Pickle = False,
+    trust_remote_code: Trust = False,
+    json: Json = False,
+) -> None:
+    """Restore with every combination of what is listed, and say which does best on held-out windows of the text.
+
+    Nothing is exported: the best settings are printed as a [bold]restore[/bold] command. Ctrl-C keeps what is done.
+    """
+    from ..cli import commands
+    from ..cli import sweep as sweep_command
+
+    def command() -> None:
+        grid = sweep_command.grid(heads, components, lr, loss, text, steps, seed)
+        words = commands.Text(calibration, windows, length, seed)
+        loading = _loading(device, dtype, allow_pickle, trust_remote_code)
+        sweep_command.sweep(dense, pruned, words, score.value, grid, csv, loading, json)
+
+    commands.run(command)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="See MODEL below.")],
+    adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="A restoration to put on top.")] = None,
+    text: Annotated[str, typer.Option("--text", metavar="SRC", help="Text to predict; see SRC below.")] = "demo",
+    stride: Annotated[
+        int | None, typer.Option(min=1, help="Tokens between windows; less than --length gives context.")
+    ] = None,
+    windows: Annotated[int | None, typer.Option(min=1, help="Windows at most. Default: the whole text.")] = None,
+    length: Length = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    allow_pickle: Pickle = False,
+    trust_remote_code: Trust = False,
+    json: Json = False,
+) -> None:
+    """Perplexity with its standard error."""
+    from ..cli import commands
+
+    def command() -> None:
+        loading = _loading(device, dtype, allow_pickle, trust_remote_code)
+        commands.evaluate(model, adapter, text, stride, windows, length, loading, json)
+
+    commands.run(command)
+
+
+@app.command()
+def runs(json: Json = False) -> None:
+    """Restorations kept so far, newest first."""
+    from ..cli import commands
+
+    commands.run(lambda: commands.runs(json))
+
+
+@app.command()
+def families(json: Json = False) -> None:
+    """Families of models that are tested the whole way, and how a restoration of each is exported."""
+    from ..cli import commands
+
+    commands.run(lambda: commands.families(json))

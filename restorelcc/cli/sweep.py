@@ -1,0 +1,136 @@
+"""The command `sweep`: many restorations measured, none of them exported."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from ..artifacts.folders import check_csv, write_csv
+from ..capture.components import components
+from ..capture.statistics import capture
+from ..models.loading import Loading
+from ..progress import Progress
+from ..restoration.enough import enough
+from ..restoration.sweep import Failure, Grid, Point, SweepResult, best_first, to_pandas
+from ..restoration.sweep import sweep as swept
+from ..restoration.training import Settings
+from ..text.calibration import split_held_out
+from .commands import Text, head_order, open_pair, records, shown
+from .console import say, show_json, show_table, watched
+
+OUT = "restored"
+"""Where the command line that is suggested would write."""
+
+
+def grid(heads: str, components: str, lr: str, loss: str, text: str, steps: int | None, seed: int) -> Grid:
+    """From lists with commas. Raises SettingError."""
+    settings = Settings(seed=seed) if steps is None else Settings(seed=seed, steps=steps)
+    lists = [[part.strip() for part in words.split(",") if part.strip()] for words in (heads, components, lr, loss)]
+    shares = [part.strip() for part in text.split(",") if part.strip()]
+    return Grid.read(lists[0], lists[1], lists[2], lists[3], settings, shares)
+
+
+def sweep(
+    dense: str, pruned: str, words: Text, score: str, grid: Grid, csv: Path | None, loading: Loading, as_json: bool
+) -> None:
+    """Train every point, list them best first, and say how to restore with the best."""
+    check_csv(csv)
+    pair, tokens = open_pair(dense, pruned, words, loading)
+    training, held_out = split_held_out(tokens)
+    statistics = watched(capture(pair, tokens))
+    lost = components(statistics)
+    order = head_order(score, pair, statistics, training, held_out, words.seed)
+    results: list[SweepResult | Failure] = []
+    stopped = False
+    try:
+        watched(_collected(swept(pair, lost, order, training, held_out, grid), results))
+    except KeyboardInterrupt:
+        if not results:
+            raise
+        stopped = True
+
+    def restoring(point: Point) -> str:
+        return _command(point, grid.settings, dense, pruned, words, len(tokens), score, loading)
+
+    frame = to_pandas(results)
+    if csv is not None:
+        write_csv(frame, csv)
+    ranked = best_first(results)
+    best = {loss: restoring(group[0].point) for loss, group in ranked.items()}
+    ends = next((group[0] for group in ranked.values()), None)
+    amounts = enough(results)
+    if as_json:
+        both = {"dense": ends.dense.figures(), "pruned": ends.pruned.figures()} if ends else {}
+        suffice = [
+            {"setting": _named(replace(one.least.point, text=1.0)), "tokens": one.least.tokens, "says": str(one)}
+            for one in amounts
+        ]
+        show_json(both | {"results": records(frame), "best": best, "enough": suffice, "stopped": stopped})
+        return
+    if ends is not None:
+        say(f"{len(held_out)} held-out windows: dense {shown(ends.dense)}, pruned {shown(ends.pruned)}")
+    for loss, group in ranked.items():
+        columns = ["heads", "components", "lr", "tokens", "held-out loss", "perplexity", "recovered",
+                   "nats against pruned", "trained", "best step", "s"]  # fmt: skip
+        show_table(f"Loss {loss}, best first", columns, [_row(result) for result in group])
+    for one in amounts:
+        say(f"{_named(replace(one.least.point, text=1.0))}: {one}")
+    for result in results:
+        if isinstance(result, Failure):
+            say(f"Failed: {_named(result.point)}: {result.error}")
+    if stopped:
+        say(f"Stopped after {len(results)} of {len(grid.points())} points.")
+    if best:
+        say("The held-out windows chose the best step, and the order above with it. To restore with the best settings:")
+    for line in best.values():
+        say(line)
+
+
+def _collected(
+    work: Iterator[Progress | SweepResult | Failure], results: list[SweepResult | Failure]
+) -> Generator[Progress, None, None]:
+    for step in work:
+        if isinstance(step, Progress):
+            yield step
+        else:
+            results.append(step)
+
+
+def _row(result: SweepResult) -> list[str]:
+    point, share = result.point, result.recovered_share
+    return [
+        f"{point.heads:g}",
+        point.components_written,
+        f"{point.lr:g}",
+        f"{result.tokens:,}",
+        f"{result.held_out_loss:.4f}",
+        shown(result.perplexity),
+        "" if math.isnan(share) else f"{share:.1%} ± {result.share_stderr:.1%}",
+        f"{result.gain.nats:+.4f} ± {result.gain.stderr:.4f}",
+        str(result.trained_parameters),
+        str(result.best_step),
+        f"{result.seconds:.0f}",
+    ]
+
+
+def _named(point: Point) -> str:
+    some = "" if point.text == 1 else f", {point.text:g} of the text"
+    return f"heads {point.heads:g}, components {point.components_written}, lr {point.lr:g}, loss {point.loss}{some}"
+
+
+def _command(
+    point: Point, settings: Settings, dense: str, pruned: str, words: Text, there: int, score: str, loading: Loading
+) -> str:
+    """A `restore` command line that trains this point again; with a share of the text, on the first windows of the
+    `there` that it has, instead of on windows spread over it."""
+    windows = words.windows if point.text == 1 else max(2, round(there * point.text))
+    given = {"dense": dense, "pruned": pruned, "calibration": words.source, "windows": windows}
+    given |= {"length": words.length, "seed": words.seed, "heads": point.heads, "score": score}
+    given |= {"components": point.components, "lr": point.lr, "loss": point.loss, "steps": settings.steps}
+    given |= {"device": loading.device, "dtype": loading.dtype, "out": OUT}
+    parts = [part for name, value in given.items() if value is not None for part in (f"--{name}", str(value))]
+    flags = {"--allow-pickle": loading.allow_pickle, "--trust-remote-code": loading.trust_remote_code}
+    return shlex.join(["python", "-m", "restorelcc", "restore", *parts, *(flag for flag, on in flags.items() if on)])

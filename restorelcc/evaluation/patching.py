@@ -1,0 +1,138 @@
+"""Activation patching: how much would come back if nothing were lost at some place.
+
+What a head writes into the residual stream in the pruned model, W_O z_p, is replaced token by token by what it writes
+in the dense model on the same text: as if nothing were lost there. A constant is the same for every token, so it falls
+short of this, unless it is trained to make up for damage elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..hf.layout import HeadGeometry, device_of, hooked, mlps, output_projections
+from ..hf.weights import weight_of
+from ..models.pair import ModelPair
+from ..progress import Progress, finish
+from ..text.tokens import Tokens
+from .perplexity import TokenLoss
+from .prefix import Prefix
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Head = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Where the pruned model is given the dense model's output of the same token. Layers are those with heads."""
+
+    heads: frozenset[Head] = frozenset()
+    """(layer, head): what the head writes."""
+    mlps: frozenset[int] = frozenset()
+    """Layers: what the MLP writes."""
+
+    @property
+    def first(self) -> int:
+        """The lowest layer that is touched; 0 if none is."""
+        return min([layer for layer, _ in self.heads] + list(self.mlps), default=0)
+
+
+def all_heads(shape: HeadGeometry, *layers: int) -> Patch:
+    """All heads of these layers; of every layer if none is named."""
+    chosen = layers or range(shape.n_layers)
+    return Patch(frozenset((layer, head) for layer in chosen for head in range(shape.n_heads)))
+
+
+def everything(shape: HeadGeometry) -> Patch:
+    """All heads and MLPs: this computes what the dense model does."""
+    return Patch(all_heads(shape).heads, frozenset(range(shape.n_layers)))
+
+
+def patched(
+    pair: ModelPair, tokens: Tokens, patches: Sequence[Patch], batch: int = 8
+) -> Generator[Progress, None, list[TokenLoss]]:
+    """The pruned model's loss under every patch; yields after each patch of each batch of texts.
+
+    Memory: for one batch, what every attention and MLP of the dense model computes. Layers below a patch are not
+    computed again.
+    """
+    parts: list[list[Tensor]] = [[] for _ in patches]
+    batches = list(tokens.batches(batch))
+    for number, part in enumerate(batches):
+        dense = _read(pair.dense, part.ids)
+        prefix = Prefix(pair.pruned, part, batch=len(part))
+        finish(prefix.measured())
+        for index, patch in enumerate(patches):
+            yield Progress("patching", number * len(patches) + index, len(batches) * len(patches))
+            loss = finish(prefix.again(patch.first, within=partial(_in_place, pair, dense, patch)))
+            parts[index].append(loss.nll)
+    yield Progress("patching", len(batches) * len(patches), len(batches) * len(patches))
+    return [TokenLoss(torch.cat(one), tokens.scored) for one in parts]
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """What a model computes for some texts, layer by layer, each [batch, pos, …]."""
+
+    z: list[Tensor]
+    attention: list[Tensor]
+    mlp: list[Tensor]
+
+
+@torch.no_grad()
+def _read(model: PreTrainedModel, ids: Tensor) -> _Outputs:
+    seen = _Outputs([], [], [])
+
+    def keep(_: int, inputs: Tensor, output: Tensor) -> None:
+        seen.z.append(inputs)
+        seen.attention.append(output)
+
+    with hooked(output_projections(model), keep), hooked(mlps(model), lambda _, __, out: seen.mlp.append(_first(out))):
+        model(ids.to(device_of(model)), use_cache=False, logits_to_keep=1)
+    return seen
+
+
+@contextmanager
+def _in_place(pair: ModelPair, dense: _Outputs, patch: Patch) -> Iterator[None]:
+    """Within the `with`, and in this thread, the pruned model computes with the patch."""
+    shape = pair.geometry
+    ours, theirs = ([weight_of(one) for one in output_projections(model)] for model in (pair.pruned, pair.dense))
+    chosen = {layer: sorted(head for at, head in patch.heads if at == layer) for layer, _ in patch.heads}
+
+    def attention(layer: int, z: Tensor, output: Tensor) -> Tensor | None:
+        heads = chosen.get(layer, [])
+        if len(heads) == shape.n_heads:
+            return dense.attention[layer].to(output)  # to the last bit, and the bias is the same
+        for head in heads:
+            of = _columns(head, shape)
+            output = output + (dense.z[layer][..., of] @ theirs[layer][:, of].T).to(output)
+            holder, _, own = pair.holder(layer, head)
+            if holder is pair.pruned:  # One that is gone writes nothing to take away.
+                output = output - z[..., _columns(own, shape)] @ ours[layer][:, _columns(own, shape)].T
+        return output
+
+    def mlp(layer: int, _: Tensor, output: Any) -> Any:
+        if layer not in patch.mlps:
+            return None
+        whole = dense.mlp[layer].to(_first(output))
+        return (whole, *output[1:]) if isinstance(output, tuple) else whole  # experts tell of their routing too
+
+    with hooked(output_projections(pair.pruned), attention), hooked(mlps(pair.pruned), mlp):
+        yield
+
+
+def _columns(head: int, shape: HeadGeometry) -> slice:
+    return slice(head * shape.d_head, (head + 1) * shape.d_head)
+
+
+def _first(output: Any) -> Tensor:
+    tensor: Tensor = output[0] if isinstance(output, tuple) else output
+    return tensor

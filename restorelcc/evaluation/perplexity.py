@@ -1,0 +1,144 @@
+"""How well a model predicts text: per-token NLL, perplexity with its standard error, paired differences.
+
+All of it measures the model as it is called: compensated, inside a `with compensated(...)`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import SettingError
+from ..hf.layout import device_of
+from ..progress import Progress, finish
+from ..text.tokens import Tokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class TokenLoss:
+    """What each token cost."""
+
+    nll: Tensor
+    """[text, pos] float64, nats: −ln p(token | those before it); 0 where the token is not scored."""
+    scored: Tensor
+    """[text, pos] bool."""
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """exp of the mean NLL over scored tokens."""
+
+    value: float
+    """Perplexity."""
+    nats: float
+    """Mean NLL per token, nats: ln of the perplexity."""
+    tokens: int
+    """Tokens scored."""
+    stderr: float
+    """Standard error of the perplexity. Tokens of one text vary together, so texts (windows) are the sample."""
+
+    def figures(self) -> dict[str, float | int]:
+        """As it is written in JSON: perplexity, stderr, tokens."""
+        return {"perplexity": self.value, "stderr": self.stderr, "tokens": self.tokens}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean NLL of one model minus that of another on the same tokens; negative: the first is better."""
+
+    nats: float
+    stderr: float
+    """Standard error of `nats`, paired by text: what both models find hard cancels out."""
+
+    @property
+    def z(self) -> float:
+        """The difference in standard errors."""
+        if self.stderr == 0:
+            return math.copysign(math.inf, self.nats) if self.nats else 0.0
+        return self.nats / self.stderr
+
+
+def measure(
+    model: PreTrainedModel,
+    tokens: Tokens,
+    batch: int = 8,
+    within: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Generator[Progress, None, TokenLoss]:
+    """NLL of every scored token; yields after every `batch` texts. The model's dtype, summed in float32 and up.
+
+    within: entered around every batch, such as `lambda: compensated(model, c)`, so that nothing is in place while the
+    caller has the turn.
+    """
+    parts = []
+    for start in range(0, len(tokens), batch):
+        yield Progress("measuring perplexity", start, len(tokens))
+        with within():
+            parts.append(_nll(model, tokens[start : start + batch]))
+    yield Progress("measuring perplexity", len(tokens), len(tokens))
+    return TokenLoss(torch.cat(parts), tokens.scored)
+
+
+@torch.no_grad()
+def _nll(model: PreTrainedModel, tokens: Tokens) -> Tensor:
+    ids = tokens.ids.to(device_of(model))
+    logits = model(ids, use_cache=False).logits
+    nll = torch.zeros(ids.shape, dtype=torch.float64)
+    # Row by row: float32 logits of a whole batch would be the largest tensor of all.
+    for row, (line, target) in enumerate(zip(logits, ids, strict=True)):
+        nll[row, 1:] = F.cross_entropy(line[:-1].float(), target[1:], reduction="none").cpu().double()
+    return nll * tokens.scored
+
+
+def token_loss(model: PreTrainedModel, tokens: Tokens, batch: int = 8) -> TokenLoss:
+    """`measure`, run to its end."""
+    return finish(measure(model, tokens, batch))
+
+
+def perplexity(loss: TokenLoss) -> Perplexity:
+    """Perplexity with its standard error (delta method: stderr of the mean NLL times the perplexity)."""
+    mean, error, count = _clustered(loss.nll, loss.scored)
+    value = math.exp(min(mean, 700.0))  # A broken model's loss can pass what exp() can hold.
+    return Perplexity(value=value, nats=mean, tokens=count, stderr=value * error)
+
+
+def paired_difference(loss: TokenLoss, reference: TokenLoss) -> Difference:
+    """Mean NLL of `loss` minus that of `reference`, token by token. Raises SettingError for different tokens."""
+    if loss.scored.shape != reference.scored.shape or not torch.equal(loss.scored, reference.scored):
+        raise SettingError("A paired difference needs both models measured on the same tokens.")
+    mean, error, _ = _clustered(loss.nll - reference.nll, loss.scored)
+    return Difference(mean, error)
+
+
+def _clustered(values: Tensor, scored: Tensor) -> tuple[float, float, int]:
+    """(mean over scored tokens, its standard error with texts as clusters, scored tokens).
+
+    The ratio estimator's: √(W/(W−1) Σ_w (S_w − n_w m)²) / N for text sums S_w of n_w tokens. One text alone has no
+    spread to show, so its tokens stand in for texts, which is too small an error where tokens vary together.
+    """
+    sums, counts = (values * scored).sum(1), scored.sum(1).double()
+    if len(values) == 1:
+        sums, counts = values[scored], torch.ones(int(scored.sum()), dtype=torch.float64)
+    clusters, total = int((counts > 0).sum()), float(counts.sum())
+    mean = float(sums.sum()) / total
+    spread = float((sums - counts * mean).square().sum())
+    error = math.sqrt(spread * clusters / max(1, clusters - 1)) / total
+    return mean, error, int(total)
+
+
+def recovered_share(dense: Perplexity, pruned: Perplexity, restored: Perplexity) -> float:
+    """Share of the lost log-likelihood won back: (ln P_pruned − ln P_restored) / (ln P_pruned − ln P_dense).
+
+    0 where nothing came back, 1 at the dense model's perplexity; NaN if pruning lost nothing.
+    """
+    lost = pruned.nats - dense.nats
+    return (pruned.nats - restored.nats) / lost if lost > 0 else math.nan

@@ -1,0 +1,221 @@
+"""Models made of another's tensors."""
+
+from __future__ import annotations
+
+import copy
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..errors import UnsupportedModel
+from .layout import HeadGeometry, attentions, context_length, device_of, geometry, hooked, output_projections
+from .weights import is_spread, state_of, weight_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+
+def copied(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy to change, free of any hook that a thread had on the original at that moment."""
+    twin = copy.deepcopy(model)
+    for module in twin.modules():
+        module._forward_hooks.clear()
+    return twin
+
+
+SWITCHES = ("attention_bias", "enable_bias", "attention_out_bias")
+"""What configs call the switch for biases in attention: Llama and most; OPT; Seed-OSS."""
+
+
+def with_output_biases(model: PreTrainedModel, biases: Sequence[Tensor]) -> PreTrainedModel:
+    """An ordinary model whose attention output projections carry `biases` ([d_model] a layer) on top.
+
+    It shares what it can with `model`. Of the same class where the architecture has such a bias, or a switch for it in
+    its config, which gives q, k and v biases too: they are zero. Otherwise an equal LlamaForCausalLM, where there is
+    one. Raises UnsupportedModel with the reason.
+    """
+    config = copy.deepcopy(model.config)
+    if any(projection.bias is None for projection in output_projections(model)):
+        for switch in SWITCHES:
+            if hasattr(config.get_text_config(), switch):
+                setattr(config.get_text_config(), switch, True)
+    twin = skeleton(type(model), config)
+    if all(projection.bias is not None for projection in output_projections(twin)):
+        return filled(twin, model, _added(twin, state_of(model), biases))
+    try:
+        twin, state = _llama(model)
+        return _agreeing(filled(twin, model, _added(twin, state, biases)), model, biases)
+    except UnsupportedModel as error:
+        raise UnsupportedModel(
+            f"{type(model).__name__} has no bias on its attention output and no switch for one, so the restoration "
+            f"cannot be merged: {error} Export an adapter instead; restorelcc.load_restored loads it."
+        ) from error
+
+
+def _added(twin: PreTrainedModel, state: dict[str, Tensor], biases: Sequence[Tensor]) -> dict[str, Tensor]:
+    """`state` with `biases` added to those of `twin`'s output projections."""
+    names = {module: name for name, module in twin.named_modules()}
+    like = next(iter(state.values()))
+    for projection, bias in zip(output_projections(twin), biases, strict=True):
+        key = f"{names[projection]}.bias"
+        present = state.get(key, torch.zeros_like(bias, dtype=like.dtype))
+        state[key] = (present.float() + bias.to(present.device)).to(present.dtype)
+    return state
+
+
+def takes_value_biases(model: PreTrainedModel) -> bool:
+    """Whether a constant per head fits into the bias of the value projections: every head has values of its own, they
+    have a bias, and attention rows sum to 1, as they do without sinks."""
+    shape = geometry(model)
+    return shape.n_heads == shape.n_kv_heads and all(
+        getattr(getattr(attention, "v_proj", None), "bias", None) is not None and not hasattr(attention, "sinks")
+        for attention in attentions(model)
+    )
+
+
+def with_value_biases(model: PreTrainedModel, constants: Tensor) -> PreTrainedModel:
+    """A model of the same class with `constants` [layer, n_heads * d_head] in its value biases (see
+    `takes_value_biases`): attention averages values, and the average of a constant is the constant.
+
+    It shares every other tensor with `model`. Raises UnsupportedModel if it computes something else after all.
+    """
+    state = state_of(model)
+    names = {module: name for name, module in model.named_modules()}
+    for attention, constant in zip(attentions(model), constants, strict=True):
+        key = f"{names[attention.v_proj]}.bias"
+        state[key] = (state[key].float() + constant.to(state[key].device)).to(state[key].dtype)
+    twin = filled(skeleton(type(model), copy.deepcopy(model.config)), model, state)
+    weights = map(weight_of, output_projections(model))
+    return _agreeing(twin, model, [w.float() @ c.to(w.device) for w, c in zip(weights, constants, strict=True)])
+
+
+LLAMA = re.compile(
+    r"model\.embed_tokens\.weight|model\.norm\.weight|lm_head\.weight|model\.layers\.\d+\."
+    r"(self_attn\.[qkvo]_proj\.(weight|bias)|mlp\.(gate|up|down)_proj\.weight|(input|post_attention)_layernorm\.weight)"
+)
+"""What Llama's weights are called."""
+
+
+def _llama(model: PreTrainedModel) -> tuple[PreTrainedModel, dict[str, Tensor]]:
+    """(a LlamaForCausalLM without weights that computes what `model` does, biases in its attention; `model`'s weights
+    as it calls them). Raises UnsupportedModel, saying what Llama does not have."""
+    from transformers import LlamaConfig
+
+    shape = geometry(model)
+    state = dict(_unfused(state_of(model), shape))
+    strange = [key for key in state if not LLAMA.fullmatch(key)]
+    if strange:
+        raise UnsupportedModel(f"Llama, which has a switch, has no weights like {strange[0]}.")
+    ours, fresh, llama = model.config.to_dict(), type(model.config)().to_dict(), LlamaConfig().to_dict()
+    _check_like_llama(model.config, set(fresh) - set(llama))
+    kind, config = equal_llama(ours | {"attention_bias": True}, shape)
+    for key in set(ours) - set(fresh):  # What pruning recorded, and the like.
+        setattr(config, key, ours[key])
+    return skeleton(kind, config), state
+
+
+def equal_llama(settings: dict[str, Any], shape: HeadGeometry) -> tuple[type[PreTrainedModel], PreTrainedConfig]:
+    """(class, config) of what computes as Llama does with these settings, as far as it knows them, and this shape.
+
+    Llama; or, where d_model is no multiple of the number of heads, which LlamaConfig refuses, Granite: it differs from
+    Llama by four fixed factors, and here they are Llama's own.
+    """
+    from transformers import GraniteConfig, GraniteForCausalLM, LlamaConfig, LlamaForCausalLM
+
+    plain = shape.d_model % shape.n_heads == 0
+    known = set((LlamaConfig if plain else GraniteConfig)().to_dict())
+    own = {"model_type", "architectures", "transformers_version", "head_dim", "num_attention_heads"}
+    shared = {key: value for key, value in settings.items() if key in known and key not in own}
+    shared |= {"num_attention_heads": shape.n_heads, "num_key_value_heads": shape.n_kv_heads, "head_dim": shape.d_head}
+    if plain:
+        return LlamaForCausalLM, LlamaConfig(**shared)
+    return GraniteForCausalLM, GraniteConfig(**shared, attention_multiplier=shape.d_head**-0.5)
+
+
+def _check_like_llama(config: PreTrainedConfig, beyond: set[str]) -> None:
+    """beyond: settings that Llama's config does not have. Raises UnsupportedModel for one that changes what is
+    computed."""
+    window, context = getattr(config, "sliding_window", None), getattr(config, "max_position_embeddings", math.inf)
+    sliding = set(getattr(config, "layer_types", None) or ["sliding_attention"]) - {"full_attention"}
+    if window and sliding and getattr(config, "use_sliding_window", True) and window < context:
+        raise UnsupportedModel(f"it looks back {window} tokens at most (sliding_window), and Llama has no such window.")
+    rotary = getattr(config, "rope_parameters", None) or {}
+    if rotary.get("partial_rotary_factor", 1.0) != 1.0:
+        raise UnsupportedModel("it rotates only part of a head (partial_rotary_factor), and Llama all of it.")
+    if rotary.get("rope_type") == "longrope":
+        raise UnsupportedModel(
+            "its rotation changes with the length of the text (longrope), and Llama's cache does not."
+        )
+    # Looked at above, or without a say once training is over.
+    harmless = {"sliding_window", "use_sliding_window", "layer_types", "max_window_layers"}
+    for key in sorted(beyond - harmless - {"original_max_position_embeddings"}):
+        if getattr(config, key, None) and not key.endswith(("dropout", "pdrop")):
+            raise UnsupportedModel(f"it has a setting that Llama does not know ({key}={getattr(config, key)}).")
+
+
+def _unfused(state: dict[str, Tensor], shape: HeadGeometry) -> Iterator[tuple[str, Tensor]]:
+    """`state` with matrices that are stacked (Phi-3) taken apart; copies, since a checkpoint may not share memory."""
+    rows = [shape.n_heads * shape.d_head, shape.n_kv_heads * shape.d_head, shape.n_kv_heads * shape.d_head]
+    for key, value in state.items():
+        if ".qkv_proj." in key and len(value) == sum(rows):
+            for name, part in zip("qkv", value.split(rows), strict=True):
+                yield key.replace("qkv_proj", f"{name}_proj"), part.clone()
+        elif ".gate_up_proj." in key:
+            for name, part in zip(("gate", "up"), value.chunk(2), strict=True):
+                yield key.replace("gate_up_proj", f"{name}_proj"), part.clone()
+        else:
+            yield key, value
+
+
+@torch.no_grad()
+def _agreeing(twin: PreTrainedModel, model: PreTrainedModel, biases: Sequence[Tensor]) -> PreTrainedModel:
+    """`twin`, if it computes what `model` does with `biases` at its output projections, on random tokens.
+
+    Raises UnsupportedModel.
+    """
+    size = (2, min(64, context_length(model)))
+    ids = torch.randint(model.config.get_text_config().vocab_size, size, generator=torch.Generator().manual_seed(0))
+    with hooked(output_projections(model), lambda layer, _, output: output + biases[layer].to(output)):
+        expected = model(ids.to(device_of(model)), use_cache=False).logits.float()
+    found = twin(ids.to(device_of(twin)), use_cache=False).logits.float().to(expected.device)
+    off = float((found - expected).norm() / expected.norm())
+    if not off < (1e-4 if model.dtype == torch.float32 else 0.03):
+        raise UnsupportedModel(f"as {type(twin).__name__} it computes other logits (relative difference {off:.1g}).")
+    return twin
+
+
+def showing_attention(model: PreTrainedModel) -> PreTrainedModel:
+    """The same model, all tensors shared, computing attention the plain way, so that its weights can be asked for.
+
+    Fused attention never holds them; and the switch is part of a config that everybody's forward passes read.
+    """
+    config = copy.deepcopy(model.config)
+    config._attn_implementation = "eager"
+    return filled(skeleton(type(model), config), model, state_of(model))
+
+
+def skeleton(kind: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:
+    """A model of this class without weights."""
+    with torch.device("meta"):
+        return kind(config)
+
+
+def filled(twin: PreTrainedModel, model: PreTrainedModel, state: dict[str, Tensor]) -> PreTrainedModel:
+    """The skeleton `twin` with the tensors of `state`, zeros where it has none, and what else `model` holds."""
+    for key, parameter in twin.named_parameters():
+        if key not in state:
+            state[key] = torch.zeros(parameter.shape, dtype=model.dtype, device=next(iter(state.values())).device)
+    twin.load_state_dict(state, assign=True)
+    # Rotary tables are no weights: they are in no state dict, and the skeleton's are empty.
+    for key, buffer in model.named_buffers():
+        owner, _, name = key.rpartition(".")
+        buffer = buffer.cpu() if is_spread(model) else buffer  # where `state_of` puts what goes with it
+        twin.get_submodule(owner).register_buffer(name, buffer, persistent=key in state)
+    twin.tie_weights()
+    twin.generation_config = model.generation_config
+    twin.eval().requires_grad_(False)
+    return twin

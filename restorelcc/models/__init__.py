@@ -1,0 +1,8 @@
+"""A dense model and its pruned partner: loading them from the hub or a folder, checking that they are a pair, telling
+which heads of a narrower model are which, and whether both fit into memory.
+
+loading: DEMO, DEMO_FOLDER, DTYPES, load_model, load_tokenizer, Loading, MAP, source_of
+matching: fewer_heads, KEPT_FILE
+memory: too_big
+pair: load_pair, ModelPair, paired, skeleton_pair
+"""

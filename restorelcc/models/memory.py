@@ -1,0 +1,93 @@
+"""How much memory models take and how much there is, known before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..hf import hub
+from .loading import DTYPES, MAP, Loading, source_of
+
+SPARE = 1.1
+"""Room for both models to run in, as a multiple of their weights."""
+FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+OTHERS = {"I64": 8, "I32": 4, "I16": 2}  # all else takes one byte
+MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
+
+
+def too_big(dense: str, pruned: str, loading: Loading) -> str:
+    """Why both cannot be in memory at once, in a sentence; empty where they can, or where that is not known."""
+    sizes, free = [model_bytes(name, loading) for name in (dense, pruned)], free_bytes(loading)
+    known = [size for size in sizes if size is not None]
+    if free is None or len(known) < 2 or SPARE * sum(known) <= free:
+        return ""
+    return (
+        f"Both models at once need {SPARE * sum(known) / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free on "
+        f"'{loading.resolved_device()}'."
+    )
+
+
+def model_bytes(name: str, loading: Loading) -> int | None:
+    """Bytes of its weights once they are loaded as `loading` says; None where nothing says so beforehand: for weights
+    that are no safetensors, or neither in the local cache nor on a hub that answers."""
+    try:
+        counts = _stored(name, loading)
+    except (
+        Exception
+    ):  # Files, formats and the hub have errors of many kinds; whoever loads it will meet and explain it.
+        return None
+    return sum(round(count * _each(kind, loading)) for kind, count in counts.items())
+
+
+def _stored(name: str, loading: Loading) -> Mapping[Any, int]:
+    """How many numbers of each type the checkpoint holds."""
+    # Here, because the hub's client takes a tenth of a second to import, and the app starts without it.
+    from huggingface_hub import get_local_safetensors_metadata, get_safetensors_metadata, snapshot_download
+
+    source, access = source_of(name), loading.access(name)
+    if Path(source).is_dir():
+        return get_local_safetensors_metadata(source).parameter_count
+    if hub.reachable():
+        return get_safetensors_metadata(source, **access).parameter_count
+    return get_local_safetensors_metadata(snapshot_download(source, local_files_only=True, **access)).parameter_count
+
+
+def _each(kind: str, loading: Loading) -> int:
+    """Bytes that a stored number of this type takes in memory."""
+    if kind not in FLOATS:
+        return OTHERS.get(kind, 1)
+    if loading.dtype != "auto":
+        return DTYPES[loading.dtype].itemsize
+    return 4 if kind == "F16" and loading.resolved_device() == "cpu" else FLOATS[kind]
+
+
+def free_bytes(loading: Loading) -> int | None:
+    """Bytes free where models go; of all GPUs together for `map`. None where the system does not say."""
+    device = torch.device(loading.resolved_device())
+    if device.type == "cuda":
+        gpus = range(torch.cuda.device_count()) if loading.device == MAP else [device]
+        return sum(torch.cuda.mem_get_info(gpu)[0] for gpu in gpus)
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return _main_memory()
+
+
+def _main_memory() -> int | None:
+    """What programs can have without swapping, within the limit of a container where there is one; Linux alone says."""
+    try:
+        free = 1024 * _line(MEMINFO, "MemAvailable:")
+    except (OSError, LookupError, ValueError):
+        return None
+    try:
+        limit, used = (int((CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        return min(free, limit - used + _line(CGROUP / "memory.stat", "inactive_file"))  # cached files give way
+    except (OSError, LookupError, ValueError):  # no container, or "max"
+        return free
+
+
+def _line(path: Path, key: str) -> int:
+    words = (line.split() for line in path.read_text().splitlines())
+    return int(dict(line[:2] for line in words)[key])

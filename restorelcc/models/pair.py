@@ -1,0 +1,139 @@
+"""A dense/pruned pair, loaded and checked to belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..errors import PairMismatch
+from ..hf.layout import HeadGeometry, geometry
+from ..hf.narrow import head_weights
+from .loading import Loading, load_model, load_skeleton, load_tokenizer, source_of
+from .matching import HeadWeights, Match, fewer_heads, matched, told
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class ModelPair:
+    """One model before and after pruning. Both are shared by everybody: never change them."""
+
+    dense: PreTrainedModel
+    pruned: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    geometry: HeadGeometry
+    """Of the dense model; the pruned one may have fewer heads."""
+    dense_name: str
+    pruned_name: str
+    match: Match | None = None
+    """Which heads the pruned model's are; None where it has them all."""
+
+    @property
+    def present(self) -> Tensor:
+        """[layer, head of the dense model] bool: whether the pruned model has it too."""
+        kept = torch.zeros(self.geometry.n_layers, self.geometry.n_heads, dtype=torch.bool)
+        return ~kept if self.match is None else kept.scatter(1, self.match.heads, True)
+
+    def holder(self, layer: int, head: int) -> tuple[PreTrainedModel, int, int]:
+        """(the pruned model if it has this head of the dense one, else the dense model; the layer; the head's number
+        there)."""
+        if self.match is None:
+            return self.pruned, layer, head
+        own = (self.match.heads[layer] == head).nonzero().flatten().tolist()
+        return (self.pruned, layer, own[0]) if own else (self.dense, layer, head)
+
+    def placed(self, layer: int, values: Tensor, among: Tensor) -> Tensor:
+        """`values` [head of the pruned model, …] in the places of their heads among [head of the dense model, …]."""
+        if self.match is None:
+            return values
+        return among.index_copy(0, self.match.heads[layer].to(among.device), values)
+
+
+def load_pair(dense: str, pruned: str, loading: Loading | None = None) -> ModelPair:
+    """Both models and their tokenizer, checked to belong together. Raises LoadError or PairMismatch."""
+    return _checked(load_model(dense, loading), load_model(pruned, loading), dense, pruned, loading)
+
+
+def skeleton_pair(dense: str, pruned: str, loading: Loading | None = None) -> ModelPair:
+    """The pair without its weights (see `load_skeleton`): its shape, tokenizer and heads, checked as `load_pair` does.
+
+    Where heads have to be recognised by their weights, each model is loaded for that, one at a time. Raises LoadError
+    or PairMismatch.
+    """
+
+    def weights() -> tuple[HeadWeights, HeadWeights]:
+        return head_weights(load_model(dense, loading)), head_weights(load_model(pruned, loading))
+
+    return _checked(load_skeleton(dense, loading), load_skeleton(pruned, loading), dense, pruned, loading, weights)
+
+
+def _checked(
+    dense: PreTrainedModel,
+    pruned: PreTrainedModel,
+    dense_name: str,
+    pruned_name: str,
+    loading: Loading | None,
+    weights: Callable[[], tuple[HeadWeights, HeadWeights]] | None = None,
+) -> ModelPair:
+    tokenizer = load_tokenizer(dense_name, loading)
+    check_tokenizers(tokenizer, load_tokenizer(pruned_name, loading))
+    match = matched(dense, pruned, Path(source_of(pruned_name)), weights)
+    return paired(dense, pruned, tokenizer, dense_name, pruned_name, match)
+
+
+def paired(
+    dense: PreTrainedModel,
+    pruned: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    dense_name: str,
+    pruned_name: str,
+    match: Match | None = None,
+) -> ModelPair:
+    """A pair of models already loaded. Raises PairMismatch, saying which shapes differ.
+
+    A pruned model with fewer heads needs a `match`, or a config that says which they are.
+    """
+    ours, theirs = geometry(dense), geometry(pruned)
+    if fewer_heads(ours, theirs):
+        match = match or told(ours, pruned)
+    differ = [
+        f"{field.name} {getattr(ours, field.name)} against {getattr(theirs, field.name)}"
+        for field in fields(HeadGeometry)
+        if getattr(ours, field.name) != getattr(theirs, field.name)
+        and not (match is not None and field.name in ("n_heads", "n_kv_heads"))
+    ]
+    vocabularies = [model.config.get_text_config().vocab_size for model in (dense, pruned)]
+    if vocabularies[0] != vocabularies[1]:
+        differ.append(f"vocabulary {vocabularies[0]} against {vocabularies[1]}")
+    if differ:
+        raise PairMismatch(
+            f"{dense_name} and {pruned_name} differ in shape ({'; '.join(differ)}), so their heads cannot be compared. "
+            "Give the model that was pruned, and a pruned model that kept its shape, or its heads with a map of them."
+        )
+    return ModelPair(dense, pruned, tokenizer, ours, dense_name, pruned_name, match)
+
+
+PROBE = 'The little girl\'s 3 dogs (Rex, Max & Bo) ran: "wait!"\n  Où? 你好 <|endoftext|>'
+
+
+def check_tokenizers(dense: PreTrainedTokenizerBase, pruned: PreTrainedTokenizerBase) -> None:
+    """Raises PairMismatch unless both turn text into the same tokens."""
+    if len(dense) != len(pruned):
+        found = f"{len(dense)} tokens against {len(pruned)}"
+    elif dense.get_vocab() != pruned.get_vocab():
+        ours, theirs = dense.get_vocab(), pruned.get_vocab()
+        found = f"{sum(theirs.get(token) != index for token, index in ours.items())} of {len(ours)} tokens differ"
+    elif dense(PROBE).input_ids != pruned(PROBE).input_ids:
+        found = "the same vocabulary, but another way of splitting text"
+    else:
+        return
+    raise PairMismatch(
+        f"The two models have different tokenizers ({found}), so the same text reaches them as different tokens. "
+        "Give two states of one model."
+    )

@@ -1,0 +1,9 @@
+"""Putting it back: training constants, injecting means layer after layer, bounds of what can come back, and sweeps over
+settings.
+
+bounds: bounds, CONSTANTS, DENSE, HEADS, MLPS, PRUNED
+enough: enough, Enough
+injection: capture_in_order
+sweep: best_first, Failure, Grid, Point, sweep, SweepResult, to_pandas
+training: Loss, LOSSES, PUBLISHED, Restoration, Settings, STARTS, Step, trained_parameters, Training, UNITS
+"""

@@ -1,0 +1,282 @@
+"""Many restorations of one pair, one after the other, to see what does best: heads × components × learning rate × loss,
+and how much text suffices.
+
+grid = Grid(heads=(0.25, 1.0), components=(4, None), lr=(0.1, 0.2), loss=("kl",), text=(0.25, 1.0))
+for step in sweep(pair, components, score, tokens, held_out, grid):
+    ...                            # Progress on the way; a SweepResult or a Failure as each point ends
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import TypeVar, cast
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ..capture.components import LostComponents
+from ..compensation.constants import compensated
+from ..errors import RestoreLCCError, SettingError
+from ..evaluation.perplexity import (
+    Difference,
+    Perplexity,
+    TokenLoss,
+    measure,
+    paired_difference,
+    perplexity,
+    recovered_share,
+)
+from ..models.pair import ModelPair
+from ..progress import Progress, finish
+from ..selection.picks import Selection, check_share, share_of_heads
+from ..text.tokens import Tokens
+from .training import Loss, Settings, Training
+
+T = TypeVar("T")
+ALL = "all"
+"""How all components of a head are written."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """What one restoration of a sweep has of its own."""
+
+    heads: float
+    """Share of the heads that the pruned model has, above 0 up to 1; those of highest score."""
+    components: int | None
+    """Strongest components of each of them; None: all."""
+    lr: float
+    loss: Loss
+    text: float = 1.0
+    """Share of the windows to train on, above 0 up to 1, evenly spread. The steps stay, so a smaller share is seen more
+    often: what differs is how much there is to learn from, not how long."""
+
+    def windows(self, tokens: Tokens) -> Tokens:
+        """Those it trains on."""
+        count = max(1, round(len(tokens) * self.text))
+        return tokens[torch.linspace(0, len(tokens) - 1, count).round().long()]
+
+    def selection(self, lost: LostComponents, score: Tensor) -> Selection:
+        """What it trains; score: [layer, head], higher comes first. Raises SettingError."""
+        return share_of_heads(lost, score, self.heads, self.components)
+
+    @property
+    def components_written(self) -> str:
+        """Such as '4', or 'all'."""
+        return ALL if self.components is None else str(self.components)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every combination of what is listed. Raises SettingError for a list that is empty or repeats, and nonsense."""
+
+    heads: tuple[float, ...]
+    components: tuple[int | None, ...]
+    lr: tuple[float, ...]
+    loss: tuple[Loss, ...]
+    settings: Settings = field(default_factory=Settings)
+    """All else, the steps among it: shared by every point."""
+    text: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        names = {"heads": "shares of heads", "components": "numbers of components", "lr": "rates", "loss": "losses"}
+        names |= {"text": "shares of the text"}
+        for name, words in names.items():
+            values = getattr(self, name)
+            if not values:
+                raise SettingError(f"The sweep has no {words} to try: give at least one.")
+            if len(set(values)) < len(values):
+                raise SettingError(f"Of the {words} to try one is given twice, which would train the same twice.")
+        for share in self.heads:
+            check_share(share)
+        for share in self.text:
+            if not 0 < share <= 1:
+                raise SettingError(f"A share of {share} of the text cannot be trained on: give more than 0, up to 1.")
+        for count in self.components:
+            if count is not None and count < 1:
+                raise SettingError(f"{count} components a head leave nothing to train: give 1 or more, or '{ALL}'.")
+        for point in self.points():
+            self.settings_of(point)  # A rate or a loss that makes no sense is known before anything is trained.
+
+    @classmethod
+    def read(
+        cls,
+        heads: Iterable[str],
+        components: Iterable[str],
+        lr: Iterable[str],
+        loss: Iterable[str],
+        settings: Settings | None = None,
+        text: Iterable[str] = ("1",),
+    ) -> Grid:
+        """From values as people type them, components as numbers or 'all'. Raises SettingError."""
+        return cls(
+            tuple(_number(float, share, "a share of heads", "a number") for share in heads),
+            tuple(None if one.strip() == ALL else _number(int, one, "components a head", f"a whole number or '{ALL}'")
+                  for one in components),
+            tuple(_number(float, rate, "a learning rate", "a number") for rate in lr),
+            tuple(cast(Loss, name) for name in loss),  # Settings refuse what is none
+            settings or Settings(),
+            tuple(_number(float, share, "a share of the text", "a number") for share in text),
+        )  # fmt: skip
+
+    def points(self) -> list[Point]:
+        """In the order in which they are trained: rates next to each other, losses far apart."""
+        wanted = product(self.loss, self.components, self.heads, self.text, self.lr)
+        return [Point(heads, components, lr, loss, text) for loss, components, heads, text, lr in wanted]
+
+    def settings_of(self, point: Point) -> Settings:
+        """How a point is trained."""
+        return replace(self.settings, lr=point.lr, loss=point.loss)
+
+
+def _number(kind: Callable[[str], T], text: str, what: str, wanted: str) -> T:
+    try:
+        return kind(text)
+    except ValueError:
+        raise SettingError(f"'{text.strip()}' cannot be read as {what}: give {wanted}.") from None
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What one point came to. All figures are of the held-out windows, which also chose the best step."""
+
+    point: Point
+    picked_heads: int
+    picked_components: int
+    trained_parameters: int
+    held_out_loss: float
+    """What the point minimised, at its best step, nats per token. Points of different losses do not compare by it."""
+    perplexity: Perplexity
+    gain: Difference
+    """Restored minus pruned, paired by window; nats per token, negative is better."""
+    recovered_share: float
+    """Of the lost log-likelihood; NaN where pruning lost nothing on these windows."""
+    share_stderr: float
+    """Standard error of the share, from that of the gain."""
+    best_step: int
+    tokens: int
+    """Tokens of the windows it trained on, each counted once."""
+    restored: TokenLoss
+    """Of the held-out windows, so that two points can be compared token by token."""
+    seconds: float
+    """Training and measuring."""
+    dense: Perplexity
+    pruned: Perplexity
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A point that could not be trained, and why."""
+
+    point: Point
+    error: str
+
+
+def sweep(
+    pair: ModelPair, lost: LostComponents, score: Tensor, tokens: Tokens, held_out: Tokens, grid: Grid
+) -> Iterator[Progress | SweepResult | Failure]:
+    """Train every point of the grid; stop by leaving the loop: what was yielded stays.
+
+    score: [layer, head], the order in which shares take heads, highest first. What one point is refused for is its
+    Failure, and the others go on. Raises SettingError for a score of another shape.
+    """
+    if score.shape != lost.shape[:2]:
+        raise SettingError(f"A score of shape {tuple(score.shape)} does not order heads of shape {lost.shape[:2]}.")
+    dense = yield from measure(pair.dense, held_out)
+    pruned = yield from measure(pair.pruned, held_out)
+    points, steps = grid.points(), grid.settings.steps
+    for index, point in enumerate(points):
+        began = time.perf_counter()
+        try:
+            selection = point.selection(lost, score)
+            training = Training(pair, lost, selection, point.windows(tokens), held_out, grid.settings_of(point))
+            for step in training.steps():
+                what = f"point {index + 1} of {len(points)}, step {step.step} of {steps}"
+                yield Progress(what, index * steps + step.step, len(points) * steps)
+            result = _judged(point, training, dense, pruned)
+        except RestoreLCCError as error:
+            yield Failure(point, str(error))
+        else:
+            yield replace(result, seconds=time.perf_counter() - began)
+
+
+def _judged(point: Point, training: Training, dense: TokenLoss, pruned: TokenLoss) -> SweepResult:
+    model, restoration = training.pair.pruned, training.result()
+    best = next(step for step in restoration.history if step.step == restoration.best_step)
+    put_back = restoration.compensation
+    restored = finish(measure(model, training.held_out, within=lambda: compensated(model, put_back)))
+    before, after, teacher = perplexity(pruned), perplexity(restored), perplexity(dense)
+    gain, missing = paired_difference(restored, pruned), before.nats - teacher.nats
+    return SweepResult(
+        point=point,
+        picked_heads=len(training.selection.heads),
+        picked_components=len(training.selection),
+        trained_parameters=restoration.trained_parameters,
+        held_out_loss=math.nan if best.held_out_loss is None else best.held_out_loss,
+        perplexity=after,
+        gain=gain,
+        recovered_share=recovered_share(teacher, before, after),
+        share_stderr=gain.stderr / missing if missing > 0 else math.nan,
+        best_step=restoration.best_step,
+        tokens=int(training.tokens.real.sum()),
+        restored=restored,
+        seconds=0.0,
+        dense=teacher,
+        pruned=before,
+    )
+
+
+def best_first(results: Iterable[SweepResult | Failure]) -> dict[Loss, list[SweepResult]]:
+    """What was trained by lowest held-out loss, for each loss of its own: nats of one loss are not those of another."""
+    ranked: dict[Loss, list[SweepResult]] = {}
+    for result in results:
+        if isinstance(result, SweepResult):
+            ranked.setdefault(result.point.loss, []).append(result)
+    return {loss: sorted(group, key=_place) for loss, group in ranked.items()}
+
+
+def _place(result: SweepResult) -> tuple[bool, float]:
+    return math.isnan(result.held_out_loss), result.held_out_loss
+
+
+def to_pandas(results: Sequence[SweepResult | Failure]) -> pd.DataFrame:
+    """One row a point, as `best_first` orders them and what failed last: loss, heads (share), components ('all' or a
+    number, as text), lr, text (share), and the figures of `SweepResult`; `error` says why a point failed."""
+    ordered: list[SweepResult | Failure] = [one for group in best_first(results).values() for one in group]
+    ordered += [result for result in results if isinstance(result, Failure)]
+    return pd.DataFrame([_row(result) for result in ordered], columns=COLUMNS)
+
+
+COLUMNS = [
+    "loss", "heads", "components", "lr", "text", "tokens", "picked_heads", "picked_components", "trained_parameters",
+    "held_out_loss", "perplexity", "stderr", "recovered_share", "share_stderr", "gain", "gain_stderr", "best_step",
+    "seconds", "error",
+]  # fmt: skip
+
+
+def _row(result: SweepResult | Failure) -> dict[str, object]:
+    point = result.point
+    row: dict[str, object] = {
+        "loss": point.loss,
+        "heads": point.heads,
+        "components": point.components_written,
+        "lr": point.lr,
+        "text": point.text,
+    }
+    if isinstance(result, Failure):
+        return row | {"error": result.error}
+    counts = ("tokens", "picked_heads", "picked_components", "trained_parameters", "best_step", "seconds")
+    figures = ("held_out_loss", "recovered_share", "share_stderr")
+    return row | {
+        **{name: getattr(result, name) for name in (*counts, *figures)},
+        "perplexity": result.perplexity.value,
+        "stderr": result.perplexity.stderr,
+        "gain": result.gain.nats,
+        "gain_stderr": result.gain.stderr,
+        "error": "",
+    }

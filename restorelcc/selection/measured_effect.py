@@ -1,0 +1,64 @@
+"""What putting something back does to the loss, measured: one head or component at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from ..capture.components import LostComponents
+from ..compensation.constants import Compensation, compensated
+from ..evaluation.perplexity import Difference, paired_difference
+from ..evaluation.prefix import Prefix
+from ..models.pair import ModelPair
+from ..progress import finish
+from ..text.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One thing to put back on its own."""
+
+    layer: int
+    head: int
+    constant: Tensor
+    """[d_head] activation units."""
+    component: int | None = None
+    """Which of the head's components it is of, if it is of one."""
+
+
+def of_heads(constants: Tensor, order: Tensor | None = None) -> list[Trial]:
+    """Every head with its constant of [layer, head, d_head]; those first whose `order` [layer, head] is lowest."""
+    layers, heads = constants.shape[:2]
+    places = [(layer, head) for layer in range(layers) for head in range(heads)]
+    if order is not None:
+        places = [places[index] for index in order.flatten().argsort(stable=True).tolist()]
+    return [Trial(layer, head, constants[layer, head]) for layer, head in places]
+
+
+def of_components(components: LostComponents, magnitudes: Tensor, picks: Sequence[tuple[int, int, int]]) -> list[Trial]:
+    """Some components (layer, head, component), each with its magnitude of [layer, head, component]."""
+    return [
+        Trial(layer, head, magnitudes[layer, head, i] * components.directions[layer, head, i].float(), i)
+        for layer, head, i in picks
+    ]
+
+
+def tried(
+    pair: ModelPair, tokens: Tokens, trials: Sequence[Trial], batch: int = 8
+) -> Iterator[tuple[Trial, Difference]]:
+    """Each trial with the change of the mean NLL against the pruned model, paired, as soon as it is measured.
+
+    Only the layers from the trial's on are computed. Stop by leaving the loop.
+    """
+    prefix = Prefix(pair.pruned, tokens, batch)
+    plain = finish(prefix.measured())
+    for trial in trials:
+        vectors = torch.zeros(pair.geometry.n_layers, pair.geometry.n_heads, pair.geometry.d_head)
+        vectors[trial.layer, trial.head] = trial.constant
+        back = Compensation(vectors)
+        loss = finish(prefix.again(trial.layer, within=partial(compensated, pair.pruned, back)))
+        yield trial, paired_difference(loss, plain)

@@ -1,0 +1,205 @@
+"""What putting something back will do to the loss, predicted for every head and component from one backward pass.
+
+A constant c added to a head changes the mean loss by about g·c + ½ c·F c. The slope g = ∂loss/∂c is the gradient at
+c = 0. The curvature F is the Fisher information of the head's constant, estimated from gradients m of the mean NLL of
+single texts, which one backward pass gives too: with tokens about independent, E[γγᵀ] of token gradients γ is
+T Cov(m) + E[m] E[m]ᵀ for texts of T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ..capture.components import LostComponents
+from ..errors import SettingError
+from ..evaluation.losses import cross_entropy, distillation
+from ..hf.layout import device_of, geometry, hooked, output_projections
+from ..hf.weights import weight_of
+from ..models.pair import ModelPair
+from ..progress import Progress
+from ..text.tokens import Tokens
+from .greedy import in_turn
+
+Against = Literal["ce", "kl"]
+DAMPING = 1.0
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Gradients of the loss by every head's constant, text by text. float32."""
+
+    by_text: Tensor
+    """[text, layer, head, d_head] ∂(summed loss of the text)/∂c, nats per activation unit."""
+    likelihood: Tensor
+    """The same of the text's summed NLL: by_text itself where that is the loss. Its spread is the curvature of either
+    loss: that of a distance between distributions is their Fisher information too, and its own slopes say less of it,
+    since they do not vary with the token that happened to come."""
+    counts: Tensor
+    """[text] scored tokens."""
+
+
+def slopes(
+    pair: ModelPair, tokens: Tokens, against: Against = "ce", batch: int = 8
+) -> Generator[Progress, None, Slopes]:
+    """One forward and backward pass of the pruned model over `tokens`, yielding after every batch.
+
+    against: ce, the text's own tokens; kl, the dense model's next-token distribution, which costs its forward pass
+    and another backward pass. Raises SettingError.
+    """
+    rows = []
+    for start in range(0, len(tokens), batch):
+        yield Progress("differentiating by every head", start, len(tokens))
+        rows.append(_batch_slopes(pair, tokens[start : start + batch], against))
+    yield Progress("differentiating by every head", len(tokens), len(tokens))
+    if not rows:
+        raise SettingError("There are no tokens to differentiate on.")
+    likelihood = torch.cat([own for own, _ in rows])
+    by_text = torch.cat([towards for _, towards in rows]) if against == "kl" else likelihood
+    return Slopes(by_text, likelihood, tokens.scored.sum(1))
+
+
+def _batch_slopes(pair: ModelPair, tokens: Tokens, against: Against) -> tuple[Tensor, Tensor]:
+    """[text, layer, head, d_head] gradients of each text's summed NLL, and of what is asked for."""
+    model, shape = pair.pruned, pair.geometry
+    projections = output_projections(model)
+    ids, scored = tokens.ids.to(device_of(model)), tokens.scored.to(device_of(model))
+    count = scored[:, 1:].sum()
+    # One bias a text instead of one for all: its gradient is then the text's own.
+    added = [torch.zeros(len(ids), 1, shape.d_model, device=device_of(model), requires_grad=True) for _ in projections]
+
+    def by_heads(loss: Tensor, again: bool) -> Tensor:
+        rows = []
+        written = torch.autograd.grad(loss * count, added, retain_graph=again)
+        for layer, (one, projection) in enumerate(zip(written, projections, strict=True)):
+            # A constant reaches the residual stream through W_O, so its gradient comes back through W_Oᵀ.
+            own = geometry(model).split(one[:, 0] @ weight_of(projection).float()).transpose(0, 1).cpu()
+            # A head that is gone moves nothing, so its slope is zero.
+            rows.append(pair.placed(layer, own, torch.zeros(shape.n_heads, len(ids), shape.d_head)))
+        return torch.stack(rows).permute(2, 0, 1, 3)
+
+    with torch.enable_grad():
+        with hooked(projections, lambda layer, _, output: output + added[layer].to(output)):
+            logits = model(ids, use_cache=False).logits
+        likelihood = by_heads(cross_entropy(logits, ids, scored), again=against == "kl")
+        if against == "ce":
+            return likelihood, likelihood
+        with torch.no_grad():
+            teacher = pair.dense(ids.to(device_of(pair.dense)), use_cache=False).logits.to(logits.device)
+        return likelihood, by_heads(distillation(logits, teacher, scored), again=False)
+
+
+@dataclass(frozen=True)
+class PredictedEffect:
+    """Changes of the mean loss, nats per token; negative is better. float32."""
+
+    gradient: Tensor
+    """[layer, head, d_head] g, nats per activation unit."""
+    constants: Tensor
+    """[layer, head, d_head] the best constant of every head on its own, activation units: −(F + λ)⁻¹ g."""
+    of_head: Tensor
+    """[layer, head] change with that constant."""
+    of_head_error: Tensor
+    """[layer, head] its standard error, with texts as the sample."""
+    in_turn: Tensor
+    """[layer, head] change still to be won when the head's turn comes, if heads are taken by what they do together (see
+    `together`). float64."""
+    slope: Tensor
+    """[layer, head, component] along v_i, nats per activation unit."""
+    curvature: Tensor
+    """[layer, head, component] along v_i, nats per squared activation unit, λ included."""
+    best: Tensor
+    """[layer, head, component] β*, the best magnitude of each component on its own, activation units."""
+    of_component: Tensor
+    """[layer, head, component] change with it."""
+    of_component_error: Tensor
+    """[layer, head, component] its standard error, with texts as the sample."""
+
+    @property
+    def gradient_norm(self) -> Tensor:
+        """[layer, head] ‖g‖, nats per activation unit."""
+        norms: Tensor = torch.linalg.vector_norm(self.gradient, dim=-1)
+        return norms
+
+    def at(self, magnitudes: Tensor) -> Tensor:
+        """[layer, head, component] change where each component alone is put back with this magnitude."""
+        return self.slope * magnitudes + self.curvature * magnitudes.square() / 2
+
+    def heads_to_pandas(self) -> pd.DataFrame:
+        """One row a head: layer, head, predicted change, its error, what is to be won in turn, gradient norm."""
+        frame = _frame(self.of_head, ["layer", "head"])
+        columns = {"predicted": self.of_head, "predicted_error": self.of_head_error, "in_turn": self.in_turn}
+        columns["gradient"] = self.gradient_norm
+        return frame.assign(**{name: value.flatten().numpy() for name, value in columns.items()})
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a component: layer, head, component, slope, curvature, best magnitude, predicted change and error."""
+        frame = _frame(self.slope, ["layer", "head", "component"])
+        columns = {
+            "slope": self.slope,
+            "curvature": self.curvature,
+            "best_magnitude": self.best,
+            "predicted": self.of_component,
+            "predicted_error": self.of_component_error,
+        }
+        return frame.assign(**{name: value.flatten().numpy() for name, value in columns.items()})
+
+
+def predicted(found: Slopes, components: LostComponents, damping: float = DAMPING) -> PredictedEffect:
+    """Of every head's best constant and of every component's best magnitude.
+
+    damping: λ in units of the head's mean curvature; it keeps steps short along directions that hardly mattered on
+    these texts. Raises SettingError for fewer than two texts, which show no curvature.
+    """
+    if len(found.counts) < 2:
+        raise SettingError("One text shows no curvature: give at least 2, better 50, or shorter windows.")
+    total, lengths = found.counts.sum(), found.counts.view(-1, 1, 1, 1)
+    gradient = found.by_text.sum(0) / total
+    # Lengths differ little, so texts weigh alike in what is taken about the mean over texts.
+    mean = found.likelihood.sum(0) / total
+    weight = (found.counts.float().mean() / (len(found.counts) - 1)).sqrt()
+    factors = torch.cat([weight * (found.likelihood / lengths - mean), mean[None]])
+    fisher = torch.einsum("tlhi,tlhj->lhij", factors, factors)
+    floor = damping * fisher.diagonal(dim1=-2, dim2=-1).mean(-1)
+    # A head whose output goes nowhere has no gradient and no curvature; 1 keeps the system solvable, and its answer 0.
+    floor = torch.where(floor > 0, floor, 1.0)
+    damped = fisher + floor[..., None, None] * torch.eye(fisher.shape[-1])
+    constants = -torch.linalg.solve(damped, gradient)
+    of_head = (gradient * constants).sum(-1) / 2  # = g·s + ½ s·(F + λ) s at the best s
+    directions = components.directions.float()
+    slope = torch.einsum("lhd,lhid->lhi", gradient, directions)
+    curvature = torch.einsum("lhid,lhde,lhie->lhi", directions, damped, directions)
+    best = -slope / curvature
+    # The step is taken as given: what errs is the slope along it.
+    errs = _covariance(found.by_text / lengths - gradient) / len(found.counts)
+    of_head_error = torch.einsum("lhi,lhij,lhj->lh", constants, errs, constants).sqrt()
+    along = torch.einsum("lhid,lhde,lhie->lhi", directions, errs, directions).sqrt()
+    return PredictedEffect(
+        gradient=gradient,
+        constants=constants,
+        of_head=of_head,
+        of_head_error=of_head_error,
+        in_turn=in_turn(gradient, factors, floor),
+        slope=slope,
+        curvature=curvature,
+        best=best,
+        of_component=slope * best / 2,
+        of_component_error=along * best.abs(),
+    )
+
+
+def _covariance(spread: Tensor) -> Tensor:
+    """[layer, head, d_head, d_head] of deviations [text, layer, head, d_head] from the mean."""
+    found: Tensor = torch.einsum("tlhi,tlhj->lhij", spread, spread) / (len(spread) - 1)
+    return found
+
+
+def _frame(table: Tensor, names: list[str]) -> pd.DataFrame:
+    """The indices of a table, one row an entry."""
+    grid = torch.cartesian_prod(*(torch.arange(size) for size in table.shape))
+    return pd.DataFrame(grid.numpy(), columns=names)

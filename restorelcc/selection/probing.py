@@ -1,0 +1,242 @@
+"""Which heads can tell a right response from a wrong one: contrastive probing (RestoreLCC, Eq. 7).
+
+Per head, a linear + sigmoid probe on [z_c^q ; z_d^{q+r⁺}] → 1 and [z_c^q ; z_d^{q+r⁻}] → 0. z_d^{q+r} is the head's
+activation in the dense model at the last token of question and response; z_c^q = z_p + c that in the pruned model at
+the last token of the question, with what is put back.
+
+What the mathematics implies, whatever the model:
+
+- c is one vector per head, the same in every row. Features are centred and the bias is not penalised, so the bias takes
+  it up exactly: c, and with it the number K of components in it, changes no probe and no accuracy.
+- z_c^q is the same in both rows of a pair. It moves the margins of both by the same amount, w_q · z_c^q, and so cannot
+  say which of the two is right; it can only shift where between the two the line is drawn for that question.
+
+So a high accuracy says that the dense head's activation after a response tells right from wrong. It says nothing of
+what the head lost by pruning, nor of what putting it back would win.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from ..compensation.constants import Compensation
+from ..errors import SettingError, TextError
+from ..hf.layout import Stop, context_length, device_of, geometry, hooked, output_projections, run_until_stop
+from ..models.pair import ModelPair
+from ..progress import Progress
+from ..text.contrast import ContrastItem
+from ..text.tokens import lead, token_ids
+from .probes import TOLERANCE, fit_probes
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+TRAINING_SHARE = 0.7
+FEWEST_PAIRS = 4
+# Heads fitted in step. On a CPU their features should stay in a core's cache between steps; a GPU wants many.
+HEADS_ON_CPU, HEADS_ON_GPU = 2, 128
+
+
+@dataclass(frozen=True)
+class Probing:
+    """How well each head's probe tells right from wrong on pairs it was not trained on."""
+
+    accuracy: Tensor
+    """[layer, head] float64: share of held-out rows, two a pair, that the probe names rightly; 0.5 is chance."""
+    training: int
+    """Pairs trained on."""
+    held_out: int
+    """Pairs the accuracy is measured on."""
+
+    @property
+    def stderr(self) -> Tensor:
+        """[layer, head] binomial standard error √(a(1 − a) / held-out pairs).
+
+        Pairs, not rows, are the sample: the two rows of a pair share the question's half. The error of a mean over
+        pairs of values between 0 and 1 is at most this. It is that of one head: the best of many heads owes some of
+        its accuracy to luck.
+        """
+        return (self.accuracy * (1 - self.accuracy) / self.held_out).sqrt()
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a head: layer, head, accuracy, stderr."""
+        layers, heads = self.accuracy.shape
+        index = [(layer, head) for layer in range(layers) for head in range(heads)]
+        return pd.DataFrame(index, columns=["layer", "head"]).assign(
+            accuracy=self.accuracy.flatten().numpy(), stderr=self.stderr.flatten().numpy()
+        )
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Activations of every head for every pair, all [layer, head, pair, d_head] in the model's own dtype and device:
+    3 × layers × heads × pairs × d_head numbers (1.5 GB for 1 024 heads of 128 and 2 000 pairs in bfloat16)."""
+
+    question: Tensor
+    """z_p at the last token of the question."""
+    right: Tensor
+    """z_d at the last token of question and right response."""
+    wrong: Tensor
+    """z_d at the last token of question and wrong response."""
+
+
+def probe(
+    pair: ModelPair,
+    items: Sequence[ContrastItem],
+    compensation: Compensation | None = None,
+    seed: int = 0,
+    batch: int = 8,
+) -> Generator[Progress, None, Probing]:
+    """Held-out accuracy of every head's probe; yields after every batch of items and every few heads.
+
+    compensation: what is put back, for z_c = z_p + c; by the first paragraph above it makes no difference.
+    seed: which 70 % of the pairs are trained on; both rows of a pair are always on the same side.
+    batch: items a forward pass. Raises SettingError, and TextError for fewer than 4 items.
+    """
+    if len(items) < FEWEST_PAIRS:
+        raise TextError(
+            f"Probing has {len(items)} pairs of right and wrong responses to train and be measured on. "
+            f"Give at least {FEWEST_PAIRS}; hundreds for an accuracy worth reading."
+        )
+    order = torch.randperm(len(items), generator=torch.Generator().manual_seed(seed)).tolist()
+    contrast = yield from read_contrast_activations(pair, [items[index] for index in order], batch)
+    return (yield from fit_all(contrast, compensation))
+
+
+def fit_all(
+    contrast: Contrast,
+    compensation: Compensation | None = None,
+    tolerance: float = TOLERANCE,
+) -> Generator[Progress, None, Probing]:
+    """The probes of `contrast`: trained on its first 70 % of pairs, measured on the rest; features are standardised.
+
+    Yields after every few heads. Raises SettingError where the compensation is of another shape of model.
+    """
+    layers, heads, pairs, width = contrast.question.shape
+    if compensation is not None and compensation.vectors.shape != (layers, heads, width):
+        raise SettingError(
+            f"The compensation is for [layers, heads, d_head] = {list(compensation.vectors.shape)}, the activations "
+            f"are of [{layers}, {heads}, {width}]. Use it with the model it was made for."
+        )
+    training = min(round(pairs * TRAINING_SHARE), pairs - 1)
+    on_cpu = contrast.question.device.type == "cpu"
+    together = HEADS_ON_CPU if on_cpu else HEADS_ON_GPU
+    parts = [part.flatten(0, 1) for part in (contrast.question, contrast.right, contrast.wrong)]
+    shifts = None if compensation is None else compensation.vectors.flatten(0, 1)[:, None].to(parts[0].device)
+
+    def measured(start: int) -> Tensor:
+        chosen = slice(start, start + together)
+        question, right, wrong = (part[chosen].float() for part in parts)
+        if shifts is not None:
+            question = question + shifts[chosen]
+        return _held_out_accuracy(question, right, wrong, training, tolerance)
+
+    accuracy: list[Tensor] = []
+    with single_threaded(torch.get_num_threads() if on_cpu else 1) as workers:
+        for found in workers.map(measured, range(0, layers * heads, together)):
+            yield Progress("training probes", len(accuracy) * together, layers * heads)
+            accuracy.append(found)
+    yield Progress("training probes", layers * heads, layers * heads)
+    return Probing(torch.cat(accuracy).view(layers, heads), training, pairs - training)
+
+
+@contextmanager
+def single_threaded(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool of threads in each of which torch computes on one thread; elsewhere it goes on as it did.
+
+    Many small products do better so than one after the other on many threads, which wait for each other after every
+    product: where a core is busy with something else, a hundred times as long as the product takes. What is still
+    waiting is given up on the way out.
+    """
+    usual, ready = torch.get_num_threads(), threading.Barrier(workers + 1)
+
+    def begin() -> None:
+        torch.get_num_threads()  # The first call in a thread fetches the number for it, which would undo the next line.
+        torch.set_num_threads(1)
+        ready.wait()
+
+    pool = ThreadPoolExecutor(workers, initializer=begin)
+    try:
+        for _ in range(workers):
+            pool.submit(int)  # starts a thread
+        ready.wait()
+        # The number of the thread that asks is its own, but it is also what threads yet to come begin with.
+        torch.set_num_threads(usual)
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _held_out_accuracy(question: Tensor, right: Tensor, wrong: Tensor, training: int, tolerance: float) -> Tensor:
+    """[head] float64."""
+    probes = fit_probes(question[:, :training], right[:, :training], wrong[:, :training], tolerance)
+    held = question[:, training:]
+    hits = (probes.margins(held, right[:, training:]) > 0).double().mean(1)
+    passes = (probes.margins(held, wrong[:, training:]) <= 0).double().mean(1)
+    return ((hits + passes) / 2).cpu()
+
+
+# --- activations ------------------------------------------------------------------------------------------------
+
+
+def read_contrast_activations(
+    pair: ModelPair, items: Sequence[ContrastItem], batch: int = 8
+) -> Generator[Progress, None, Contrast]:
+    """Activations at the last tokens, for every item in order; yields after every `batch` items.
+
+    Responses are tokenised apart from the question, so that the question is the same tokens in all three texts. What
+    is longer than the context keeps its end. Raises SettingError where activations are not finite.
+    """
+    shape, device = pair.geometry, device_of(pair.dense)
+    size = (shape.n_layers, shape.n_heads, len(items), shape.d_head)
+    kept = [torch.empty(size, dtype=pair.dense.dtype, device=device) for _ in range(3)]
+    for start in range(0, len(items), batch):
+        yield Progress("reading right and wrong responses", start, len(items))
+        part = items[start : start + batch]
+        questions = [lead(pair.tokenizer) + token_ids(pair.tokenizer, item.prompt) for item in part]
+        answers = [
+            [asked + token_ids(pair.tokenizer, text) for asked, text in zip(questions, texts, strict=True)]
+            for texts in ([item.right for item in part], [item.wrong for item in part])
+        ]
+        for store, model, texts in zip(kept, (pair.pruned, pair.dense, pair.dense), (questions, *answers), strict=True):
+            store[:, :, start : start + batch] = last_token_heads(model, texts).to(store)
+    yield Progress("reading right and wrong responses", len(items), len(items))
+    if not all(bool(store.isfinite().all()) for store in kept):
+        raise SettingError(
+            f"Head activations of this pair are not finite in {pair.dense.dtype}, so no probe can be trained on them. "
+            "Load the models in bfloat16 or float32."
+        )
+    return Contrast(*kept)
+
+
+@torch.no_grad()
+def last_token_heads(model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> Tensor:
+    """[layer, head, text, d_head] z at the last token of each text, given as token ids, in one padded forward pass
+    that ends after the last attention."""
+    limit = context_length(model)
+    texts = [text[-limit:] for text in texts]
+    rows = torch.arange(len(texts), device=device_of(model))
+    last = torch.tensor([len(text) - 1 for text in texts], device=device_of(model))
+    # Padded on the right, where a causal model cannot see it.
+    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(text) for text in texts], batch_first=True)
+    projections = output_projections(model)
+    seen: list[Tensor] = []
+
+    def keep(layer: int, inputs: Tensor, output: Tensor) -> None:
+        # Layers of one model may lie on several devices.
+        seen.append(inputs[rows.to(inputs.device), last.to(inputs.device)].to(device_of(model)))
+        if layer == len(projections) - 1:
+            raise Stop
+
+    with hooked(projections, keep):
+        run_until_stop(model, ids)
+    return geometry(model).split(torch.stack(seen)).transpose(1, 2)

@@ -1,0 +1,128 @@
+"""Scores that are computed on request: what they are, where they are shown, and that they are computed once."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from app.session import state
+from app.values.words import ALL_WORDS, METRIC_WORDS, SCORE_WORDS, percent
+from app.work import open_pairs, scores
+from app.work.jobs import jobs
+from restorelcc.artifacts.findings import Recipe
+from restorelcc.progress import finish
+from restorelcc.selection.scores import LOWEST_FIRST, score_heads
+from restorelcc.workspace import Workspace
+
+MAIN = str(Path(__file__).resolve().parents[2] / "app" / "shell" / "rerun.py")
+
+
+@pytest.fixture(autouse=True)
+def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scores, "_kept", scores.OrderedDict())
+
+
+@pytest.fixture
+def app(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.setattr(open_pairs, "_open", open_pairs.OrderedDict({Recipe(): workspace}))
+    monkeypatch.setattr(state, "_owner", lambda: "me")
+    return AppTest.from_file(MAIN, default_timeout=60).run()
+
+
+def done(workspace: Workspace, name: str) -> None:
+    job = jobs.find(scores.key(workspace, name))
+    assert job is not None
+    assert job.wait(60)
+    assert job.error == ""
+
+
+def test_every_score_has_words_and_the_engines_order():
+    assert set(SCORE_WORDS) == set(LOWEST_FIRST)
+    assert {name: word.lowest_first for name, word in SCORE_WORDS.items()} == LOWEST_FIRST
+    assert not any(word.lowest_first for word in METRIC_WORDS.values())
+
+
+@pytest.mark.parametrize(
+    "name", ["predicted", "towards_dense", "together", "together_dense", "gradient", "ceiling", "measured"]
+)
+def test_a_score_on_the_page_is_the_engines(workspace: Workspace, name: str):
+    assert scores.table(workspace, name) is None
+    assert scores.missing(workspace, name) == 12
+    finish(scores.GROUPS[scores.GROUP_OF[name]](workspace))
+    plain = finish(score_heads(name, workspace.pair(), workspace.lost, workspace.training, workspace.findings.live))
+    torch.testing.assert_close(scores.table(workspace, name), plain.values)
+    assert scores.missing(workspace, name) == 0
+
+
+def test_what_measures_one_by_one_shows_what_it_has_and_goes_on_from_there(workspace: Workspace):
+    work = scores.GROUPS["measured"](workspace)
+    while scores.missing(workspace, "measured") > 9:
+        next(work)
+    work.close()  # cancelled
+    table = scores.table(workspace, "measured")
+    assert table is not None
+    assert int(table.isfinite().sum()) == 3
+    steps = sum(1 for _ in scores.GROUPS["measured"](workspace))
+    assert scores.missing(workspace, "measured") == 0
+    assert steps == 10  # the pruned model, and the nine that were missing
+
+
+def test_the_page_says_what_a_score_takes_and_computes_it(app: AppTest, workspace: Workspace):
+    app.segmented_control(key="score").set_value("predicted").run()
+    assert any("one backward pass" in caption.value for caption in app.caption)
+    app.button(key="compute-score").click().run()
+    done(workspace, "predicted")
+    app.run()
+    assert not app.exception
+    assert any("Predicted effect of every head" in text.value for text in app.markdown)
+    assert any("Heads most worth restoring" in text.value for text in app.markdown)
+    app.segmented_control(key="score").set_value("gradient").run()  # comes with it
+    assert any("Gradient norm of every head" in text.value for text in app.markdown)
+
+
+def test_components_are_predicted_measured_and_picked_by_prediction(app: AppTest, workspace: Workspace):
+    app.session_state["studio"].head = (1, 2)
+    app.switch_page("../../pages/components.py").run()
+    app.button(key="predict-head").click().run()
+    done(workspace, "predicted")
+    app.run()
+    app.button(key="measure-components").click().run()
+    job = jobs.find(scores.components_key(workspace, 1, 2))
+    assert job is not None
+    assert job.wait(60)
+    assert {place[:2] for place in scores.known(Recipe(), "components").changes} == {(1, 2)}
+    app.run()
+    app.button(key="best-magnitude").click().run()
+    effect, lost = scores.known(Recipe(), "effect"), workspace.lost
+    factor = app.session_state["studio"].picks.factor((1, 2, 0))
+    assert factor * float(lost.magnitude[1, 2, 0]) == pytest.approx(float(effect.best[1, 2, 0]), abs=0.01)
+    app.selectbox(key="strategy").set_value("predicted").run()
+    app.number_input(key="strategy-components").set_value(5).run()
+    app.button(key="fill").click().run()
+    best = effect.of_component.flatten().argsort()[:5].tolist()
+    picked = app.session_state["studio"].picks.selection.picks
+    assert picked == {(i // 32, i // 8 % 4, i % 8) for i in best}
+
+
+def test_a_link_names_a_score(workspace: Workspace, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(open_pairs, "_open", open_pairs.OrderedDict({Recipe(): workspace}))
+    app = AppTest.from_file(MAIN, default_timeout=60)
+    app.query_params["metric"] = "ceiling"
+    app.run()
+    assert app.session_state["studio"].metric == "ceiling"
+    assert any(ALL_WORDS["ceiling"].label in text.value for text in app.markdown)
+
+
+def test_the_ceilings_come_with_what_could_come_back_at_all(app: AppTest, workspace: Workspace):
+    app.segmented_control(key="score").set_value("ceiling").run()
+    assert any("one restoration of all heads" in caption.value for caption in app.caption)
+    app.button(key="compute-bounds").click().run()
+    done(workspace, "bounds")
+    app.run()
+    assert not app.exception
+    frame = scores.known(Recipe(), "bounds").to_pandas()
+    share = float(frame[frame["what"] == "constants"]["recovered_share"].iloc[0])
+    said = [caption.value for caption in app.caption if "every head perfect" in caption.value]
+    assert len(said) == 1
+    assert f"Constants trained in all heads bring back {percent(share)};" in said[0]

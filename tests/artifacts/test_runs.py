@@ -1,0 +1,128 @@
+"""Runs as they are managed: named anew, thrown away and brought back, damaged, or written by others."""
+
+import json
+import os
+from datetime import timedelta
+
+import pytest
+import torch
+
+from restorelcc.artifacts.runs import (
+    LONGEST_NAME,
+    Run,
+    bring_back,
+    discard_run,
+    discarded_runs,
+    empty_trash,
+    list_runs,
+    load_run,
+    rename_run,
+    save_run,
+)
+from restorelcc.compensation.constants import Compensation
+from restorelcc.errors import LoadError, SettingError, WriteError
+from restorelcc.hf.layout import HeadGeometry
+from restorelcc.restoration.training import Restoration, Settings
+from restorelcc.selection.picks import everything
+
+
+@pytest.fixture
+def run(tmp_path) -> Run:
+    shape = HeadGeometry(n_layers=2, n_heads=2, n_kv_heads=2, d_head=4, d_model=8)
+    vectors = torch.randn(2, 2, 4, generator=torch.Generator().manual_seed(0))
+    selection = everything((2, 2, 4))
+    restoration = Restoration(Compensation(vectors), vectors.clone(), vectors.clone(), selection, Settings(), (), 0)
+    return save_run(restoration, shape, "first", {"dense": "a", "pruned": "b"}, tmp_path)
+
+
+def contents(run: Run) -> dict[str, bytes]:
+    return {str(path.relative_to(run.folder)): path.read_bytes() for path in run.folder.rglob("*") if path.is_file()}
+
+
+def test_a_new_name_and_nothing_else(run, tmp_path):
+    before = contents(run)
+    renamed = rename_run(run, "  a better \n name ")
+    assert renamed.folder == run.folder
+    assert load_run(run.folder).name == renamed.name == "a better name"
+    after = contents(renamed)
+    assert {**json.loads(before.pop("config.json")), "name": "a better name"} == json.loads(after.pop("config.json"))
+    assert after == before
+
+
+def test_a_name_keeps_what_was_written_meanwhile(run):
+    config = json.loads((run.folder / "config.json").read_text())
+    (run.folder / "config.json").write_text(json.dumps(config | {"note": "from elsewhere"}))
+    assert rename_run(run, "new").config["note"] == "from elsewhere"
+
+
+@pytest.mark.parametrize("name", ["", " \n ", "x" * (LONGEST_NAME + 1)])
+def test_names_that_do_not_do(run, name):
+    with pytest.raises(SettingError, match="characters"):
+        rename_run(run, name)
+    assert load_run(run.folder).name == "first"
+
+
+def test_deleted_and_brought_back_is_as_before(run, tmp_path):
+    before = contents(run)
+    gone = discard_run(run)
+    assert not run.folder.exists()
+    assert list_runs(tmp_path) == []
+    assert [one.folder for one in discarded_runs(tmp_path)] == [gone.folder]
+    back = bring_back(gone)
+    assert back.folder == run.folder
+    assert contents(back) == before
+    assert [one.name for one in list_runs(tmp_path)] == ["first"]
+    assert discarded_runs(tmp_path) == []
+
+
+def test_what_is_no_run_is_never_moved(run, tmp_path):
+    (run.folder / "config.json").unlink()
+    for act in (lambda: discard_run(run), lambda: rename_run(run, "new"), lambda: bring_back(run)):
+        with pytest.raises(LoadError):
+            act()
+    assert run.folder.is_dir()
+
+
+def test_undo_after_the_trash_was_emptied(run, tmp_path):
+    gone = discard_run(run)
+    assert empty_trash(timedelta(0), tmp_path) == 1
+    with pytest.raises(LoadError):
+        bring_back(gone)
+
+
+def test_the_way_back_does_not_overwrite(run):
+    gone = discard_run(run)
+    run.folder.mkdir()
+    (run.folder / "thesis.txt").write_text("years of work")
+    with pytest.raises(WriteError, match="brought back"):
+        bring_back(gone)
+    assert (run.folder / "thesis.txt").exists()
+    assert load_run(gone.folder).name == "first"
+
+
+def test_only_what_lay_long_in_the_trash_goes(run, tmp_path):
+    # A run that was made long ago and deleted today stays: its time in the trash counts.
+    os.utime(run.folder, (0, 0))
+    gone = discard_run(run)
+    assert empty_trash(timedelta(days=1), tmp_path) == 0
+    os.utime(gone.folder, (0, 0))
+    assert empty_trash(timedelta(days=1), tmp_path) == 1
+    assert discarded_runs(tmp_path) == []
+
+
+def test_a_run_that_says_little_is_listed_last(run, tmp_path):
+    (tmp_path / "sparse").mkdir()
+    (tmp_path / "sparse" / "config.json").write_text('{"format": 1}')
+    found = list_runs(tmp_path)
+    assert [one.name for one in found] == ["first", "sparse"]
+    assert found[1].created is None
+
+
+def test_damaged_parts_are_named(run):
+    broken = Run(run.folder, {"settings": {"speed": 3}, "selection": {"format": 1}})
+    (run.folder / "metrics.jsonl").write_text("{]")
+    (run.folder / "training.safetensors").write_bytes(b"12345")
+    for read in (lambda: broken.settings, lambda: broken.selection, broken.metrics, broken.trained):
+        with pytest.raises(LoadError, match="damaged"):
+            read()
+    assert broken.adapter().compensation.vectors.shape == (2, 2, 4)

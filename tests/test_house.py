@@ -67,3 +67,23 @@ def test_wings_and_files_are_small():
         assert len(list(folder.glob("*.py"))) <= 12, folder
     for path in files(*FLOORS):
         assert len(path.read_text().splitlines()) <= 400, path
+
+
+NAMES_OF_TRANSFORMERS = re.compile(
+    r"self_attn|[qkvo]_proj|(gate|up|down|qkv)_proj|c_(attn|proj)|query_key_value|fc[12]\b|embed_tokens|lm_head"
+    r"|layernorm|(hidden|intermediate|vocab)_size|num_(attention|key_value|hidden)_|get_(text_config|decoder)|_hf_hook"
+)
+"""What models and their configs call their parts."""
+
+
+def test_only_one_wing_names_what_is_inside_a_model():
+    for path in files(*FLOORS):
+        if path.parent == ROOT / "restorelcc" / "hf":
+            continue
+        text = path.read_text()
+        assert NAMES_OF_TRANSFORMERS.search(text) is None, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "transformers":
+                # What opens any model, what every model is, and how much is said meanwhile.
+                assert node.module in ("transformers", "transformers.utils"), path
+                assert all(name.name.startswith(("Auto", "PreTrained", "logging")) for name in node.names), path

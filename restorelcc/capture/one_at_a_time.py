@@ -48,7 +48,7 @@ def capture_one_at_a_time(
 ) -> Generator[Progress, None, HeadStatistics]:
     """What `capture` gives, from models that are each loaded when their turn comes and let go after it.
 
-    pair: see `models.skeleton_pair`. budget: bytes that the dense model's activations may take on disk; text that needs
+    pair: see `pair.skeleton_pair`. budget: bytes that the dense model's activations may take on disk; text that needs
     more is read in rounds, both models loaded for each. They are in the user's cache, a temporary folder being in
     memory on many machines, and are removed whatever happens. Raises WriteError where one text does not fit on disk,
     and whatever loading raises.

@@ -5,8 +5,10 @@ failures: advice, MEMORY, out_of_memory
 families: EXPORTS, FAMILIES
 layout: attention_norm, context_length, decoder_layers, device_of, final_norm, geometry, HeadGeometry, hooked,
     layer_inputs, layers_with_heads, mlps, output_projections, remarks, residual_scale, run_until_stop, Stop,
-    unembedding
-narrow: channels_of, check_narrowing, head_weights, kept_heads, Narrowing, rebuilt, rows, shrink, with_kept_heads
+    unembedding, vocabulary_size
+narrow: CHANNELS_END, channels_of, check_narrowing, head_weights, HEADS_END, kept_heads, Narrowing, rebuilt, rows,
+    shrink, with_kept_heads
+stand_in: StandIn, with_layers
 twins: copied, showing_attention, takes_value_biases, with_output_biases, with_value_biases
 weights: expert_activation, is_spread, is_visited, Matrix, prunable, values_of, weight_of
 """

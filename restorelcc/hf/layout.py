@@ -1,7 +1,5 @@
-"""How Hugging Face lays out a model: the only file that knows.
-
-Everything else speaks through `HeadGeometry`, `output_projections` and `decoder_layers`.
-"""
+"""How Hugging Face lays out a model: everything outside this wing speaks through `HeadGeometry`, `output_projections`
+and `decoder_layers`."""
 
 from __future__ import annotations
 
@@ -131,7 +129,7 @@ def _attention_of(layer: nn.Module) -> nn.Module | None:
 def output_projections(model: PreTrainedModel) -> list[nn.Module]:
     """The attention output projection of every layer with heads: its input is all heads side by side.
 
-    Linear, or GPT-2's Conv1D: `matrices.weight_of` reads both. Raises UnsupportedModel.
+    Linear, or GPT-2's Conv1D: `weights.weight_of` reads both. Raises UnsupportedModel.
     """
     return [projection for _, projection in _found(model).values()]
 
@@ -283,6 +281,11 @@ def device_of(model: PreTrainedModel) -> torch.device:
         return model.device
     places = getattr(model, "hf_device_map", {}).values()
     return torch.device(next((place for place in places if place not in ("cpu", "disk")), "cpu"))
+
+
+def vocabulary_size(model: PreTrainedModel) -> int:
+    """Tokens that the model has an embedding for."""
+    return int(model.config.get_text_config().vocab_size)
 
 
 def context_length(model: PreTrainedModel) -> int:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 ATTENTION = tuple(f"self_attn.{one}_proj" for one in "qkvo")
 KEPT = "kept_heads"
 MLP = tuple(f"mlp.{one}_proj" for one in ("gate", "up", "down"))
+HEADS_END, CHANNELS_END = ATTENTION[-1], MLP[-1]
+"""Of the matrices of a layer (see `weights.prunable`) those whose input columns are heads, and MLP channels."""
 
 
 def kept_heads(model: PreTrainedModel) -> Tensor | None:

@@ -12,7 +12,16 @@ import torch
 from torch import Tensor
 
 from ..errors import UnsupportedModel
-from .layout import HeadGeometry, attentions, context_length, device_of, geometry, hooked, output_projections
+from .layout import (
+    HeadGeometry,
+    attentions,
+    context_length,
+    device_of,
+    geometry,
+    hooked,
+    output_projections,
+    vocabulary_size,
+)
 from .weights import is_spread, state_of, weight_of
 
 if TYPE_CHECKING:
@@ -178,7 +187,7 @@ def _agreeing(twin: PreTrainedModel, model: PreTrainedModel, biases: Sequence[Te
     Raises UnsupportedModel.
     """
     size = (2, min(64, context_length(model)))
-    ids = torch.randint(model.config.get_text_config().vocab_size, size, generator=torch.Generator().manual_seed(0))
+    ids = torch.randint(vocabulary_size(model), size, generator=torch.Generator().manual_seed(0))
     with hooked(output_projections(model), lambda layer, _, output: output + biases[layer].to(output)):
         expected = model(ids.to(device_of(model)), use_cache=False).logits.float()
     found = twin(ids.to(device_of(twin)), use_cache=False).logits.float().to(expected.device)

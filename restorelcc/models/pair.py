@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import PairMismatch
-from ..hf.layout import HeadGeometry, geometry
+from ..hf.layout import HeadGeometry, geometry, vocabulary_size
 from ..hf.narrow import head_weights
 from .loading import Loading, load_model, load_skeleton, load_tokenizer, source_of
 from .matching import HeadWeights, Match, fewer_heads, matched, told
@@ -108,7 +108,7 @@ def paired(
         if getattr(ours, field.name) != getattr(theirs, field.name)
         and not (match is not None and field.name in ("n_heads", "n_kv_heads"))
     ]
-    vocabularies = [model.config.get_text_config().vocab_size for model in (dense, pruned)]
+    vocabularies = [vocabulary_size(model) for model in (dense, pruned)]
     if vocabularies[0] != vocabularies[1]:
         differ.append(f"vocabulary {vocabularies[0]} against {vocabularies[1]}")
     if differ:

@@ -72,7 +72,7 @@ class MatrixSparsity:
 
     layer: int
     matrix: str
-    """Name inside the decoder layer, such as self_attn.q_proj."""
+    """Name inside the decoder layer: see `weights.prunable`."""
     weights: int
     zeros: int
     pattern: str

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import SettingError
 from ..hf.layout import decoder_layers, geometry
-from ..hf.narrow import Narrowing, channels_of, check_narrowing, rebuilt, rows, shrink
+from ..hf.narrow import CHANNELS_END, HEADS_END, Narrowing, channels_of, check_narrowing, rebuilt, rows, shrink
 from ..hf.weights import prunable
 from ..progress import Progress
 from ..text.tokens import Tokens
@@ -24,8 +24,6 @@ from .stream import Stream
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-OUTPUT, DOWN = "self_attn.o_proj", "mlp.down_proj"
 
 ROUNDS = 8
 """Of what is still to go, one part in so many goes at once, at least one group: coarse first, one by one at the end.
@@ -55,11 +53,11 @@ def narrowed(
     stream = Stream(model, tokens, batch)
     for index, layer in enumerate(layers):
         yield Progress(f"pruning layer {index + 1} of {len(layers)}", index, len(layers))
-        matrices = {name: matrix for name, matrix in prunable(layer).items() if name in (OUTPUT, DOWN)}
+        matrices = {name: matrix for name, matrix in prunable(layer).items() if name in (HEADS_END, CHANNELS_END)}
         inputs = stream.read(layer, matrices, "hessian")
         width = plan.group * shape.d_head
-        kv, output = without_groups(matrices[OUTPUT].weight, inputs.pop(OUTPUT), width, fewer_heads)
-        stays, down = without_groups(matrices[DOWN].weight, inputs.pop(DOWN), 1, fewer_channels)
+        kv, output = without_groups(matrices[HEADS_END].weight, inputs.pop(HEADS_END), width, fewer_heads)
+        stays, down = without_groups(matrices[CHANNELS_END].weight, inputs.pop(CHANNELS_END), 1, fewer_channels)
         shrink(layer, shape, kv, output, stays, down)
         kept.append([int(head) for head in rows(kv, plan.group)])
         stream.advance(layer)

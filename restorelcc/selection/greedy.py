@@ -2,7 +2,7 @@
 
 Heads repeat one another: what two of them can repair is often the same shift of the output, and the best alone need not
 be the best together. With constants c in a set of heads the loss changes by about g·c + ½ c·(F + λ)c as for one head
-(see `effect`), F now with its blocks between heads, whose factors the same backward pass gave.
+(see `predicted_effect`), F now with its blocks between heads, whose factors the same backward pass gave.
 """
 
 from __future__ import annotations

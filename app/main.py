@@ -11,10 +11,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import streamlit as st
+from starlette.middleware import Middleware
 
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))  # a bare `streamlit run` puts only this folder there
+
+from app.shell.doorkeeper import Doorkeeper  # noqa: E402 - found by the line above
 
 
 def open_first() -> None:
@@ -33,9 +36,9 @@ def open_first() -> None:
 
 @asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[None]:
-    """Of the server."""
+    """What the server does as it starts: begin to open the embedded pair."""
     threading.Thread(target=open_first, name="open-first", daemon=True).start()
     yield
 
 
-app = st.App("shell/rerun.py", lifespan=lifespan)
+app = st.App("shell/rerun.py", lifespan=lifespan, middleware=[Middleware(Doorkeeper)])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..hf.layout import HeadGeometry, device_of, hooked, mlps, output_projections
+from ..hf.layout import HeadGeometry, device_of, geometry, hooked, mlps, output_projections
 from ..hf.weights import weight_of
 from ..models.pair import ModelPair
 from ..progress import Progress, finish
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Head = tuple[int, int]
+MEMORY = 2**32  # bytes
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,10 @@ def patched(
 ) -> Generator[Progress, None, list[TokenLoss]]:
     """The pruned model's loss under every patch; yields after each patch of each batch of texts.
 
-    Memory: for one batch, what every attention and MLP of the dense model computes. Layers below a patch are not
-    computed again.
+    Memory: for one batch, what every attention and MLP of the dense model computes; at most `MEMORY`, so where texts
+    are long and the model is large a batch is smaller. Layers below a patch are not computed again.
     """
+    batch = min(batch, _fitting(pair.dense, tokens.ids.shape[1]))
     parts: list[list[Tensor]] = [[] for _ in patches]
     batches = list(tokens.batches(batch))
     for number, part in enumerate(batches):
@@ -76,6 +78,13 @@ def patched(
             parts[index].append(loss.nll)
     yield Progress("patching", len(batches) * len(patches), len(batches) * len(patches))
     return [TokenLoss(torch.cat(one), tokens.scored) for one in parts]
+
+
+def _fitting(model: PreTrainedModel, length: int) -> int:
+    """How many texts of `length` tokens `MEMORY` holds the outputs of; one at least."""
+    shape = geometry(model)
+    each = shape.n_heads * shape.d_head + 2 * shape.d_model  # z, what attention writes, what the MLP writes
+    return max(1, MEMORY // (length * shape.n_layers * each * model.dtype.itemsize))
 
 
 @dataclass(frozen=True)

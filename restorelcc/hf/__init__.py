@@ -3,8 +3,8 @@ another's tensors. The only wing that names a module of Transformers' models.
 
 failures: advice, MEMORY, out_of_memory
 families: EXPORTS, FAMILIES
-layout: attention_norm, context_length, decoder_layers, device_of, final_norm, geometry, HeadGeometry, hooked,
-    layer_inputs, layers_with_heads, mlps, output_projections, remarks, residual_scale, run_until_stop, Stop,
+layout: attention_norm, cache_bytes, context_length, decoder_layers, device_of, final_norm, geometry, HeadGeometry,
+    hooked, layer_inputs, layers_with_heads, mlps, output_projections, remarks, residual_scale, run_until_stop, Stop,
     unembedding, vocabulary_size
 narrow: CHANNELS_END, channels_of, check_narrowing, head_weights, HEADS_END, kept_heads, Narrowing, rebuilt, rows,
     shrink, with_kept_heads

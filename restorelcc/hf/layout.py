@@ -293,6 +293,17 @@ def context_length(model: PreTrainedModel) -> int:
     return int(getattr(model.config.get_text_config(), "max_position_embeddings", 2048))
 
 
+def cache_bytes(model: PreTrainedModel) -> int:
+    """Memory that one token takes at most in the key/value cache of all layers. Sliding windows, and layers that have
+    other state than keys and values, take less."""
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    written = config.to_dict()  # Asked by name, a config whose layers differ raises.
+    widths = [written.get(name) or 0 for name in ("head_dim", "global_head_dim", "v_head_dim", "qk_head_dim")]
+    width = max(widths) or config.hidden_size // config.num_attention_heads
+    return int(2 * config.num_hidden_layers * heads * width * model.dtype.itemsize)
+
+
 # --- watching a forward pass ------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..errors import SettingError, TextError
-from ..hf.layout import context_length
+from ..hf.layout import cache_bytes, context_length, vocabulary_size
 from ..progress import Progress
 from . import sources
 from .generate import generate
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 DEFAULT_WINDOWS = 128
 LONGEST_WINDOW = 2048
+SAMPLING_BYTES = 4 * 2**30
+"""Memory for windows that are sampled at once. A fixed number, since which windows share a batch decides which random
+numbers each gets: the same seed gives the same text wherever there is this much memory."""
 
 
 def window_length(model: PreTrainedModel, length: int | None = None) -> int:
@@ -62,13 +65,26 @@ def sampled_windows(
 ) -> Generator[Progress, None, Tokens]:
     """`most` windows of `length` tokens drawn from the model itself at temperature 1.
 
-    Every window begins with the token that leads a document; where a document ends another begins, as in training.
+    Every window begins with the token that leads a document; where a document ends another begins, as in training. As
+    many windows at once as `SAMPLING_BYTES` holds the keys, values and logits of, one at least.
     """
     start = lead(tokenizer)
     if not start:
         raise SettingError("The tokenizer has no token that begins or ends a text, so nothing can start the sampling.")
-    columns = [torch.full((most,), start[0])]
-    for token in generate(model, columns[0][:, None], length - 1, seed=seed):
-        columns.append(token)
-        yield Progress("sampling from the dense model", len(columns), length)
-    return whole(torch.stack(columns, dim=1))
+    randomness = torch.Generator().manual_seed(seed)
+    chunks = torch.full((most, 1), start[0]).split(_windows_at_once(model, length))
+    sampled, total = [], len(chunks) * length
+    for done, prompt in enumerate(chunks):
+        columns = [prompt[:, 0]]
+        for token in generate(model, prompt, length - 1, seed=randomness):
+            columns.append(token)
+            yield Progress("sampling from the dense model", done * length + len(columns), total)
+        sampled.append(torch.stack(columns, dim=1))
+    return whole(torch.cat(sampled))
+
+
+def _windows_at_once(model: PreTrainedModel, length: int) -> int:
+    """How many windows of `length` tokens `SAMPLING_BYTES` is enough for."""
+    # Of the logits of one position: as the model gives them, in float32, divided by the temperature, as probabilities.
+    each = length * cache_bytes(model) + vocabulary_size(model) * (model.dtype.itemsize + 3 * 4)
+    return max(1, SAMPLING_BYTES // each)

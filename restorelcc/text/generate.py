@@ -25,20 +25,21 @@ def generate(
     prompt: Tensor,
     most: int,
     temperature: float = 1.0,
-    seed: int = 0,
+    seed: int | torch.Generator = 0,
     stop: int | None = None,
 ) -> Iterator[Tensor]:
     """Yield the next token [batch] of every row until `most` were drawn or all rows have drawn `stop`.
 
     prompt: [batch, pos] token ids, without padding. temperature: 0 takes the likeliest token, 1 samples from the
-    model's own distribution. Raises SettingError for an empty prompt or a negative temperature.
+    model's own distribution. seed: or a generator of the CPU's that has been drawn from already, which goes on. Raises
+    SettingError for an empty prompt or a negative temperature.
     """
     if prompt.shape[1] == 0:
         raise SettingError("There is nothing to continue: give at least one token.")
     if temperature < 0:
         raise SettingError(f"A temperature of {temperature} makes no sense: give 0 (likeliest token) or more.")
     # Always the CPU's generator: the same seed gives the same text on every device.
-    randomness = torch.Generator().manual_seed(seed)
+    randomness = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
     ended = torch.zeros(len(prompt), dtype=torch.bool)
     ids, cache = prompt.to(device_of(model)), None
     for _ in range(most):

@@ -42,3 +42,15 @@ def test_a_layer_patched_is_all_its_heads(pair: ModelPair):
     assert all_heads(pair.geometry, 2).heads == {(2, head) for head in range(4)}
     assert all_heads(pair.geometry, 2).first == 2
     assert len(all_heads(pair.geometry).heads) == 12
+
+
+def test_what_is_kept_of_the_dense_model_fits_into_memory(pair: ModelPair, tokens: Tokens, monkeypatch):
+    """z, what attention writes and what the MLP writes, of three layers: a batch of six texts becomes three of two."""
+    patches, text = [everything(pair.geometry), Patch()], 16 * 3 * (32 + 24 + 24) * 4
+    losses, batches = finish(patched(pair, tokens, patches)), []
+    monkeypatch.setattr("restorelcc.evaluation.patching.MEMORY", 2 * text)
+    with pair.dense.register_forward_pre_hook(lambda _, args: batches.append(len(args[0]))):
+        again = finish(patched(pair, tokens, patches))
+    assert batches == [2, 2, 2]
+    for loss, other in zip(losses, again, strict=True):
+        torch.testing.assert_close(loss.nll, other.nll, rtol=1e-5, atol=1e-5)

@@ -4,13 +4,17 @@ import json
 
 import pytest
 import torch
+from families import make_family
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from restorelcc.errors import SettingError, TextError
 from restorelcc.hf import hub
+from restorelcc.hf.families import FAMILIES
+from restorelcc.hf.layout import cache_bytes, vocabulary_size
 from restorelcc.progress import finish
 from restorelcc.text.calibration import calibration_tokens, sampled_windows, split_held_out, window_length
+from restorelcc.text.generate import generate
 from restorelcc.text.sources import Document, read
 from restorelcc.text.tokens import rows, tokenized, windows
 
@@ -151,6 +155,31 @@ def test_text_of_the_dense_models_own(pair):
     assert not torch.equal(finish(sampled_windows(pair.dense, pair.tokenizer, 12, 5, seed=2)).ids, sampled.ids)
     with pytest.raises(SettingError, match="dense model"):
         read("self")
+
+
+@pytest.mark.parametrize("model_type", FAMILIES)
+def test_a_token_takes_no_more_in_the_cache_than_is_counted(model_type):
+    model = make_family(model_type)
+    cache = model(torch.randint(3, 30, (2, 7)), use_cache=True).past_key_values
+    taken = sum(part.numel() * part.element_size() for layer in cache.layers for part in (layer.keys, layer.values))
+    sliding = any("sliding" in type(layer).__name__.lower() for layer in cache.layers)
+    assert taken <= 14 * cache_bytes(model) if sliding else taken == 14 * cache_bytes(model)
+
+
+def test_text_of_a_large_model_is_sampled_in_parts_that_fit_into_memory(pair, monkeypatch):
+    at_once = torch.stack([torch.zeros(5, dtype=torch.int64), *generate(pair.dense, torch.zeros(5, 1).long(), 11)], 1)
+    assert torch.equal(finish(sampled_windows(pair.dense, pair.tokenizer, 12, 5)).ids, at_once)
+    each, batches, steps = 12 * cache_bytes(pair.dense) + 16 * vocabulary_size(pair.dense), [], []
+    monkeypatch.setattr("restorelcc.text.calibration.SAMPLING_BYTES", 2 * each)
+    with pair.dense.register_forward_pre_hook(lambda _, args: batches.append(len(args[0]))):
+        parts = finish(sampled_windows(pair.dense, pair.tokenizer, 12, 5), steps.append).ids
+    assert batches == 11 * [2] + 11 * [2] + 11 * [1]
+    assert len({tuple(row) for row in parts.tolist()}) == 5
+    assert torch.equal(parts[:2], finish(sampled_windows(pair.dense, pair.tokenizer, 12, 2)).ids)
+    assert [step.done for step in steps] == [*range(2, 13), *range(14, 25), *range(26, 37)]
+    assert steps[-1].total == 36
+    monkeypatch.setattr("restorelcc.text.calibration.SAMPLING_BYTES", 1)
+    assert finish(sampled_windows(pair.dense, pair.tokenizer, 12, 3)).ids.shape == (3, 12)
 
 
 def test_windows_fit_the_context(pair):

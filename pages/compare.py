@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from app.values.pages import PAGES
 from app.views.compare import runs, text
 from app.widgets import feedback
 
@@ -9,7 +10,7 @@ kept = runs.listed()
 if not kept:
     feedback.empty(
         "No run is kept on this machine yet. Restore a pair: every restoration is kept as a run and listed here.",
-        "../../pages/restore.py",
+        PAGES["restore"].link,
         "Restore",
     )
     st.stop()

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from app.session import state
+from app.values.pages import PAGES
 from app.views import pair
 
 left, right = st.columns([4, 8], gap="large")
@@ -16,4 +17,4 @@ with right:
     else:
         pair.facts(workspace)
         pair.sparsity(workspace)
-        st.page_link("../../pages/heads.py", label="See what every head lost", icon=":material/arrow_forward:")
+        st.page_link(PAGES["heads"].link, label="See what every head lost", icon=":material/arrow_forward:")

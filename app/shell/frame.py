@@ -11,23 +11,14 @@ from restorelcc.workspace import Workspace
 
 from ..session import links, state
 from ..values.colours import DARK, LIGHT, Colours
+from ..values.pages import PAGES
 from ..widgets import feedback
 from ..work import open_pairs
 from ..work.jobs import State, jobs
 from ..work.live import lane
 from .header import Header
 
-PAGES = {
-    "pair": ("Pair", ":material/compare:"),
-    "heads": ("Heads", ":material/grid_on:"),
-    "components": ("Components", ":material/stacked_bar_chart:"),
-    "restore": ("Restore", ":material/healing:"),
-    "compare": ("Compare", ":material/table_rows:"),
-    "learn": ("Learn", ":material/school:"),
-}
 GLANCE = 1.0  # seconds in which a pair that is known already opens, without a bar flashing up
-WITHOUT_PAIR = ("Pair", "Compare")
-"""Pages that have something to show before a pair is open."""
 
 
 def run(root: Path) -> None:
@@ -35,22 +26,22 @@ def run(root: Path) -> None:
     st.set_page_config(page_title="RestoreLCC Studio", page_icon=str(root / "assets" / "favicon.svg"), layout="wide")
     st.html(f"<style>{_variables()}{(root / 'app' / 'shell' / 'studio.css').read_text()}</style>")
     st.logo(str(root / "assets" / ("logo-dark.svg" if state.dark() else "logo.svg")), size="large")
-    pages = [
-        st.Page(root / "pages" / f"{name}.py", title=title, icon=icon, default=name == "heads")
-        for name, (title, icon) in PAGES.items()
-    ]
-    page = st.navigation(pages, position="top")
+    screens = {
+        st.Page(root / "pages" / f"{page.name}.py", title=page.title, icon=page.icon, default=page.first): page
+        for page in PAGES.values()
+    }
+    screen = st.navigation(list(screens), position="top")
     _read_link()
     workspace = _workspace()
     _pending()
     if workspace is not None:
         header = Header(workspace)
         _full_measurement()
-        page.run()
+        screen.run()
         header.finish()
         lane.warm_up(workspace)
-    elif page.title in WITHOUT_PAIR:
-        page.run()
+    elif not screens[screen].needs_pair:
+        screen.run()
     _write_link()
 
 
@@ -99,7 +90,7 @@ def _opened(here: state.Session) -> bool:
         return True
     feedback.progress(job)
     if job.finished:
-        st.page_link("../../pages/pair.py", label="Choose a pair", icon=":material/compare:")
+        st.page_link(PAGES["pair"].link, label="Choose a pair", icon=PAGES["pair"].icon)
         st.button("Try again", on_click=lambda: _again(here))
     return False
 

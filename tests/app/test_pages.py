@@ -9,6 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.session import state
+from app.values.pages import PAGES
 from app.views.pair import METHOD_HELP
 from app.work import open_pairs
 from app.work.jobs import jobs
@@ -17,8 +18,8 @@ from restorelcc.artifacts.runs import list_runs
 from restorelcc.pruning.layerwise import METHODS, Pruning
 from restorelcc.workspace import Workspace
 
-MAIN = str(Path(__file__).resolve().parents[2] / "app" / "shell" / "rerun.py")
-PAGES = ("pair", "heads", "components", "restore", "compare", "learn")
+ROOT = Path(__file__).resolve().parents[2]
+MAIN = str(ROOT / "app" / "shell" / "rerun.py")
 
 
 @pytest.fixture
@@ -225,3 +226,9 @@ def test_a_pair_without_some_heads_shows_them_as_gone(app: AppTest, workspace, m
     assert len(session(app).picks.selection.heads) == 11
     app.button(key="quick-4").click().run()
     assert (1, 2) not in session(app).picks.selection.heads
+
+
+def test_a_page_is_a_file_its_views_and_a_row():
+    for folder in (ROOT / "pages", ROOT / "app" / "views"):
+        assert {path.stem for path in folder.iterdir() if not path.name.startswith("__")} == set(PAGES)
+    assert [page.name for page in PAGES.values() if page.first] == ["heads"]

@@ -18,6 +18,7 @@ from ...charts.common import faint
 from ...charts.compare import plain, recipe_of
 from ...session import cache, state
 from ...values.colours import colours
+from ...values.pages import PAGES
 from ...values.picks import Picks
 from ...values.words import HELP, count, model_name
 from ...widgets import controls, feedback
@@ -245,7 +246,7 @@ def _reopen(run: Run) -> None:
     ):
         with feedback.guarded():
             _take_over(run)
-            st.switch_page("../../pages/restore.py")
+            st.switch_page(PAGES["restore"].link)
 
 
 def _take_over(run: Run) -> None:

@@ -15,6 +15,7 @@ from restorelcc.workspace import Workspace
 from ...charts import common as charts
 from ...session import cache, state
 from ...values.colours import colours
+from ...values.pages import PAGES
 from ...values.words import ALL_WORDS, METRIC_WORDS, SCORE_WORDS, head_name, signed
 from ...widgets import controls, feedback, tinted
 from ...work import scores
@@ -203,7 +204,7 @@ def title(workspace: Workspace, head: Head) -> None:
             disabled=picked == 0,
             on_click=lambda: state.choose(state.picks().of_head(*head, [])),
         )
-        st.page_link("../../pages/components.py", label="Its components", icon=":material/arrow_forward:")
+        st.page_link(PAGES["components"].link, label="Its components", icon=":material/arrow_forward:")
     if gone:
         st.info("Pruning removed this head: it is lost whole, and nothing can be put back into it.")
 

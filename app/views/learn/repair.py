@@ -14,6 +14,7 @@ from ...charts import common as charts
 from ...charts import learn as learn_charts
 from ...session import cache, state
 from ...values.colours import colours
+from ...values.pages import PAGES
 from ...values.picks import Picks
 from ...values.words import Word, head_name, signed
 from ...widgets import controls, feedback
@@ -190,7 +191,7 @@ def training(workspace: Workspace) -> None:
                 "Trained on the text, the model learns that author’s manner, and its perplexity may even pass below "
                 "the dense model’s. That is learning something new, not getting back what was lost."
             )
-        st.page_link("../../pages/restore.py", label="Restore the open pair", icon=":material/healing:")
+        st.page_link(PAGES["restore"].link, label="Restore the open pair", icon=":material/healing:")
     with right:
         if level is None:
             feedback.empty("The learning curve of either teacher appears here, on windows held out of the training.")

@@ -15,6 +15,7 @@ from restorelcc.workspace import Workspace
 from ...charts import learn as learn_charts
 from ...session import state
 from ...values.colours import colours
+from ...values.pages import PAGES
 from ...values.words import METRIC_WORDS, head_name, signed
 from ...widgets import controls, feedback
 from ...work import lessons, open_pairs
@@ -219,7 +220,7 @@ def components(workspace: Workspace, head: Head) -> None:
             f"{1 / len(shares):.0%}."
         )
         st.caption("This is what could come back if each token got its own amount of every component.")
-        st.page_link("../../pages/components.py", label="Components of the open pair", icon=":material/arrow_forward:")
+        st.page_link(PAGES["components"].link, label="Components of the open pair", icon=":material/arrow_forward:")
     with right:
         controls.figure(
             learn_charts.energy(shares, count, colours(state.dark())),

@@ -17,6 +17,7 @@ from restorelcc.progress import Progress
 from restorelcc.workspace import Workspace
 
 from ...session import state
+from ...values.pages import PAGES
 from ...widgets import feedback
 from ...work.jobs import Job, State, jobs
 
@@ -96,5 +97,5 @@ def next_steps(workspace: Workspace, run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="next-steps"):
         adapter_button(run, "result")
         checkpoint(workspace, run, "result")
-        st.page_link("../../pages/compare.py", label="Compare with other runs", icon=":material/table_rows:")
+        st.page_link(PAGES["compare"].link, label="Compare with other runs", icon=":material/table_rows:")
     st.caption(f"Kept as a run in {run.folder}.")

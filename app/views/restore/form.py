@@ -17,6 +17,7 @@ from ...charts import training as training_charts
 from ...session import state
 from ...values.colours import colours
 from ...values.names import names_written
+from ...values.pages import PAGES
 from ...values.words import count, percent, seconds
 from ...widgets import controls, feedback
 from ...work import training
@@ -137,7 +138,7 @@ def form(workspace: Workspace) -> None:
     if empty:
         feedback.empty(
             "Nothing is picked yet, so there is nothing to train. Fill the picks by a strategy, or tick components.",
-            "../../pages/components.py",
+            PAGES["components"].link,
             "Pick components",
         )
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,12 @@ def statistics(pair: ModelPair, tokens: Tokens) -> HeadStatistics:
 @pytest.fixture(scope="session")
 def lost(statistics: HeadStatistics) -> LostComponents:
     return components(statistics)
+
+
+def about_the_mean(statistics: HeadStatistics) -> HeadStatistics:
+    """With the covariance of what was lost in place of its second moment: its components are principal components."""
+    mean = statistics.mean
+    return replace(statistics, second_moment=statistics.second_moment - mean[..., :, None] * mean[..., None, :])
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from restorelcc.restoration.enough import Enough
-from restorelcc.restoration.sweep import Grid, Point
+from restorelcc.restoration.sweep import Enough, Grid, Point
 
 from ..values.colours import LIGHT, Colours
 from .common import base

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from concurrent.futures import Future
 
@@ -99,8 +100,8 @@ def _html(workspace: Workspace, picked: int, measured: Measured | None, full: Me
     removed = 1 - found.pruned_size.parameters / found.dense_size.parameters
     less = f"{found.sparsity.sparsity:.1%} of weights zero" if removed == 0 else f"{removed:.1%} of parameters gone"
     names = (
-        f'<div class="names"><b>{_escaped(model_name(found.dense_name))}</b> <span class="muted">pruned:</span> '
-        f"<b>{_escaped(found.pruned_name)}</b>"
+        f'<div class="names"><b>{html.escape(model_name(found.dense_name))}</b> <span class="muted">pruned:</span> '
+        f"<b>{html.escape(found.pruned_name)}</b>"
         f'<div class="muted">{less} · {picked} picked</div></div>'
     )
     if shown is None:
@@ -161,7 +162,3 @@ def _framed(names: str, numbers: str, bar: str, verdict: str, count: str) -> str
         f'<div class="studio-header">{names}<div class="numbers" aria-live="polite">{numbers}</div>{bar}'
         f'<div class="verdict" title="{HELP["gain"]}"><b>{verdict}</b><div class="muted">{count}</div></div></div>'
     )
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;")

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from huggingface_hub import ModelCardData
+
 Kind = Literal["pruned", "checkpoint", "adapter"]
 LOSSES = {
     "kl": "to match the dense model's distribution over the next token",
@@ -48,10 +50,14 @@ def _name(source: object) -> str:
 
 
 def _front(dense: object, kind: Kind) -> str:
-    lines = ["tags:", "- pruned", *(["- restorelcc"] if kind != "pruned" else [])]
-    if str(dense or "").count("/") == 1 and _name(dense) == dense:
-        lines.append(f"base_model: {dense}")
-    return "\n".join(["---", "library_name: transformers", *lines, "---"])
+    """What the hub reads of a card: the block of YAML at its top."""
+    on_the_hub = str(dense or "").count("/") == 1 and _name(dense) == dense
+    facts = ModelCardData(
+        library_name="transformers",
+        tags=["pruned"] if kind == "pruned" else ["pruned", "restorelcc"],
+        base_model=str(dense) if on_the_hub else None,
+    )
+    return f"---\n{facts.to_yaml(original_order=['library_name', 'tags', 'base_model'])}\n---"
 
 
 def _what(kind: Kind, about: Mapping[str, Any]) -> str:

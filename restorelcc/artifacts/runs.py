@@ -227,12 +227,6 @@ def empty_trash(older_than: timedelta = KEPT_IN_TRASH, root: Path | None = None)
     return removed
 
 
-def delete_run(run: Run) -> None:
-    """Remove a run for good. Raises LoadError if it is no longer one, so that nothing else is ever removed."""
-    load_run(run.folder)
-    shutil.rmtree(run.folder)
-
-
 @contextlib.contextmanager
 def _moving(folder: Path, what: str) -> Iterator[None]:
     """Raises WriteError where the disk refuses."""

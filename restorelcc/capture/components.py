@@ -50,16 +50,12 @@ class LostComponents:
         )
 
 
-def components(statistics: HeadStatistics, centred: bool = False) -> LostComponents:
+def components(statistics: HeadStatistics) -> LostComponents:
     """Decompose what every head lost.
 
-    centred: principal components of δz about its mean instead of Eq. 3's uncentred ones, to compare with PCA.
     Signs: the entry of largest size of each direction is made positive, so that two runs agree.
     """
-    moment = statistics.second_moment
-    if centred:
-        moment = moment - statistics.mean[..., :, None] * statistics.mean[..., None, :]
-    values, vectors = torch.linalg.eigh(moment)  # ascending; eigenvectors are columns
+    values, vectors = torch.linalg.eigh(statistics.second_moment)  # ascending; eigenvectors are columns
     variance = values.flip(-1).clamp(min=0)
     directions = vectors.flip(-1).transpose(-1, -2)
     largest = directions.gather(-1, directions.abs().argmax(-1, keepdim=True))

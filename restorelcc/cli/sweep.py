@@ -13,8 +13,7 @@ from ..capture.components import components
 from ..capture.statistics import capture
 from ..models.loading import Loading
 from ..progress import Progress
-from ..restoration.enough import enough
-from ..restoration.sweep import Failure, Grid, Point, SweepResult, best_first, to_pandas
+from ..restoration.sweep import Failure, Grid, Point, SweepResult, best_first, enough, to_pandas
 from ..restoration.sweep import sweep as swept
 from ..restoration.training import Settings
 from ..text.calibration import split_held_out

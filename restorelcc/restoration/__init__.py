@@ -2,8 +2,7 @@
 settings.
 
 bounds: bounds, CONSTANTS, DENSE, HEADS, MLPS, PRUNED
-enough: enough, Enough
 injection: capture_in_order
-sweep: best_first, Failure, Grid, Point, sweep, SweepResult, to_pandas
+sweep: best_first, enough, Enough, Failure, Grid, Point, sweep, SweepResult, to_pandas
 training: Loss, LOSSES, PUBLISHED, Restoration, Settings, STARTS, Step, trained_parameters, Training, UNITS
 """

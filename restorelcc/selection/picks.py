@@ -84,12 +84,6 @@ class Selection:
         return cls((layers, heads, components), frozenset(picks))
 
 
-def from_mask(mask: Tensor) -> Selection:
-    """mask: [layer, head, component] bool."""
-    layers, heads, components = mask.shape
-    return Selection((layers, heads, components), frozenset((a, b, c) for a, b, c in mask.nonzero().tolist()))
-
-
 def everything(shape: Shape) -> Selection:
     """Every component of every head."""
     layers, heads, components = (range(count) for count in shape)

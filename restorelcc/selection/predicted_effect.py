@@ -12,7 +12,6 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Literal
 
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -108,7 +107,7 @@ class PredictedEffect:
     """[layer, head] its standard error, with texts as the sample."""
     in_turn: Tensor
     """[layer, head] change still to be won when the head's turn comes, if heads are taken by what they do together (see
-    `together`). float64."""
+    `greedy`). float64."""
     slope: Tensor
     """[layer, head, component] along v_i, nats per activation unit."""
     curvature: Tensor
@@ -129,25 +128,6 @@ class PredictedEffect:
     def at(self, magnitudes: Tensor) -> Tensor:
         """[layer, head, component] change where each component alone is put back with this magnitude."""
         return self.slope * magnitudes + self.curvature * magnitudes.square() / 2
-
-    def heads_to_pandas(self) -> pd.DataFrame:
-        """One row a head: layer, head, predicted change, its error, what is to be won in turn, gradient norm."""
-        frame = _frame(self.of_head, ["layer", "head"])
-        columns = {"predicted": self.of_head, "predicted_error": self.of_head_error, "in_turn": self.in_turn}
-        columns["gradient"] = self.gradient_norm
-        return frame.assign(**{name: value.flatten().numpy() for name, value in columns.items()})
-
-    def to_pandas(self) -> pd.DataFrame:
-        """One row a component: layer, head, component, slope, curvature, best magnitude, predicted change and error."""
-        frame = _frame(self.slope, ["layer", "head", "component"])
-        columns = {
-            "slope": self.slope,
-            "curvature": self.curvature,
-            "best_magnitude": self.best,
-            "predicted": self.of_component,
-            "predicted_error": self.of_component_error,
-        }
-        return frame.assign(**{name: value.flatten().numpy() for name, value in columns.items()})
 
 
 def predicted(found: Slopes, components: LostComponents, damping: float = DAMPING) -> PredictedEffect:
@@ -197,9 +177,3 @@ def _covariance(spread: Tensor) -> Tensor:
     """[layer, head, d_head, d_head] of deviations [text, layer, head, d_head] from the mean."""
     found: Tensor = torch.einsum("tlhi,tlhj->lhij", spread, spread) / (len(spread) - 1)
     return found
-
-
-def _frame(table: Tensor, names: list[str]) -> pd.DataFrame:
-    """The indices of a table, one row an entry."""
-    grid = torch.cartesian_prod(*(torch.arange(size) for size in table.shape))
-    return pd.DataFrame(grid.numpy(), columns=names)

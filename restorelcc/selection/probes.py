@@ -5,15 +5,14 @@ Per head the objective is scikit-learn's `LogisticRegression` at its defaults, o
 
     ½‖w‖² + Σ_rows ln(1 + exp(−y (w · x + b))),   y = ±1, the bias b free
 
-minimised by L-BFGS (Nocedal 1980) for all heads in step. Its first metric is the Hessian at w = 0, I + ¼ XᵀX, which
-bounds the Hessian everywhere (Böhning 1992) and costs one factorisation a head: activations are so ill-conditioned that
-plain L-BFGS takes ten times as many steps. What is written out row by row in the features above is never built:
-the question's half is read once for both rows of a pair.
+minimised by conjugate gradients (Hestenes and Stiefel 1952) for all heads in step. They are taken in the metric of the
+Hessian at w = 0, I + ¼ XᵀX, which bounds the Hessian everywhere (Böhning 1992) and costs one factorisation a head:
+activations are so ill-conditioned that without it there are twenty times as many steps. What is written out row by row
+in the features above is never built: the question's half is read once for both rows of a pair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +21,6 @@ from torch import Tensor
 # Largest entry of the mean gradient at which a head is done; scikit-learn stops at 1e-4.
 TOLERANCE = 1e-5
 MOST_STEPS = 200
-MEMORY = 10  # steps that L-BFGS remembers
 NEWTON_STEPS = 3  # along the line, where a step costs no product with the features
 TINY = torch.finfo(torch.float32).tiny
 
@@ -68,61 +66,71 @@ class Probes:
         return shared + _forward(self.response_scale(response), self.response)
 
 
-def fit_probes(question: Tensor, right: Tensor, wrong: Tensor, tolerance: float = TOLERANCE) -> Probes:
+def fit_probes(question: Tensor, right: Tensor, wrong: Tensor) -> Probes:
     """Fit one probe a head to pairs: three tensors [head, pair, feature], float32, on one device.
 
-    tolerance: largest entry of the mean gradient at which a head is done, or after 200 steps.
     Works on two standardised copies: 3 × heads × pairs × features × 4 bytes.
     """
     width = question.shape[-1]
     both = torch.cat([right, wrong], dim=1)
     question_scale, response_scale = Scale.of(question), Scale.of(both)
-    weights = _minimised(question_scale(question), response_scale(both), tolerance)
+    weights = _minimised(_Objective(question_scale(question), response_scale(both)))
     return Probes(weights[:, :width], weights[:, width:-1], weights[:, -1:], question_scale, response_scale)
 
 
-def _minimised(q: Tensor, r: Tensor, tolerance: float) -> Tensor:
-    """[head, feature of both halves + 1]: weights and bias for q [head, pair, feature] and r, the right responses and
-    then the wrong, [head, 2 pair, feature]."""
-    heads, pairs, width = q.shape
-    target = (torch.arange(2 * pairs, device=q.device) < pairs).to(q)  # [row]
-    ridge = torch.ones(2 * width + 1, device=q.device)
-    ridge[-1] = 0
-    metric = _bound(q, r)
+class _Objective:
+    """The objective of every head, for features that are standardised already. Weights w are [head, weight]: those of
+    the question's half, of the response's, and the bias; margins [head, row], right responses first."""
 
-    def precondition(v: Tensor) -> Tensor:
+    def __init__(self, q: Tensor, r: Tensor) -> None:
+        """q: [head, pair, feature]; r: the right responses and then the wrong, [head, 2 pair, feature]."""
+        self.q, self.r, (_, self.pairs, self.width) = q, r, q.shape
+        self.target = (torch.arange(2 * self.pairs, device=q.device) < self.pairs).to(q)  # [row]
+        self.ridge = torch.ones(2 * self.width + 1, device=q.device)
+        self.ridge[-1] = 0
+        self._metric = _bound(q, r)
+
+    def margins(self, w: Tensor) -> Tensor:
+        """[head, row] w · x + b."""
+        shared = _forward(self.q, w[:, : self.width]) + w[:, -1:]
+        return _forward(self.r, w[:, self.width : -1]) + shared.repeat(1, 2)
+
+    def gradient(self, w: Tensor, margin: Tensor) -> Tensor:
+        """[head, weight] at w, whose margins are known."""
+        miss = margin.sigmoid() - self.target
+        shared = miss[:, : self.pairs] + miss[:, self.pairs :]
+        parts = [_backward(shared, self.q), _backward(miss, self.r), miss.sum(1, keepdim=True)]
+        return torch.cat(parts, dim=1) + self.ridge * w
+
+    def preconditioned(self, g: Tensor) -> Tensor:
+        """[head, weight] the inverse Hessian at w = 0 times g."""
         # Features are centred, so at w = 0 the bias is apart from the weights; its curvature is ¼ a row.
-        return torch.cat([torch.cholesky_solve(v[:, :-1, None], metric)[..., 0], v[:, -1:] * (2 / pairs)], dim=1)
+        weights = torch.cholesky_solve(g[:, :-1, None], self._metric)[..., 0]
+        return torch.cat([weights, g[:, -1:] * (2 / self.pairs)], dim=1)
 
-    def forward(w: Tensor) -> Tensor:
-        shared = _forward(q, w[:, :width]) + w[:, -1:]
-        return _forward(r, w[:, width:-1]) + shared.repeat(1, 2)
 
-    def gradient(w: Tensor, margin: Tensor) -> Tensor:
-        miss = margin.sigmoid() - target
-        shared = miss[:, :pairs] + miss[:, pairs:]
-        parts = [_backward(shared, q), _backward(miss, r), miss.sum(1, keepdim=True)]
-        return torch.cat(parts, dim=1) + ridge * w
-
-    w = torch.zeros(heads, 2 * width + 1, device=q.device)
-    margin = torch.zeros(heads, 2 * pairs, device=q.device)
-    g = gradient(w, margin)
-    history: list[tuple[Tensor, Tensor, Tensor]] = []
+def _minimised(objective: _Objective) -> Tensor:
+    """[head, weight] where the objective of every head is least."""
+    w = torch.zeros(len(objective.q), 2 * objective.width + 1, device=objective.q.device)
+    margin = torch.zeros_like(objective.r[..., 0])  # at w = 0
+    g = objective.gradient(w, margin)
+    direction = -objective.preconditioned(g)
     for _ in range(MOST_STEPS):
-        working = g.abs().amax(1, keepdim=True) > tolerance * 2 * pairs
+        working = g.abs().amax(1, keepdim=True) > TOLERANCE * 2 * objective.pairs
         if not working.any():
             break
         # A head that is done stands still while others go on: rounding would be all that moved it.
-        direction = -_two_loops(g, history, precondition) * working
-        slope = forward(direction)
-        size = _along(margin, slope, target, _dot(ridge * w, direction), _dot(ridge * direction, direction))
-        step = size * direction
-        w = w + step
+        direction = direction * working
+        slope = objective.margins(direction)
+        inner, square = (_dot(objective.ridge * one, direction) for one in (w, direction))
+        size = _along(margin, slope, objective.target, inner, square)
+        w = w + size * direction
         margin = margin + size * slope
-        before, g = g, gradient(w, margin)
-        change = g - before
-        bend = _dot(step, change)
-        history = [*history, (step, change, torch.where(bend > 0, 1 / bend, 0.0))][-MEMORY:]
+        before, g = g, objective.gradient(w, margin)
+        change, descent = g - before, objective.preconditioned(g)
+        bend = _dot(direction, change)
+        turn = torch.where(bend > 0, _dot(descent, change) / bend, 0.0).clamp(min=0)
+        direction = turn * direction - descent
     return w
 
 
@@ -142,22 +150,6 @@ def _along(margin: Tensor, slope: Tensor, target: Tensor, inner: Tensor, square:
         newton = -first / second.clamp(min=TINY)
         size = size + newton.sign() * torch.log1p(steepest * newton.abs()) / steepest
     return size
-
-
-def _two_loops(
-    g: Tensor, history: list[tuple[Tensor, Tensor, Tensor]], precondition: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """L-BFGS's approximate inverse Hessian times g [head, weight]; history: (step, change of gradient, inverse of
-    their product, 0 where a head stood still)."""
-    shares = []
-    for step, change, inverse in reversed(history):
-        share = inverse * _dot(step, g)
-        shares.append(share)
-        g = g - share * change
-    v = precondition(g)
-    for (step, change, inverse), share in zip(history, reversed(shares), strict=True):
-        v = v + step * (share - inverse * _dot(change, v))
-    return v
 
 
 def _bound(q: Tensor, r: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ the last token of the question, with what is put back.
 What the mathematics implies, whatever the model:
 
 - c is one vector per head, the same in every row. Features are centred and the bias is not penalised, so the bias takes
-  it up exactly: c, and with it the number K of components in it, changes no probe and no accuracy.
+  it up exactly: c, and with it the number K of components in it, changes no probe and no accuracy. It is left out here.
 - z_c^q is the same in both rows of a pair. It moves the margins of both by the same amount, w_q · z_c^q, and so cannot
   say which of the two is right; it can only shift where between the two the line is drawn for that question.
 
@@ -24,18 +24,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from torch import Tensor
 
-from ..compensation.constants import Compensation
 from ..errors import SettingError, TextError
 from ..hf.layout import Stop, context_length, device_of, geometry, hooked, output_projections, run_until_stop
 from ..models.pair import ModelPair
 from ..progress import Progress
 from ..text.contrast import ContrastItem
 from ..text.tokens import lead, token_ids
-from .probes import TOLERANCE, fit_probes
+from .probes import fit_probes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -67,14 +65,6 @@ class Probing:
         """
         return (self.accuracy * (1 - self.accuracy) / self.held_out).sqrt()
 
-    def to_pandas(self) -> pd.DataFrame:
-        """One row a head: layer, head, accuracy, stderr."""
-        layers, heads = self.accuracy.shape
-        index = [(layer, head) for layer in range(layers) for head in range(heads)]
-        return pd.DataFrame(index, columns=["layer", "head"]).assign(
-            accuracy=self.accuracy.flatten().numpy(), stderr=self.stderr.flatten().numpy()
-        )
-
 
 @dataclass(frozen=True)
 class Contrast:
@@ -90,15 +80,10 @@ class Contrast:
 
 
 def probe(
-    pair: ModelPair,
-    items: Sequence[ContrastItem],
-    compensation: Compensation | None = None,
-    seed: int = 0,
-    batch: int = 8,
+    pair: ModelPair, items: Sequence[ContrastItem], seed: int = 0, batch: int = 8
 ) -> Generator[Progress, None, Probing]:
     """Held-out accuracy of every head's probe; yields after every batch of items and every few heads.
 
-    compensation: what is put back, for z_c = z_p + c; by the first paragraph above it makes no difference.
     seed: which 70 % of the pairs are trained on; both rows of a pair are always on the same side.
     batch: items a forward pass. Raises SettingError, and TextError for fewer than 4 items.
     """
@@ -109,42 +94,30 @@ def probe(
         )
     order = torch.randperm(len(items), generator=torch.Generator().manual_seed(seed)).tolist()
     contrast = yield from read_contrast_activations(pair, [items[index] for index in order], batch)
-    return (yield from fit_all(contrast, compensation))
+    return (yield from fit_all(contrast))
 
 
-def fit_all(
-    contrast: Contrast,
-    compensation: Compensation | None = None,
-    tolerance: float = TOLERANCE,
-) -> Generator[Progress, None, Probing]:
+def fit_all(contrast: Contrast) -> Generator[Progress, None, Probing]:
     """The probes of `contrast`: trained on its first 70 % of pairs, measured on the rest; features are standardised.
 
-    Yields after every few heads. Raises SettingError where the compensation is of another shape of model.
+    Yields after every few heads.
     """
-    layers, heads, pairs, width = contrast.question.shape
-    if compensation is not None and compensation.vectors.shape != (layers, heads, width):
-        raise SettingError(
-            f"The compensation is for [layers, heads, d_head] = {list(compensation.vectors.shape)}, the activations "
-            f"are of [{layers}, {heads}, {width}]. Use it with the model it was made for."
-        )
+    layers, heads, pairs, _ = contrast.question.shape
     training = min(round(pairs * TRAINING_SHARE), pairs - 1)
     on_cpu = contrast.question.device.type == "cpu"
     together = HEADS_ON_CPU if on_cpu else HEADS_ON_GPU
     parts = [part.flatten(0, 1) for part in (contrast.question, contrast.right, contrast.wrong)]
-    shifts = None if compensation is None else compensation.vectors.flatten(0, 1)[:, None].to(parts[0].device)
 
     def measured(start: int) -> Tensor:
         chosen = slice(start, start + together)
         question, right, wrong = (part[chosen].float() for part in parts)
-        if shifts is not None:
-            question = question + shifts[chosen]
-        return _held_out_accuracy(question, right, wrong, training, tolerance)
+        return _held_out_accuracy(question, right, wrong, training)
 
     accuracy: list[Tensor] = []
     with single_threaded(torch.get_num_threads() if on_cpu else 1) as workers:
-        for found in workers.map(measured, range(0, layers * heads, together)):
+        for part in workers.map(measured, range(0, layers * heads, together)):
             yield Progress("training probes", len(accuracy) * together, layers * heads)
-            accuracy.append(found)
+            accuracy.append(part)
     yield Progress("training probes", layers * heads, layers * heads)
     return Probing(torch.cat(accuracy).view(layers, heads), training, pairs - training)
 
@@ -176,9 +149,9 @@ def single_threaded(workers: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _held_out_accuracy(question: Tensor, right: Tensor, wrong: Tensor, training: int, tolerance: float) -> Tensor:
+def _held_out_accuracy(question: Tensor, right: Tensor, wrong: Tensor, training: int) -> Tensor:
     """[head] float64."""
-    probes = fit_probes(question[:, :training], right[:, :training], wrong[:, :training], tolerance)
+    probes = fit_probes(question[:, :training], right[:, :training], wrong[:, :training])
     held = question[:, training:]
     hits = (probes.margins(held, right[:, training:]) > 0).double().mean(1)
     passes = (probes.margins(held, wrong[:, training:]) <= 0).double().mean(1)

@@ -8,7 +8,8 @@
     hf:dataset[/config][:split]   any dataset of the hub, rows as in a file
 
 Where no wrong response is given, it is the *most similar other* response (RestoreLCC, Eq. 7): the right response
-of another question, and never one that equals the right one.
+of another question, and never one that equals the right one. Similar is a large cosine of TF-IDF vectors, where the
+paper takes sentence embeddings, which would be one more model to download.
 """
 
 from __future__ import annotations
@@ -16,17 +17,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from ..errors import LoadError, SettingError, TextError
-from ..hf import hub
+from ..errors import TextError
 from . import sources
 
-Similarity = Literal["tfidf", "embedding"]
-SIMILARITIES = ("tfidf", "embedding")
-EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
 # What the paper probes with.
 MOST_ITEMS = 1_000
 
@@ -49,20 +46,15 @@ class Asked:
     wrong: tuple[str, ...] = ()
 
 
-def contrast_items(
-    source: str = sources.DEMO, similarity: Similarity = "tfidf", limit: int = MOST_ITEMS
-) -> list[ContrastItem]:
+def contrast_items(source: str = sources.DEMO, limit: int = MOST_ITEMS) -> list[ContrastItem]:
     """At most `limit` items of a source. Of several wrong answers the one most similar to the right one is taken.
 
-    similarity: cosine of `tfidf` vectors (scikit-learn), or of sentence `embedding`s (all-MiniLM-L6-v2, the paper's),
-    which needs the package sentence-transformers. Raises TextError, SettingError, LoadError.
+    Raises TextError.
     """
-    if similarity not in SIMILARITIES:
-        raise SettingError(f"similarity '{similarity}' is not known: give one of {', '.join(SIMILARITIES)}.")
     asked = _read(source, limit)
     if not asked:
         raise TextError(f"{source} holds no question. Give a file or dataset with questions and answers.")
-    wrong = _wrong_responses(asked, similarity, source)
+    wrong = _wrong_responses(asked, source)
     # A right response brings the space it begins with, or its question ends with one; the wrong one does the same.
     return [
         ContrastItem(item.prompt, item.right, _led_like(item.right, other))
@@ -150,14 +142,14 @@ def _asked(row: object, where: str) -> Asked:
 # --- wrong responses --------------------------------------------------------------------------------------------
 
 
-def _wrong_responses(asked: Sequence[Asked], similarity: Similarity, source: str) -> list[str]:
+def _wrong_responses(asked: Sequence[Asked], source: str) -> list[str]:
     """One a question: the most similar to the right response of those given, or of all others' right responses."""
     given = [[other for other in item.wrong if other.strip() and not _same(other, item.right)] for item in asked]
     if all(len(others) == 1 for others in given):
         return [others[0] for others in given]
     rights = [item.right for item in asked]
     pool = [*rights, *(other for others in given for other in others)]
-    vectors = _vectors([response.strip() for response in pool], similarity)
+    vectors = _vectors([response.strip() for response in pool])
     # What is the same response has the same number.
     number = np.unique([response.strip().lower() for response in pool], return_inverse=True)[1]
     chosen, start = [], len(asked)
@@ -176,34 +168,12 @@ def _wrong_responses(asked: Sequence[Asked], similarity: Similarity, source: str
     return chosen
 
 
-def _vectors(responses: Sequence[str], similarity: Similarity) -> Any:
-    """Sparse [response, feature], rows of unit length or zero: products are cosines."""
-    if similarity == "embedding":
-        return _embedded(responses)
+def _vectors(responses: Sequence[str]) -> Any:
+    """Sparse [response, feature] TF-IDF, rows of unit length or zero: products are cosines."""
     from sklearn.feature_extraction.text import TfidfVectorizer  # Takes a second to import.
 
     # Any run of letters is a word, or yes and no, a and b would be nothing and all alike.
     return TfidfVectorizer(token_pattern=r"(?u)\w+|[^\w\s]").fit_transform(responses)
-
-
-def _embedded(responses: Sequence[str]) -> Any:
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError as error:
-        raise SettingError(
-            "Similarity by sentence embedding needs the package sentence-transformers, which is not installed. "
-            "Install it (pip install sentence-transformers), or choose tfidf."
-        ) from error
-    try:
-        model = SentenceTransformer(EMBEDDING, local_files_only=not hub.reachable())
-    except Exception as error:  # The hub's own errors share no parent.
-        raise LoadError(
-            f"The model of sentence embeddings, {EMBEDDING}, cannot be had: {str(error).splitlines()[0]}. "
-            "Connect to the network once, or choose tfidf."
-        ) from error
-    from scipy.sparse import csr_array
-
-    return csr_array(model.encode(list(responses), normalize_embeddings=True, show_progress_bar=False))
 
 
 def _same(one: str, other: str) -> bool:

@@ -18,8 +18,7 @@ from app.work.jobs import Job, Jobs, State
 from app.work.sweeps import Plan
 from restorelcc.evaluation.perplexity import Difference, Perplexity, TokenLoss
 from restorelcc.progress import Progress
-from restorelcc.restoration.enough import enough
-from restorelcc.restoration.sweep import Failure, Grid, Point, SweepResult, best_first, to_pandas
+from restorelcc.restoration.sweep import Failure, Grid, Point, SweepResult, best_first, enough, to_pandas
 from restorelcc.restoration.training import Settings
 from restorelcc.selection.picks import share_of_heads
 from restorelcc.workspace import Workspace

@@ -10,7 +10,7 @@ from conftest import make_tokens
 
 from restorelcc.artifacts.export import adapter_fits, load_adapter, save_adapter, save_checkpoint
 from restorelcc.artifacts.folders import whole
-from restorelcc.artifacts.runs import delete_run, list_runs, load_run, save_run
+from restorelcc.artifacts.runs import discard_run, list_runs, load_run, save_run
 from restorelcc.compensation.constants import Compensation, compensated
 from restorelcc.errors import LoadError, WriteError
 from restorelcc.hf.layout import HeadGeometry
@@ -171,10 +171,10 @@ def test_runs_are_listed_newest_first_and_deleted_alone(pair, restoration, tmp_p
         save_run(restoration, pair.geometry, name, {}, tmp_path)
     (tmp_path / "something else").mkdir()
     assert [run.name for run in list_runs(tmp_path)] == names[::-1]
-    delete_run(list_runs(tmp_path)[1])
+    discard_run(list_runs(tmp_path)[1])
     assert [run.name for run in list_runs(tmp_path)] == ["third", "first"]
     gone = list_runs(tmp_path)[0]
     (gone.folder / "config.json").unlink()
     with pytest.raises(LoadError):
-        delete_run(gone)
+        discard_run(gone)
     assert gone.folder.exists()

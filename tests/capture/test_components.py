@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from conftest import make_model, make_tokens
+from conftest import about_the_mean, make_model, make_tokens
 from sklearn.decomposition import PCA, TruncatedSVD
 
 from restorelcc.capture.components import components
@@ -42,7 +42,7 @@ def test_components_agree_with_scikit_learn(statistics, lost):
 def test_centred_components_are_principal_components(statistics):
     differences = stored(statistics, 1, 3).numpy()
     pca = PCA().fit(differences)
-    ours = components(statistics, centred=True)
+    ours = components(about_the_mean(statistics))
     np.testing.assert_allclose(np.abs((ours.directions[1, 3].numpy() * pca.components_).sum(1)), 1, atol=1e-5)
     np.testing.assert_allclose(ours.energy[1, 3], pca.explained_variance_ratio_, atol=1e-5)
 

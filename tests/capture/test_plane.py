@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import about_the_mean
 
 from restorelcc.capture.components import components
 from restorelcc.capture.plane import project
@@ -42,7 +43,7 @@ def test_differences_stay_differences():
 
 def test_axes_are_the_centred_components(statistics):
     """Samples of every token: PCA of them is the decomposition of the centred second moment."""
-    centred = components(statistics, centred=True)
+    centred = components(about_the_mean(statistics))
     for layer, head in ((0, 0), (2, 3)):
         seen = project(statistics.samples, centred.directions[layer, head], layer, head)
         np.testing.assert_allclose(np.abs(seen.directions), np.eye(8)[:, :2], atol=1e-3)

@@ -14,8 +14,7 @@ from restorelcc.compensation.constants import compensated
 from restorelcc.errors import SettingError
 from restorelcc.evaluation.perplexity import token_loss
 from restorelcc.progress import Progress, finish
-from restorelcc.restoration.enough import enough
-from restorelcc.restoration.sweep import Failure, Grid, Point, SweepResult, best_first, sweep, to_pandas
+from restorelcc.restoration.sweep import Failure, Grid, Point, SweepResult, best_first, enough, sweep, to_pandas
 from restorelcc.restoration.training import Settings, Training
 from restorelcc.selection.picks import everything, top_heads
 from restorelcc.text.calibration import sampled_windows

@@ -11,7 +11,6 @@ from restorelcc.errors import SettingError
 from restorelcc.selection.picks import (
     Selection,
     everything,
-    from_mask,
     of_heads,
     random_heads,
     top_components,
@@ -26,7 +25,6 @@ picks = st.frozensets(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integer
 def test_json_and_mask_there_and_back(chosen):
     selection = Selection(SHAPE, chosen)
     assert Selection.from_json(selection.to_json()) == selection
-    assert from_mask(selection.mask()) == selection
     assert int(selection.mask().sum()) == len(selection) == len(chosen)
 
 

@@ -86,13 +86,6 @@ def test_a_head_does_at_least_what_its_best_component_does(effect: PredictedEffe
     assert (effect.of_head <= effect.of_component.min(-1).values + 1e-7).all()
 
 
-def test_tables_have_a_row_for_everything(effect: PredictedEffect):
-    assert len(effect.heads_to_pandas()) == 12
-    assert len(effect.to_pandas()) == 96
-    row = effect.to_pandas().query("layer == 1 and head == 2 and component == 3").iloc[0]
-    assert row["predicted"] == pytest.approx(float(effect.of_component[1, 2, 3]))
-
-
 def test_one_text_shows_no_curvature(pair: ModelPair, tokens: Tokens, lost: LostComponents):
     with pytest.raises(SettingError, match="at least 2"):
         predicted(finish(slopes(pair, tokens[:1])), lost)

@@ -1,13 +1,11 @@
 """From sources to questions with a right and a wrong response."""
 
 import json
-import sys
-import types
 
 import numpy as np
 import pytest
 
-from restorelcc.errors import LoadError, SettingError, TextError
+from restorelcc.errors import TextError
 from restorelcc.hf import hub
 from restorelcc.text.contrast import ContrastItem, contrast_items
 
@@ -150,29 +148,3 @@ def test_bad_sources_are_refused(monkeypatch, tmp_path):
     served(monkeypatch, [{"question": "what?"}])
     with pytest.raises(TextError, match="row 0 is not as boolq"):
         contrast_items("boolq")
-    with pytest.raises(SettingError, match="tfidf, embedding"):
-        contrast_items(similarity="cosine")
-
-
-def test_sentence_embeddings_choose_where_they_are_installed(monkeypatch, questions):
-    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-    with pytest.raises(SettingError, match="not installed"):
-        contrast_items(questions, "embedding")
-
-    class SentenceTransformer:
-        def __init__(self, name, local_files_only):
-            assert (name, local_files_only) == ("sentence-transformers/all-MiniLM-L6-v2", True)
-
-        def encode(self, texts, normalize_embeddings, show_progress_bar):
-            """Dogs that ran beside cats, and far from dogs that ran home."""
-            assert normalize_embeddings
-            angles = np.array([{"a": 0.1, "t": 0.0, "T": 0.0}[text[0]] + 2.0 * ("home" in text) for text in texts])
-            return np.stack([np.cos(angles), np.sin(angles)], axis=1)
-
-    stand_in = types.ModuleType("sentence_transformers")
-    stand_in.SentenceTransformer = SentenceTransformer
-    monkeypatch.setitem(sys.modules, "sentence_transformers", stand_in)
-    assert contrast_items(questions, "embedding")[0].wrong == "a cat sat on the mat"
-    stand_in.SentenceTransformer = lambda *_, **__: (_ for _ in ()).throw(OSError("no such model\nat all"))
-    with pytest.raises(LoadError, match=r"no such model\. Connect"):
-        contrast_items(questions, "embedding")

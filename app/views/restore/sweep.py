@@ -8,8 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from restorelcc.errors import RestoreLCCError
-from restorelcc.restoration.enough import Enough, enough
-from restorelcc.restoration.sweep import Failure, Grid, SweepResult, best_first, to_pandas
+from restorelcc.restoration.sweep import Enough, Failure, Grid, SweepResult, best_first, enough, to_pandas
 from restorelcc.restoration.training import LOSSES, Settings
 from restorelcc.workspace import Workspace
 

@@ -3,10 +3,10 @@
 import streamlit as st
 
 from app.values.pages import PAGES
-from app.views.compare import runs, text
+from app.views.compare import continuation, curves, one_run, pair_of_run, table, token_by_token
 from app.widgets import feedback
 
-kept = runs.listed()
+kept = table.listed()
 if not kept:
     feedback.empty(
         "No run is kept on this machine yet. Restore a pair: every restoration is kept as a run and listed here.",
@@ -14,16 +14,16 @@ if not kept:
         "Restore",
     )
     st.stop()
-compared = runs.table(kept)
+compared = table.table(kept)
 left, right = st.columns([7, 5], gap="medium")
 with left:
-    runs.curves(compared)
+    curves.curves(compared)
 with right:
-    runs.sizes(compared)
+    curves.sizes(compared)
 st.divider()
-run = runs.in_view(kept, compared)
-workspace = runs.pair_of(run)
+run = one_run.in_view(kept, compared)
+workspace = pair_of_run.pair_of(run)
 if workspace is not None:
-    runs.about(run, workspace)
-    text.continuation(workspace, run)
-    text.token_by_token(workspace, run)
+    pair_of_run.about(run, workspace)
+    continuation.continuation(workspace, run)
+    token_by_token.token_by_token(workspace, run)

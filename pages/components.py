@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app.session import state
-from app.views.components import effect, one_head, strategies
+from app.views.components import effect, energy_map, one_component, one_head, strategies
 
 workspace = state.opened()
 head = one_head.chosen_head(workspace)
@@ -12,12 +12,12 @@ with left:
     one_head.scree(workspace, head)
     one_head.plane(workspace, head)
 with right:
-    one_head.detail(workspace, head)
+    one_component.detail(workspace, head)
     effect.effect(workspace, head)
 
 st.subheader("All heads")
 left, right = st.columns([7, 5], gap="medium")
 with left:
-    strategies.energy_map(workspace)
+    energy_map.energy_map(workspace)
 with right:
     strategies.strategies(workspace)

@@ -3,7 +3,8 @@
 import streamlit as st
 
 from app.session import state
-from app.views.heads import bounds, overview
+from app.views.heads import all_heads, bounds, one_head, score
+from app.views.heads import passage as passages
 from app.widgets import controls
 
 workspace = state.opened()
@@ -14,13 +15,13 @@ above, below = st.container(), st.container()
 def whole_map() -> None:
     """All heads."""
     with above:
-        there = overview.score(workspace, metric)
+        there = score.available(workspace, metric)
     if there:
         left, right = above.columns([7, 5], gap="medium")
         with left:
-            overview.loss_map(workspace, metric)
+            all_heads.loss_map(workspace, metric)
         with right:
-            overview.ranks(workspace, metric)
+            all_heads.ranks(workspace, metric)
     if metric == "ceiling":
         with above:
             bounds.section(workspace)
@@ -30,16 +31,16 @@ def panel() -> None:
     """The head in view."""
     head = state.session().head
     if head is None:
-        overview.none_in_view(workspace, metric)
+        all_heads.none_in_view(workspace, metric)
         return
-    overview.title(workspace, head)
+    one_head.title(workspace, head)
     spread, text = st.columns([4, 6], gap="medium")
-    passage = overview.passage(workspace)
+    passage = passages.passage(workspace)
     with text:
-        overview.passage_tinted(workspace, head, passage)
+        passages.tinted_passage(workspace, head, passage)
     with spread:
-        overview.spread(workspace, head)
-    overview.attention(workspace, head, passage)
+        one_head.spread(workspace, head)
+    passages.attention(workspace, head, passage)
 
 
 # A click is answered where it shows first; while the models are still to be loaded, the map, which needs none.

@@ -2,21 +2,30 @@
 
 import streamlit as st
 
-from app.views.learn import repair, steps
+from app.views.learn import (
+    components,
+    constant,
+    folding,
+    introduction,
+    lost_activation,
+    pruning,
+    reference,
+    training,
+)
 
-workspace = steps.embedded_pair()
-steps.introduction(workspace)
+workspace = introduction.embedded_pair()
+introduction.introduction(workspace)
 if workspace is not None:
-    steps.pruning(workspace)
-    head = steps.lost_activation(workspace)
-    steps.components(workspace, head)
-    repair.constant(workspace, head)
-    repair.training(workspace)
-    folding = st.container()
+    pruning.step(workspace)
+    head = lost_activation.step(workspace)
+    components.step(workspace, head)
+    constant.step(workspace, head)
+    training.step(workspace)
+    last_step = st.container()
 # What takes no computing comes first; the last step waits for the models.
-steps.formulas()
-steps.glossary()
-steps.sources()
+reference.formulas()
+reference.glossary()
+reference.sources()
 if workspace is not None:
-    with folding:
-        repair.folding(workspace)
+    with last_step:
+        folding.step(workspace)

@@ -4,17 +4,17 @@ import streamlit as st
 
 from app.session import state
 from app.values.pages import PAGES
-from app.views import pair
+from app.views.pair import facts, form
 
 left, right = st.columns([4, 8], gap="large")
 with left:
     st.markdown("#### Open a pair")
-    pair.ways_in()
+    form.form()
 with right:
     workspace = state.workspace()
     if workspace is None:
         st.info("The pair is being opened. What is known of it will be shown here.", icon=":material/hourglass_empty:")
     else:
-        pair.facts(workspace)
-        pair.sparsity(workspace)
+        facts.facts(workspace)
+        facts.sparsity(workspace)
         st.page_link(PAGES["heads"].link, label="See what every head lost", icon=":material/arrow_forward:")

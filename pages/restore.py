@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app.session import state
-from app.views.restore import exports, form, result, sweep
+from app.views.restore import exports, form, live, result, sweep
 
 workspace = state.opened()
 left, right = st.columns([4, 8], gap="large")
@@ -11,9 +11,9 @@ with left:
     form.form(workspace)
 with right:
     form.what(workspace)
-    job = form.watched()
+    job = live.watched()
     if job is not None:
-        form.live(job)
+        live.live(job)
     if job is None or job.finished:
         run = result.kept(state.session().run)
         if run is not None:

@@ -1,18 +1,19 @@
-"""Results as Plotly figures. No screen in here: figures go in, figures come out."""
+"""What all figures share: an empty one with our margins, ticks, line styles, colours. No screen in here."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
-from torch import Tensor
 
-from ..values.colours import Colours
-from ..values.words import Word, head_name
+from ..values.colours import LIGHT, Colours
 
-Head = tuple[int, int]
+# All runs are restorations, so the first is in the restored green; the others stay clear of dense's blue and pruned's
+# orange, and differ in dash as well, for those who cannot tell the colours apart.
+LINES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+OTHERS_LIGHT = ("#7a4bb0", "#8a6a00", "#b5347c", "#4f5b66", "#8c4a2f")
+OTHERS_DARK = ("#b795ee", "#d8ba45", "#f082bb", "#aab4be", "#d3a084")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
+# At the foot of the figure: below the axis title however narrow the screen and many the lines.
+BELOW = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
 
 
 def base(height: int, **layout: object) -> go.Figure:
@@ -29,198 +30,9 @@ def base(height: int, **layout: object) -> go.Figure:
     return figure.update_layout(**layout)
 
 
-def head_map(
-    table: Tensor,
-    word: Word,
-    colours: Colours,
-    picked: dict[Head, int] | None = None,
-    selected: Head | None = None,
-    height: int | None = None,
-    box: bool = False,
-) -> go.Figure:
-    """Layer × head as square cells; selecting gives points with (layer, head) as customdata.
-
-    table: [layer, head], NaN where nothing is known yet. picked: components picked of each head, drawn as a dot.
-    box: the mouse draws a box; Plotly then takes no clicks on cells, so the two are apart.
-    """
-    values = table.detach().double().numpy()
-    layers, heads = values.shape
-    height = height or int(min(760, max(280, 46 * layers + 70)))
-    grid_layer, grid_head = (part.ravel() for part in np.meshgrid(range(layers), range(heads), indexing="ij"))
-    scale, low, high = shades(values, word, colours)
-    figure = base(height, dragmode="select" if box else False, clickmode="event+select", hoverdistance=40)
-    figure.add_heatmap(
-        z=values,
-        xgap=2,
-        ygap=2,
-        colorscale=scale,
-        zmin=low,
-        zmax=high,
-        colorbar={"title": {"text": word.unit, "side": "right"}, "thickness": 10, "len": 0.9, "x": 1.01},
-        hoverinfo="skip",
-    )
-    # Heat maps report no selection, so an invisible point in every cell is what the mouse meets.
-    figure.add_scatter(
-        x=grid_head,
-        y=grid_layer,
-        mode="markers",
-        customdata=np.stack([grid_layer, grid_head], axis=1),
-        text=["not measured yet" if np.isnan(value) else f"{value:.4g}" for value in values.ravel()],
-        marker={"symbol": "square", "size": 22, "color": colours.text, "opacity": 0},
-        selected={"marker": {"opacity": 0}},
-        unselected={"marker": {"opacity": 0}},
-        hovertemplate="layer %{customdata[0]}, head %{customdata[1]}<br>" + word.label + " %{text}<extra></extra>",
-    )
-    picked = picked or {}
-    if picked:
-        figure.add_scatter(
-            x=[head for _, head in picked],
-            y=[layer for layer, _ in picked],
-            mode="markers",
-            marker={
-                "symbol": "circle",
-                "size": 9,
-                "color": colours.restored,
-                "line": {"width": 1.5, "color": colours.paper},
-            },
-            hoverinfo="skip",
-        )
-    if selected is not None:
-        layer, head = selected
-        figure.add_shape(
-            type="rect",
-            x0=head - 0.48,
-            x1=head + 0.48,
-            y0=layer - 0.48,
-            y1=layer + 0.48,
-            line={"width": 3, "color": colours.text},
-        )
-    ticks = {"zeroline": False, "showgrid": False, "fixedrange": True}
-    figure.update_xaxes(title="head", range=[-0.5, heads - 0.5], tickvals=_ticks(heads), constrain="domain", **ticks)
-    figure.update_yaxes(
-        title="layer",
-        range=[layers - 0.5, -0.5],
-        tickvals=_ticks(layers),
-        scaleanchor="x",
-        constrain="domain",
-        **ticks,
-    )
-    return figure
-
-
-def shades(values: np.ndarray, word: Word, colours: Colours) -> tuple[list[list[object]], float, float]:
-    """(colour scale, its lowest and its highest value) that fit what a measure is."""
-    known = values[np.isfinite(values)]
-    most = float(np.abs(known).max(initial=0.0)) or 1.0
-    if word.scale == "change":
-        return colours.diverging(), -most, most
-    if word.scale == "plain" and len(known):
-        return colours.plain(), float(known.min()), most
-    return colours.scale(), 0.0, most
-
-
-def sparsity_map(frame: pd.DataFrame, colours: Colours) -> go.Figure:
-    """Share of zeros by layer and matrix; frame as `SparsityReport.to_pandas` gives it."""
-    table = frame.pivot(index="layer", columns="matrix", values="sparsity")[list(dict.fromkeys(frame["matrix"]))]
-    patterns = frame.pivot(index="layer", columns="matrix", values="pattern")[table.columns]
-    figure = base(int(min(760, 34 * len(table) + 110)))
-    figure.add_heatmap(
-        z=table.to_numpy(),
-        x=[name.rpartition(".")[2] for name in table.columns],
-        y=list(table.index),
-        customdata=patterns.to_numpy(),
-        xgap=2,
-        ygap=2,
-        colorscale=colours.scale(),
-        zmin=0.0,
-        zmax=1.0,
-        colorbar={"title": {"text": "share of zeros", "side": "right"}, "thickness": 10, "tickformat": ".0%"},
-        hovertemplate="layer %{y}, %{x}<br>%{z:.2%} zero %{customdata}<extra></extra>",
-    )
-    figure.update_xaxes(title="weight matrix", fixedrange=True, showgrid=False)
-    figure.update_yaxes(
-        title="layer", autorange="reversed", fixedrange=True, showgrid=False, tickvals=_ticks(len(table))
-    )
-    return figure
-
-
-def _ticks(count: int) -> list[int]:
+def ticks(count: int) -> list[int]:
+    """At most about eight places on an axis of `count` layers or heads."""
     return list(range(0, count, max(1, count // 8)))
-
-
-def ranking(
-    table: Tensor,
-    word: Word,
-    colours: Colours,
-    selected: Head | None,
-    errors: Tensor | None = None,
-    most: int = 14,
-) -> go.Figure:
-    """The heads to look at first by a measure, in order. errors: [layer, head] standard errors, drawn where known."""
-    names = ranked(table, word)[:most]
-    values = np.array([float(table[name]) for name in names])
-    scale, low, high = shades(table.double().numpy(), word, colours)
-    figure = base(26 * len(names) + 56)
-    figure.add_bar(
-        x=values,
-        y=[head_name(name) for name in names],
-        orientation="h",
-        customdata=names,
-        error_x=None if errors is None else {"array": [float(errors[name]) for name in names], "thickness": 1.2},
-        marker={
-            "color": values,
-            "colorscale": scale,
-            "cmin": low,
-            "cmax": high,
-            "line": {"width": [2 if name == selected else 0 for name in names], "color": colours.text},
-        },
-        selected={"marker": {"opacity": 1}},
-        unselected={"marker": {"opacity": 1}},
-        hovertemplate="%{y}<br>%{x:.4g}<extra></extra>",
-    )
-    figure.update_yaxes(autorange="reversed", fixedrange=True)
-    figure.update_xaxes(title=word.unit, fixedrange=True, rangemode="normal" if word.scale == "plain" else "tozero")
-    figure.update_layout(bargap=0.25, clickmode="event+select", dragmode=False)
-    return figure
-
-
-def ranked(table: Tensor, word: Word) -> list[Head]:
-    """Heads in the order in which a measure has them looked at; without those of which nothing is known yet."""
-    heads = table.shape[1]
-    order = table.flatten().argsort(descending=not word.lowest_first, stable=True).tolist()
-    return [divmod(index, heads) for index in order if bool(table.flatten()[index].isfinite())]
-
-
-def profile(table: Tensor, word: Word, colours: Colours) -> go.Figure:
-    """Mean over the heads of each layer, with the range from the lowest to the highest."""
-    values = table.numpy()
-    layers = np.arange(len(values))
-    figure = base(210)
-    if np.isnan(values).any():  # Layers of which something is not known yet have no mean.
-        layers = layers[~np.isnan(values).any(1)]
-        values = values[layers]
-    low, high = values.min(1), values.max(1)
-    figure.add_scatter(
-        x=np.concatenate([layers, layers[::-1]]),
-        y=np.concatenate([high, low[::-1]]),
-        fill="toself",
-        mode="lines",
-        line={"width": 0},
-        fillcolor=faint(colours.pruned),
-        hoverinfo="skip",
-    )
-    figure.add_scatter(
-        x=layers,
-        y=values.mean(1),
-        mode="lines+markers",
-        line={"color": colours.pruned, "width": 2},
-        marker={"size": 6},
-        customdata=np.stack([low, high], axis=1),
-        hovertemplate="layer %{x}<br>mean %{y:.4g}, %{customdata[0]:.4g} to %{customdata[1]:.4g}<extra></extra>",
-    )
-    figure.update_xaxes(title="layer", fixedrange=True, tickvals=_ticks(len(table)))
-    figure.update_yaxes(title=word.unit, fixedrange=True, rangemode="normal" if word.scale == "plain" else "tozero")
-    return figure
 
 
 def faint(colour: str, alpha: float = 0.18) -> str:
@@ -229,51 +41,6 @@ def faint(colour: str, alpha: float = 0.18) -> str:
     return f"rgba({red},{green},{blue},{alpha})"
 
 
-def histogram(values: Tensor, colours: Colours, title: str) -> go.Figure:
-    """How a head's loss is spread over tokens, on a logarithmic axis: it spans orders of magnitude."""
-    positive = np.log10(np.clip(values.double().numpy(), 1e-6, None))
-    figure = base(230)
-    figure.add_histogram(
-        x=positive,
-        nbinsx=32,
-        marker={"color": colours.pruned, "line": {"width": 0}},
-        hovertemplate="10^%{x}<br>%{y} tokens<extra></extra>",
-    )
-    mean = float(np.log10(max(1e-6, float(values.mean()))))
-    figure.add_vline(x=mean, line={"color": colours.text, "width": 1.5, "dash": "dot"})
-    figure.add_annotation(
-        x=mean, y=1, yref="paper", text="mean", showarrow=False, xanchor="left", yanchor="top", xshift=4
-    )
-    low, high = int(np.floor(positive.min())), int(np.ceil(positive.max()))
-    figure.update_xaxes(
-        title=title, tickvals=list(range(low, high + 1)), ticktext=[f"{10.0**k:g}" for k in range(low, high + 1)]
-    )
-    figure.update_yaxes(title="tokens")
-    figure.update_layout(bargap=0.06)
-    return figure
-
-
-def attention(
-    weights: Tensor, tokens: Sequence[str], colours: Colours, signed: bool = False, height: int = 340
-) -> go.Figure:
-    """One head's attention over a passage. weights: [query, key]; signed: a difference, centred on 0."""
-    values = weights.double().numpy()
-    if not signed:  # What a causal model cannot see is not zero attention: it is not there.
-        values = np.where(np.tril(np.ones_like(values)) > 0, values, np.nan)
-    names = [f"{index}: {token!r}" for index, token in enumerate(tokens)]
-    most = float(np.nanmax(np.abs(values))) or 1.0
-    figure = base(height)
-    figure.add_heatmap(
-        z=values,
-        customdata=np.array([[f"{query} → {key}" for key in names] for query in names]),
-        colorscale=colours.diverging() if signed else [[0, colours.loss[0]], [1, colours.dense]],
-        zmin=-most if signed else 0.0,
-        zmax=most if signed else 1.0,
-        colorbar={"thickness": 8, "len": 0.9},
-        hovertemplate="%{customdata}<br>%{z:.3f}<extra></extra>",
-    )
-    figure.update_xaxes(title="key token", showgrid=False, constrain="domain", zeroline=False)
-    figure.update_yaxes(
-        title="query token", autorange="reversed", showgrid=False, scaleanchor="x", constrain="domain", zeroline=False
-    )
-    return figure
+def palette(colours: Colours) -> tuple[str, ...]:
+    """Colours of lines that are told apart in one figure; the first is the restored model's."""
+    return (colours.restored, *(OTHERS_LIGHT if colours is LIGHT else OTHERS_DARK))

@@ -1,48 +1,28 @@
-"""Runs side by side, as tables and Plotly figures. No screen in here."""
+"""Runs side by side, as Plotly figures. No screen in here."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, fields
-from pathlib import Path, PurePath
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from restorelcc.artifacts.findings import Recipe
 from restorelcc.artifacts.runs import Run
-from restorelcc.demo.pair import DEFAULT
-from restorelcc.errors import RestoreLCCError
-from restorelcc.models.loading import DEMO
-from restorelcc.pruning.layerwise import Pruning
-from restorelcc.restoration.training import Settings
-from restorelcc.workspace import pruned_name
 
-from ..values import recipes
-from ..values.colours import LIGHT, Colours
+from ..values.colours import Colours
+from ..values.run_facts import number, setting
 from ..values.words import count
-from .common import base
+from .common import BELOW, LINES, SYMBOLS, base, palette
 
-# All runs are restorations, so the first is in the restored green; the others stay clear of dense's blue and pruned's
-# orange, and differ in dash as well, for those who cannot tell the colours apart.
-LINES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-OTHERS_LIGHT = ("#7a4bb0", "#8a6a00", "#b5347c", "#4f5b66", "#8c4a2f")
-OTHERS_DARK = ("#b795ee", "#d8ba45", "#f082bb", "#aab4be", "#d3a084")
 VIEWS = {
     "perplexity": ("Perplexity", "perplexity of the held-out text"),
     "share": ("Recovered share", "recovered share of the lost log-likelihood"),
     "loss": ("Training loss", "training loss, nats per token"),
 }
-# At the foot of the figure: below the axis title however narrow the screen and many the lines.
-BELOW = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
 SMOOTH = 20  # training losses; single batches differ by more than what training wins
-HYPERPARAMETERS = tuple(field.name for field in fields(Settings) if field.name != "teacher_bytes")
-"""Settings that change the result; where logits are kept does not."""
 
 
 @dataclass(frozen=True)
@@ -55,150 +35,11 @@ class Look:
 
 def looks(runs: Sequence[Run], colours: Colours) -> dict[str, Look]:
     """By folder name; the same run keeps its look as long as the same runs are compared."""
-    palette = (colours.restored, *(OTHERS_LIGHT if colours is LIGHT else OTHERS_DARK))
+    chosen = palette(colours)
     return {
-        run.folder.name: Look(palette[index % len(palette)], LINES[(index + index // len(palette)) % len(LINES)])
+        run.folder.name: Look(chosen[index % len(chosen)], LINES[(index + index // len(chosen)) % len(LINES)])
         for index, run in enumerate(runs)
     }
-
-
-# --- what is known of a run: runs of the command line, of older versions and of others know less ----------------
-
-
-def known(run: Run, *path: str) -> Any:
-    """config[path[0]][path[1]]…, or None where that is not there."""
-    found: Any = run.config
-    for name in path:
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found
-
-
-def number(run: Run, *path: str) -> float | None:
-    """The same for numbers; None for anything that is not a finite one."""
-    found = known(run, *path)
-    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
-        return None
-    return found
-
-
-def short(name: object) -> str | None:
-    """A model's name for people: of a folder, its last part."""
-    if not isinstance(name, str) or not name:
-        return None
-    return PurePath(name).name if PurePath(name).is_absolute() else name
-
-
-def plain(text: str) -> str:
-    """Text of a user's, with nothing in it taken for Markdown."""
-    return re.sub(r"([\\`*_{}\[\]<>()#|~$:])", r"\\\1", text)
-
-
-def pair_names(run: Run) -> tuple[str | None, str | None]:
-    """What people call the dense and the pruned model."""
-    recipe = recipe_of(run)
-    if recipe is not None and recipe.pruned is None:
-        return short(recipe.dense), pruned_name(recipe)
-    return short(known(run, "dense")), short(known(run, "pruned"))
-
-
-def setting(run: Run, name: str) -> Any:
-    """A hyperparameter, plus what was trained on; None where it is not known."""
-    if name == "calibration":
-        return short(known(run, "calibration", "source"))
-    if name == "windows":
-        return known(run, "calibration", "windows")
-    if name == "heads":
-        picks = known(run, "selection", "picks")
-        return len(picks) if isinstance(picks, Mapping) else None
-    return known(run, "settings", name)
-
-
-SETTINGS = ("heads", "calibration", "windows", *HYPERPARAMETERS)
-NAMES = {
-    "evaluate_every": "evaluated every",
-    "learned": "learned b",
-    "warm_up": "warm-up",
-    "cool_down": "cool-down",
-    "windows": "training windows",
-}
-
-
-def written(value: object) -> str:
-    """A setting in words."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def differing(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
-    """(settings that differ, settings that are the same), both in SETTINGS' order, among runs that say."""
-    differ, same = [], []
-    for name in SETTINGS:
-        values = {written(value) for run in runs if (value := setting(run, name)) is not None}
-        if len(values) > 1:
-            differ.append(name)
-        elif values:
-            same.append(name)
-    return differ, same
-
-
-def table(runs: Sequence[Run], columns: Sequence[str], parameters: Mapping[str, int]) -> pd.DataFrame:
-    """One row a run: its name, what it came to, and the settings named by `columns`; None where unknown.
-
-    parameters: of dense models by name, where they are known.
-    """
-    rows = []
-    for run in runs:
-        trained = number(run, "trained_parameters")
-        size = parameters.get(str(known(run, "dense"))) or number(run, "parameters")
-        row: dict[str, Any] = {"run": run.name, **{name: setting(run, name) for name in columns}}
-        row |= {
-            "recovered": number(run, "figures", "recovered_share"),
-            "recovered_stderr": number(run, "figures", "share_stderr"),
-            "perplexity": number(run, "figures", "restored", "perplexity"),
-            "stderr": number(run, "figures", "restored", "stderr"),
-            "gain": number(run, "figures", "gain", "nats"),
-            "gain_stderr": number(run, "figures", "gain", "stderr"),
-            "trained": trained,
-            "share": trained / size if trained is not None and size else None,
-            "pair": " → ".join(part or "–" for part in pair_names(run)) if any(pair_names(run)) else None,
-            "made": run.created,
-        }
-        rows.append(row)
-    frame = pd.DataFrame(rows)
-    for name in columns:
-        # Numbers stay numbers, so that they sort as such; mixed or worded settings sort as text.
-        if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in frame[name].dropna()):
-            frame[name] = [None if value is None else written(value) for value in (row[name] for row in rows)]
-    return frame
-
-
-def recipe_of(run: Run) -> Recipe | None:
-    """How the run's pair is opened; None if it does not say. Runs of the command line name their models only."""
-    kept = run.config.get("recipe")
-    dense, pruned = run.config.get("dense"), run.config.get("pruned")
-    with suppress(RestoreLCCError):
-        if isinstance(kept, dict):
-            return recipes.recipe_read({str(name): str(value) for name, value in kept.items()})
-        if isinstance(dense, str) and isinstance(pruned, str):
-            partner = re.fullmatch(r"demo-([a-z]+)(-owl)?-([\d.]+)(of\d+)?-[0-9a-f]{16}", Path(pruned).name)
-            if dense == DEMO and (partner is not None or pruned == DEMO):  # Of the embedded model, in the user's cache.
-                return Recipe(pruning=_partner(partner))
-            return Recipe(dense=dense, pruned=pruned)
-    return None
-
-
-def _partner(found: re.Match[str] | None) -> Pruning:
-    if found is None:
-        return DEFAULT
-    if found[4]:
-        return Pruning(found[1], pattern=f"{found[3]}:{found[4].removeprefix('of')}")
-    return Pruning(found[1], float(found[3]), allocation="owl" if found[2] else "uniform")
-
-
-# --- curves -----------------------------------------------------------------------------------------------------
 
 
 def lines(run: Run, metrics: pd.DataFrame) -> dict[str, float]:
@@ -285,9 +126,6 @@ def _level(figure: go.Figure, side: str, value: float, colours: Colours) -> None
     )  # fmt: skip
 
 
-# --- perplexity against size ------------------------------------------------------------------------------------
-
-
 def against_size(runs: Sequence[Run], frame: pd.DataFrame, colours: Colours) -> go.Figure:
     """Perplexity with its standard error against trained parameters. frame: of `table`, rows as `runs`."""
     figure, drawn = base(380), looks(runs, colours)
@@ -327,11 +165,7 @@ def against_size(runs: Sequence[Run], frame: pd.DataFrame, colours: Colours) -> 
 
 
 def _symbol(drawn: Mapping[str, Look], run: Run) -> str:
-    symbols = ("circle", "square", "diamond", "triangle-up", "cross", "star")
-    return symbols[list(drawn).index(run.folder.name) % len(symbols)]
-
-
-# --- one text ---------------------------------------------------------------------------------------------------
+    return SYMBOLS[list(drawn).index(run.folder.name) % len(SYMBOLS)]
 
 
 def cumulated(frame: pd.DataFrame, colours: Colours) -> go.Figure:

@@ -12,7 +12,8 @@ from ..values.colours import Colours
 from ..values.words import Word, percent
 from ..work.lessons import Plane
 from ..work.live import Measured
-from .common import base, head_map
+from .common import base
+from .heads import head_map
 
 LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": None}
 RECOVERED = "recovered share"  # of the lost log-likelihood

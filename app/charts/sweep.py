@@ -11,11 +11,9 @@ from plotly.subplots import make_subplots
 
 from restorelcc.restoration.sweep import Enough, Grid, Point
 
-from ..values.colours import LIGHT, Colours
-from .common import base
-from .compare import BELOW, LINES, OTHERS_DARK, OTHERS_LIGHT
+from ..values.colours import Colours
+from .common import BELOW, LINES, SYMBOLS, base, palette
 
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star")
 LOSSES = {"kl": "distilled", "ce": "cross-entropy", "response": "cross-entropy of responses"}
 PANEL, EDGES = 210, 140  # pixels: a row of panels, and what is around them
 
@@ -70,7 +68,7 @@ def amounts(found: Sequence[Enough], names: Sequence[str], colours: Colours) -> 
     """Recovered share against the tokens trained on, a line a setting; a ring marks where they suffice."""
     figure = base(300)
     for index, (one, name) in enumerate(zip(found, names, strict=True)):
-        colour = _palette(colours)[index % len(_palette(colours))]
+        colour = palette(colours)[index % len(palette(colours))]
         figure.add_scatter(
             x=[result.tokens for result in one.results],
             y=[result.recovered_share for result in one.results],
@@ -112,7 +110,7 @@ def _title(count: str, loss: str) -> str:
 
 
 def _line(points: pd.DataFrame, share: float, index: int, named: bool, colours: Colours) -> go.Scatter:
-    colour = _palette(colours)[index % len(_palette(colours))]
+    colour = palette(colours)[index % len(palette(colours))]
     return go.Scatter(
         x=points["lr"],
         y=points["recovered_share"],
@@ -127,10 +125,6 @@ def _line(points: pd.DataFrame, share: float, index: int, named: bool, colours: 
         hovertemplate="%{fullData.name} of the heads, rate %{x:g}<br>%{y:.1%} ± %{customdata[0]:.1%} recovered"
         "<br>perplexity %{customdata[1]:.3f}, %{customdata[2]:,} parameters<extra></extra>",
     )
-
-
-def _palette(colours: Colours) -> tuple[str, ...]:
-    return (colours.restored, *(OTHERS_LIGHT if colours is LIGHT else OTHERS_DARK))
 
 
 def _reach(done: pd.DataFrame) -> tuple[float, float]:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import streamlit as st
 
 from restorelcc.artifacts.findings import Recipe
-from restorelcc.selection.picks import Pick
+from restorelcc.selection.picks import Pick, of_heads
 from restorelcc.workspace import Workspace
 
 from ..values.names import cleaned
-from ..values.picks import Picks
+from ..values.picks import Head, Picks
 from ..work import open_pairs
 
 UNDO = 100  # steps
@@ -116,6 +116,18 @@ def choose(new: Picks) -> None:
         here.past = [*here.past[1 - UNDO :], here.picks]
         here.future = []
         here.picks = new
+
+
+def look_at(head: Head) -> None:
+    """Show this head wherever one head is shown."""
+    here = session()
+    if here.head != head:
+        here.head, here.component = head, 0
+
+
+def pick_heads(workspace: Workspace, heads: list[Head]) -> None:
+    """All components of these heads, on top of what is picked."""
+    choose(picks().of(picks().selection.added(of_heads(workspace.lost.shape, heads).picks)))
 
 
 def call(pick: Pick, name: str) -> None:

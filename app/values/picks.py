@@ -13,6 +13,9 @@ from torch import Tensor
 from restorelcc.errors import SettingError
 from restorelcc.selection.picks import Pick, Selection, Shape, everything
 
+Head = tuple[int, int]
+"""(layer, head)"""
+
 # In links, as patterns. No more digits than an index can have: Python refuses to read thousands of them.
 WHOLE = r"[0-9]{1,6}"
 REAL = r"-?[0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?"

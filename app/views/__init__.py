@@ -1,8 +1,4 @@
-"""What each page draws, a folder or file a page.
+"""What each page draws: a folder a page, a file an idea. A page in `pages/` puts these in their places.
 
-compare: runs, text
-components: effect, one_head, strategies
-heads: bounds, overview
-learn: repair, steps
-restore: exports, form, result, sweep
+Another page is its folder here, its file in `pages/`, and its row in `values/pages.py`.
 """

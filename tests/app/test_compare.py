@@ -14,6 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.charts import compare as charts
 from app.session import state
+from app.values import run_facts
 from app.values.colours import LIGHT
 from app.values.recipes import recipe_written
 from app.work import open_pairs
@@ -276,6 +277,6 @@ def test_the_pair_of_a_run_of_the_command_line(runs):
         ("./pruned", Recipe(dense="demo", pruned="./pruned")),
     ):
         run.config["pruned"] = pruned
-        assert charts.recipe_of(run) == expected
+        assert run_facts.recipe_of(run) == expected
     del run.config["pruned"]
-    assert charts.recipe_of(run) is None
+    assert run_facts.recipe_of(run) is None

@@ -13,15 +13,8 @@ from app.charts import learn as learn_charts
 from app.session import state
 from app.values.colours import LIGHT
 from app.values.words import percent
-from app.views.learn.words import (
-    FORMULAS,
-    GLOSSARY,
-    PAPER,
-    SOURCES,
-    measured_strategies,
-    measured_teachers,
-    published_shares,
-)
+from app.views.learn.known_figures import PAPER, measured_strategies, measured_teachers, published_shares
+from app.views.learn.reference import FORMULAS, GLOSSARY, SOURCES
 from app.work import lessons, open_pairs
 from app.work.jobs import State
 from restorelcc.artifacts.findings import Recipe
@@ -50,7 +43,7 @@ def page(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setattr(lessons, "STEPS", 2)
     monkeypatch.setattr(lessons, "EVERY", 1)
     monkeypatch.setattr(lessons, "jobs", type(lessons.jobs)())
-    for module in ("views.learn.steps", "views.learn.repair"):
+    for module in ("views.learn.pruning", "views.learn.training"):
         monkeypatch.setattr(f"app.{module}.jobs", lessons.jobs)
     return AppTest.from_file(MAIN, default_timeout=30).run().switch_page("../../pages/learn.py").run()
 

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.session import state
 from app.values.pages import PAGES
-from app.views.pair import METHOD_HELP
+from app.views.pair.form import METHOD_HELP
 from app.work import open_pairs
 from app.work.jobs import jobs
 from restorelcc.artifacts.findings import Recipe

@@ -12,7 +12,7 @@ from test_pages import app, said, session, shown
 from app.charts import sweep as sweep_charts
 from app.session import state
 from app.values.colours import DARK, LIGHT
-from app.views.restore.form import KEY
+from app.views.restore.settings import KEY
 from app.work import sweeps
 from app.work.jobs import Job, Jobs, State
 from app.work.sweeps import Plan
@@ -32,7 +32,7 @@ SHORT = Settings(steps=2, batch=2, evaluate_every=1)
 def page(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     """The Restore page with a short training in its form, and a queue of its own."""
     fresh = Jobs()
-    for module in ("work.sweeps", "views.restore.form", "widgets.feedback"):
+    for module in ("work.sweeps", "views.restore.live", "widgets.feedback"):
         monkeypatch.setattr(f"app.{module}.jobs", fresh)
     monkeypatch.setattr(state, "_owner", lambda: "me")  # AppTest's stand-in for cookies holds no text.
     session(app).owner = "me"

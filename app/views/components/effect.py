@@ -11,12 +11,12 @@ from restorelcc.workspace import Workspace
 from ...charts import components as component_charts
 from ...session import state
 from ...values.colours import colours
+from ...values.picks import Head
 from ...values.words import SCORE_WORDS, head_name, signed
 from ...widgets import controls, feedback
 from ...work import scores
 from ...work.jobs import jobs
 
-Head = tuple[int, int]
 ARRIVALS = 3.0  # seconds between looks at measurements that come one by one
 HELP = (
     "What this component alone, at its best magnitude β*, is predicted to do to the loss: slope·β + ½ curvature·β², "

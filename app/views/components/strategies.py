@@ -1,10 +1,9 @@
-"""Parts of the Components page that are about all heads: the map of energies, and strategies that fill the picks."""
+"""Strategies that fill the picks: choose one, see what it would pick, take it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import pandas as pd
 import streamlit as st
 
 from restorelcc.errors import RestoreLCCError
@@ -12,43 +11,10 @@ from restorelcc.restoration.training import Settings, trained_parameters
 from restorelcc.selection.picks import Selection, everything, random_heads, top_components, top_heads, within_budget
 from restorelcc.workspace import Workspace
 
-from ...charts import common as charts
 from ...session import state
-from ...values.colours import colours
-from ...values.words import ALL_WORDS, Word, count
-from ...widgets import controls
+from ...values.words import ALL_WORDS, count
 from ...work import scores
-from ..components import effect
-from ..heads.overview import look_at
-
-ENERGY = Word("Energy of the first components", "share of lost energy", "")
-
-
-def energy_map(workspace: Workspace) -> None:
-    """How much of each head's loss its first k components hold."""
-    layers, heads, components = workspace.lost.shape
-    k = st.slider(
-        "How many components of each head", 1, components, min(4, components), key="energy-k", persist_state="session"
-    )
-    table = workspace.lost.energy[:, :, :k].sum(-1)
-    picked = state.picks().by_head()
-    chart = charts.head_map(table, ENERGY, colours(state.dark()), picked, state.session().head)
-    rows = [(a, b, float(table[a, b]), picked.get((a, b), 0)) for a in range(layers) for b in range(heads)]
-    controls.figure(
-        chart,
-        "energy-map",
-        f"Map of the share of lost energy that the first {k} components of each head hold, "
-        f"from {float(table.min()):.0%} to {float(table.max()):.0%}.",
-        pd.DataFrame(rows, columns=["layer", "head", f"energy_of_{k}", "picked"]),
-        on_select=_map_selected,
-        modes=("points",),
-    )
-
-
-def _map_selected() -> None:
-    points = controls.selected_points("energy-map")
-    if points:
-        look_at((points[0][0], points[0][1]))
+from . import effect
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,8 @@
-"""The Heads page: all heads as a map, one head in detail, and what could come back at all."""
+"""The Heads page: what every head lost, as a map and a ranking; the head in view; what could come back at all.
+
+all_heads: loss_map, none_in_view, ranks
+bounds: section
+one_head: spread, title
+passage: attention, passage, tinted_passage
+score: available
+"""

@@ -11,7 +11,7 @@ from restorelcc.artifacts.runs import Run, load_run, runs_folder
 from restorelcc.errors import RestoreLCCError
 from restorelcc.workspace import Workspace
 
-from ...charts import common as charts
+from ...charts import heads as head_charts
 from ...charts import training as training_charts
 from ...session import state
 from ...values.colours import colours
@@ -93,7 +93,7 @@ def _trained(workspace: Workspace, run: Run) -> None:
             "##### Trained constant of every head, ‖c‖", help="Length of what is added to each head's activation."
         )
         controls.figure(
-            charts.head_map(norms, NORM, look),
+            head_charts.head_map(norms, NORM, look),
             "norms",
             f"Map of the length of the trained constant by layer and head, at most {float(norms.max()):.2f}.",
             controls.by_head(norms, "norm"),

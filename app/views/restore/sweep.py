@@ -1,26 +1,25 @@
-"""The part of the Restore page that trains with many settings, one after the other, and shows which does best."""
+"""Training with many settings, one after the other: the form, and the sweep under way."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from restorelcc.errors import RestoreLCCError
-from restorelcc.restoration.sweep import Enough, Failure, Grid, SweepResult, best_first, enough, to_pandas
+from restorelcc.restoration.sweep import Grid, to_pandas
 from restorelcc.restoration.training import LOSSES, Settings
 from restorelcc.workspace import Workspace
 
 from ...charts import sweep as sweep_charts
 from ...session import state
 from ...values.colours import colours
-from ...values.words import ALL_WORDS, count, seconds, signed
-from ...widgets import controls, feedback
+from ...values.words import ALL_WORDS, seconds
+from ...widgets import feedback
 from ...work import scores, sweeps
 from ...work.jobs import Job, State
 from ...work.sweeps import Plan
-from ..restore import form
+from . import settings, sweep_results
 
 # Rates of both units: around 0.2 where it is that of loss, around 0.001 in activation units.
 CHOICES = {
@@ -41,14 +40,13 @@ LABELS = {
     "heads": ("Share of the heads", "Those of highest score, by the measure beside. Others can be typed."),
     "components": ("Components of each", "The strongest of each head, by energy. Other numbers can be typed."),
     "lr": ("Learning rates", "In the unit that the form above has. Others can be typed."),
-    "loss": ("Losses", form.HELP["loss"]),
+    "loss": ("Losses", settings.HELP["loss"]),
     "text": (
         "Share of the text",
         "Of the windows to train on, evenly spread; the steps stay, so fewer are seen more often. Several show how "
         "many tokens suffice, also where the text is sampled from the dense model.",
     ),
 }
-BEST = 5  # of each loss, with a button
 
 
 def section(workspace: Workspace) -> None:
@@ -70,7 +68,7 @@ def section(workspace: Workspace) -> None:
             st.info(_cancelled(job), icon=":material/cancel:")
         plan = sweeps.plan_of(job)
         if plan is not None and sweeps.results_of(job):
-            _results(workspace, plan, sweeps.results_of(job))
+            sweep_results.section(workspace, plan, sweeps.results_of(job))
 
 
 def _form(workspace: Workspace, job: Job | None) -> None:
@@ -80,7 +78,7 @@ def _form(workspace: Workspace, job: Job | None) -> None:
         "them."
     )
     values = {name: _several(name, column) for name, column in zip(CHOICES, st.columns([3, 3, 3, 3, 2]), strict=True)}
-    settings = form.settings_typed()
+    typed = settings.settings_typed()
     names = scores.there(workspace)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         metric = st.selectbox(
@@ -94,7 +92,7 @@ def _form(workspace: Workspace, job: Job | None) -> None:
             + "\n\n".join(f"**{ALL_WORDS[name].label}**: {ALL_WORDS[name].help}" for name in names),
             width=260,
         )
-        grid = _grid(values, settings)
+        grid = _grid(values, typed)
         busy = job is not None and not job.finished
         st.button(
             "Start sweep" if grid is None else f"Start sweep of {len(grid.points())}",
@@ -114,7 +112,7 @@ def _several(name: str, place: Any) -> list[str]:
     key = f"sweep-{name}"
     # Not `default=`: the widget would warn of it beside a value that is kept from another page.
     st.session_state.setdefault(key, FIRST[name])
-    words = form.LABELS["loss"] if name == "loss" else {}
+    words = settings.LABELS["loss"] if name == "loss" else {}
     chosen: list[str] = place.multiselect(
         label,
         CHOICES[name],
@@ -128,12 +126,12 @@ def _several(name: str, place: Any) -> list[str]:
     return chosen
 
 
-def _grid(values: dict[str, list[str]], settings: Settings | None) -> Grid | None:
+def _grid(values: dict[str, list[str]], typed: Settings | None) -> Grid | None:
     """What is chosen, or None with the engine's reason on the screen."""
-    if settings is None:  # The form above says why.
+    if typed is None:  # The form above says why.
         return None
     try:
-        return Grid.read(values["heads"], values["components"], values["lr"], values["loss"], settings, values["text"])
+        return Grid.read(values["heads"], values["components"], values["lr"], values["loss"], typed, values["text"])
     except RestoreLCCError as error:
         st.error(str(error), icon=":material/error:")
         return None
@@ -148,11 +146,8 @@ def _size(workspace: Workspace, grid: Grid) -> str:
 
 def _start(workspace: Workspace, grid: Grid | None, metric: str) -> None:
     if grid is not None:
-        plan = Plan(grid, scores.order(workspace, metric), form.sampled_typed())
+        plan = Plan(grid, scores.order(workspace, metric), settings.sampled_typed())
         sweeps.start(workspace, plan, state.session().owner)
-
-
-# --- under way --------------------------------------------------------------------------------------------------
 
 
 def _growing(job_id: str) -> None:
@@ -164,13 +159,8 @@ def _growing(job_id: str) -> None:
     frame = to_pandas(sweeps.results_of(job))
     chart = sweep_charts.shares(frame, plan.grid, colours(state.dark()))
     # Not `controls.figure`: its popover would close at every tick. The table comes when it is over.
-    with _panels(plan):
-        st.plotly_chart(chart, key="live-sweep", alt=_alt(plan), config={"displayModeBar": False})
-
-
-def _panels(plan: Plan) -> DeltaGenerator:
-    """Where the figure goes: many panels beside each other are scrolled sideways on a narrow screen."""
-    return st.container(key="panels-wide" if len(plan.grid.components) > 2 else "panels")
+    with sweep_results.panels(plan):
+        st.plotly_chart(chart, key="live-sweep", alt=sweep_results.alt(plan), config={"displayModeBar": False})
 
 
 def _cancelled(job: Job) -> str:
@@ -178,90 +168,3 @@ def _cancelled(job: Job) -> str:
     if plan is None or not done:
         return "Cancelled before the first point was trained: there is nothing to show."
     return f"Cancelled after {done} of {len(plan.grid.points())} points, which are below."
-
-
-def _alt(plan: Plan) -> str:
-    return (
-        "Recovered share of the lost log-likelihood against the learning rate, a panel for every number of components "
-        f"and loss, a line for every share of the heads: {', '.join(f'{share:g}' for share in plan.grid.heads)}."
-    )
-
-
-# --- results ----------------------------------------------------------------------------------------------------
-
-
-def _results(workspace: Workspace, plan: Plan, results: list[SweepResult | Failure]) -> None:
-    frame, ranked = to_pandas(results), best_first(results)
-    if frame["recovered_share"].notna().any():
-        chart = sweep_charts.shares(frame, plan.grid, colours(state.dark()))
-        with _panels(plan):
-            controls.figure(chart, "sweep-shares", _alt(plan), frame)
-        _amounts(enough(results))
-    elif ranked:
-        st.info("Pruning lost nothing on the held-out windows, so there is no share of it to draw.")
-    for loss, group in ranked.items():
-        st.markdown(f"##### Best settings: {form.LABELS['loss'][loss].lower()}")
-        for place, result in enumerate(group[:BEST], start=1):
-            with st.container(horizontal=True, vertical_alignment="center", key=f"sweep-row-{loss}-{place}"):
-                st.markdown(f"**{place}.** {_words(result)}", width="stretch")
-                st.button(
-                    "Use these settings",
-                    key=f"use-{loss}-{place}",
-                    on_click=_use,
-                    args=(workspace, plan, result),
-                )
-    if ranked:
-        st.caption(
-            "By held-out loss, lowest first; losses of two kinds do not compare. All figures are of "
-            f"{len(workspace.held_out)} held-out windows, ± one standard error. They chose the best step and this "
-            "order, which flatters the first: a restoration is measured on the evaluation text, by which nothing is "
-            "chosen."
-        )
-    for one in results:
-        if isinstance(one, Failure):
-            st.warning(f"{_settings(one)}{_text(one)}: {one.error}", icon=":material/error:")
-
-
-def _amounts(amounts: list[Enough]) -> None:
-    """Where several amounts of text were tried: how much suffices."""
-    if not amounts:
-        return
-    st.markdown("##### How many tokens suffice")
-    said = [(_settings(one.least), str(one)) for one in amounts]
-    controls.figure(
-        sweep_charts.amounts(amounts, [name for name, _ in said], colours(state.dark())),
-        "sweep-tokens",
-        "Recovered share of the lost log-likelihood against the tokens trained on, a line a setting. "
-        + " ".join(text for _, text in said),
-        to_pandas([result for one in amounts for result in one.results]),
-    )
-    for name, text in said:
-        st.markdown(f"{name[0].upper()}{name[1:]} :gray[· {text}]")
-
-
-def _settings(result: SweepResult | Failure) -> str:
-    point = result.point
-    number = sweep_charts.number(point.components_written)
-    return f"{sweep_charts.percent(point.heads)} of the heads, {number}, rate {point.lr:g}"
-
-
-def _text(result: SweepResult | Failure) -> str:
-    share = result.point.text
-    return "" if share == 1 else f", {sweep_charts.percent(share)} of the text"
-
-
-def _words(result: SweepResult) -> str:
-    share = result.recovered_share
-    recovered = f"recovered {share:.1%} ± {result.share_stderr:.1%}, ".replace("-", "−") if share == share else ""
-    return (
-        f"{_settings(result)}{_text(result)} :gray[· {recovered}perplexity {result.perplexity.value:.3f}, "
-        f"{signed(result.gain.nats)} ± {result.gain.stderr:.4f} nats, loss {result.held_out_loss:.4f}, "
-        f"{count(result.trained_parameters)} parameters]"
-    )
-
-
-def _use(workspace: Workspace, plan: Plan, result: SweepResult) -> None:
-    """Into the form and the picks."""
-    form.fill(plan.grid.settings_of(result.point))
-    state.choose(state.picks().of(result.point.selection(workspace.lost, plan.score)))
-    st.toast("The form and the picks above are filled: press Start restoration.", icon=":material/done:")

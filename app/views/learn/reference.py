@@ -1,17 +1,8 @@
-"""What the Learn page says beside its figures: formulas, glossary, sources, and figures that others measured."""
+"""What to look up on the Learn page: formulas, glossary, sources."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from functools import cache
-from math import log
-from statistics import mean
-from typing import Any
-
-from restorelcc.models.loading import DEMO_FOLDER
-
-STRATEGIES, TEACHERS = DEMO_FOLDER / "strategies.json", DEMO_FOLDER / "teachers.json"
+import streamlit as st
 
 FORMULAS = (
     ("Lost activation", "Eq. 2", r"\delta z = z_{\text{dense}} - z_{\text{pruned}}", "Per head, at one token."),
@@ -65,7 +56,6 @@ FORMULAS = (
     ),
 )
 """(name, where it is from, LaTeX, remark)."""
-
 GLOSSARY = {
     "Activation": "A vector that a model computes on its way, one per token. Here, unless said otherwise, a head’s "
     "output z before the output projection.",
@@ -94,7 +84,6 @@ GLOSSARY = {
     "Unembedding": "The matrix that turns the last residual stream into a logit per token of the vocabulary.",
     "Wanda": "Prunes the weights whose size times the typical size of their input is smallest, row by row.",
 }
-
 SOURCES = (
     (
         "Feng et al., *Restoring Pruned Large Language Models via Lost Component Compensation*, NeurIPS 2025",
@@ -114,81 +103,38 @@ SOURCES = (
 )
 """(what, arXiv number, what it is here for)."""
 
-PAPER = {
-    "Wanda 50 %": (
-        5.68,
-        7.26,
-        {"RestoreLCC": 6.93, "LoRA": 7.09, "DoRA": 7.11, "EoRA": 7.14, "LoFiT": 7.35},
-    ),
-    "SparseGPT 2:4": (
-        5.68,
-        11.04,
-        {"RestoreLCC": 8.99, "DoRA": 9.16, "LoRA": 9.32, "EoRA": 9.87, "LoFiT": 10.02, "FLAP": 10.57},
-    ),
-}
-"""(dense, pruned, {method: restored}): perplexities of LLaMA-7B on WikiText-2, as published by Feng et al."""
+
+def formulas() -> None:
+    """The method in formulas, with the paper's numbers."""
+    st.divider()
+    st.markdown("#### Formulas")
+    st.caption("Numbers are the paper’s (Feng et al., NeurIPS 2025).")
+    for index, (name, origin, body, remark) in enumerate(FORMULAS):
+        if index % 2 == 0:  # Row by row, so that they keep their order where a phone stacks the columns.
+            columns = st.columns(2, gap="large")
+        with columns[index % 2], st.container(border=True, key=f"learn-formula-{index}"):
+            st.markdown(f"**{name}** <span class='muted'>{origin}</span>", unsafe_allow_html=True)
+            st.latex(body)
+            st.caption(remark)
 
 
-def published_shares(pruning: str) -> list[tuple[str, float]]:
-    """Recovered shares that the published perplexities amount to."""
-    dense, pruned, restored = PAPER[pruning]
-    return [(name, log(pruned / value) / log(pruned / dense)) for name, value in restored.items()]
+def glossary() -> None:
+    """Terms of the field, in a sentence or two."""
+    st.divider()
+    st.markdown("#### Glossary")
+    terms = sorted(GLOSSARY.items(), key=lambda item: item[0].replace("α", "Alpha").lower())
+    half = -(-len(terms) // 2)
+    for column, part in zip(st.columns(2, gap="large"), (terms[:half], terms[half:]), strict=True):
+        column.markdown("\n\n".join(f"**{term}.** {meaning}" for term, meaning in part))
 
 
-TEACHER_NAMES = {
-    "injected": "mean put back, untrained",
-    "injected_in_order": "the same, layer after layer",
-    "ce_given": "cross-entropy, given text",
-    "kl_given": "distillation, given text",
-    "ce_own": "cross-entropy, model’s own text",
-    "kl_own": "distillation, model’s own text",
-}
-
-STRATEGY_NAMES = {
-    "together_dense": "predicted, together, to the dense model",
-    "together": "predicted, together",
-    "towards_dense": "predicted, alone, to the dense model",
-    "predicted": "predicted, alone",
-    "gradient": "gradient norm",
-    "first_layers": "first layers",
-    "output_weighted": "largest output-weighted loss",
-    "probing": "probe accuracy",
-    "random": "at random",
-    "relative_error": "largest relative error",
-}
-Figures = dict[str, tuple[float, float]]
-"""What was compared: its share, 0 to 1, and the standard error of that."""
-
-
-@dataclass(frozen=True)
-class Judged:
-    """How strategies, or teachers, fared on one text."""
-
-    tokens: int
-    shares: Figures
-    """Of the lost log-likelihood, recovered."""
-    nearer: Figures
-    """Of the distance to the dense model, gone."""
-
-
-@cache
-def measured_strategies() -> tuple[dict[str, Any], dict[str, Judged]]:
-    """(how it was measured, what was found by each text) as `tests/benchmarks/strategies.py` wrote it, means over its
-    seeds."""
-    facts = json.loads(STRATEGIES.read_text(encoding="utf-8"))
-    return facts, {name: _judged(found) for name, found in facts.pop("texts").items()}
-
-
-@cache
-def measured_teachers() -> tuple[dict[str, Any], Judged]:
-    """(how it was measured, what was found) as `tests/benchmarks/teachers.py` wrote it, of one seed."""
-    facts = json.loads(TEACHERS.read_text(encoding="utf-8"))
-    return facts, _judged(facts)
-
-
-def _judged(found: dict[str, Any]) -> Judged:
-    rows = found["recovered"].items()
-    shares, nearer = (
-        {name: (mean(row[key]), row[f"{key}_stderr"]) for name, row in rows} for key in ("shares", "nearer")
+def sources() -> None:
+    """Papers."""
+    st.divider()
+    st.markdown("#### Sources")
+    st.markdown(
+        "\n".join(
+            f"- {what}{f', [arXiv {number}](https://arxiv.org/abs/{number})' if number else ''}: {why}."
+            for what, number, why in SOURCES
+        )
     )
-    return Judged(found["tokens"], shares, nearer)

@@ -12,7 +12,7 @@ from ...session import state
 from ...values.colours import colours
 from ...values.words import percent
 from ...widgets import controls
-from .words import (
+from .known_figures import (
     PAPER,
     STRATEGY_NAMES,
     TEACHER_NAMES,

@@ -1,0 +1,161 @@
+"""What kept runs say of themselves, and runs side by side as a table.
+
+Runs of the command line, of older versions and of others say less: what is not there is None.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path, PurePath
+from typing import Any
+
+import pandas as pd
+
+from restorelcc.artifacts.findings import Recipe
+from restorelcc.artifacts.runs import Run
+from restorelcc.demo.pair import DEFAULT
+from restorelcc.errors import RestoreLCCError
+from restorelcc.models.loading import DEMO
+from restorelcc.pruning.layerwise import Pruning
+from restorelcc.restoration.training import Settings
+from restorelcc.workspace import pruned_name
+
+from ..values import recipes
+
+HYPERPARAMETERS = tuple(field.name for field in fields(Settings) if field.name != "teacher_bytes")
+"""Settings that change the result; where logits are kept does not."""
+SETTINGS = ("heads", "calibration", "windows", *HYPERPARAMETERS)
+NAMES = {
+    "evaluate_every": "evaluated every",
+    "learned": "learned b",
+    "warm_up": "warm-up",
+    "cool_down": "cool-down",
+    "windows": "training windows",
+}
+
+
+def known(run: Run, *path: str) -> Any:
+    """config[path[0]][path[1]]…, or None where that is not there."""
+    found: Any = run.config
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
+
+
+def number(run: Run, *path: str) -> float | None:
+    """The same for numbers; None for anything that is not a finite one."""
+    found = known(run, *path)
+    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+        return None
+    return found
+
+
+def short(name: object) -> str | None:
+    """A model's name for people: of a folder, its last part."""
+    if not isinstance(name, str) or not name:
+        return None
+    return PurePath(name).name if PurePath(name).is_absolute() else name
+
+
+def pair_names(run: Run) -> tuple[str | None, str | None]:
+    """What people call the dense and the pruned model."""
+    recipe = recipe_of(run)
+    if recipe is not None and recipe.pruned is None:
+        return short(recipe.dense), pruned_name(recipe)
+    return short(known(run, "dense")), short(known(run, "pruned"))
+
+
+def setting(run: Run, name: str) -> Any:
+    """A hyperparameter, plus what was trained on; None where it is not known."""
+    if name == "calibration":
+        return short(known(run, "calibration", "source"))
+    if name == "windows":
+        return known(run, "calibration", "windows")
+    if name == "heads":
+        picks = known(run, "selection", "picks")
+        return len(picks) if isinstance(picks, Mapping) else None
+    return known(run, "settings", name)
+
+
+def written(value: object) -> str:
+    """A setting in words."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def differing(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
+    """(settings that differ, settings that are the same), both in SETTINGS' order, among runs that say."""
+    differ, same = [], []
+    for name in SETTINGS:
+        values = {written(value) for run in runs if (value := setting(run, name)) is not None}
+        if len(values) > 1:
+            differ.append(name)
+        elif values:
+            same.append(name)
+    return differ, same
+
+
+def table(runs: Sequence[Run], columns: Sequence[str], parameters: Mapping[str, int]) -> pd.DataFrame:
+    """One row a run: its name, what it came to, and the settings named by `columns`; None where unknown.
+
+    parameters: of dense models by name, where they are known.
+    """
+    rows = []
+    for run in runs:
+        trained = number(run, "trained_parameters")
+        size = parameters.get(str(known(run, "dense"))) or number(run, "parameters")
+        row: dict[str, Any] = {"run": run.name, **{name: setting(run, name) for name in columns}}
+        row |= {
+            "recovered": number(run, "figures", "recovered_share"),
+            "recovered_stderr": number(run, "figures", "share_stderr"),
+            "perplexity": number(run, "figures", "restored", "perplexity"),
+            "stderr": number(run, "figures", "restored", "stderr"),
+            "gain": number(run, "figures", "gain", "nats"),
+            "gain_stderr": number(run, "figures", "gain", "stderr"),
+            "trained": trained,
+            "share": trained / size if trained is not None and size else None,
+            "pair": " → ".join(part or "–" for part in pair_names(run)) if any(pair_names(run)) else None,
+            "made": run.created,
+        }
+        rows.append(row)
+    frame = pd.DataFrame(rows)
+    for name in columns:
+        # Numbers stay numbers, so that they sort as such; mixed or worded settings sort as text.
+        if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in frame[name].dropna()):
+            frame[name] = [None if value is None else written(value) for value in (row[name] for row in rows)]
+    return frame
+
+
+def recipe_of(run: Run) -> Recipe | None:
+    """How the run's pair is opened; None if it does not say. Runs of the command line name their models only."""
+    kept = run.config.get("recipe")
+    dense, pruned = run.config.get("dense"), run.config.get("pruned")
+    with suppress(RestoreLCCError):
+        if isinstance(kept, dict):
+            return recipes.recipe_read({str(name): str(value) for name, value in kept.items()})
+        if isinstance(dense, str) and isinstance(pruned, str):
+            partner = re.fullmatch(r"demo-([a-z]+)(-owl)?-([\d.]+)(of\d+)?-[0-9a-f]{16}", Path(pruned).name)
+            if dense == DEMO and (partner is not None or pruned == DEMO):  # Of the embedded model, in the user's cache.
+                return Recipe(pruning=_partner(partner))
+            return Recipe(dense=dense, pruned=pruned)
+    return None
+
+
+def _partner(found: re.Match[str] | None) -> Pruning:
+    if found is None:
+        return DEFAULT
+    if found[4]:
+        return Pruning(found[1], pattern=f"{found[3]}:{found[4].removeprefix('of')}")
+    return Pruning(found[1], float(found[3]), allocation="owl" if found[2] else "uniform")
+
+
+def plain(text: str) -> str:
+    """Text of a user's, with nothing in it taken for Markdown."""
+    return re.sub(r"([\\`*_{}\[\]<>()#|~$:])", r"\\\1", text)

@@ -1,0 +1,79 @@
+"""The pair that the run in view was made for: open, or how to open it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from restorelcc.artifacts.runs import Run
+from restorelcc.errors import RestoreLCCError
+from restorelcc.workspace import Workspace
+
+from ...session import state
+from ...values import run_facts
+from ...values.words import count, model_name
+from ...widgets import feedback
+from ...work import open_pairs
+
+
+def workspace_of(run: Run) -> Workspace | None:
+    """The run's pair, if it is open on this server."""
+    recipe = run_facts.recipe_of(run)
+    return None if recipe is None else open_pairs.workspace(recipe)
+
+
+def pair_of(run: Run) -> Workspace | None:
+    """The run's pair where it is open; else how to open it."""
+    recipe, here = run_facts.recipe_of(run), state.session()
+    if recipe is None:
+        feedback.empty(
+            f"**{run_facts.plain(run.name)}** does not say which models it restored, so it cannot be tried on text.",
+        )
+        return None
+    workspace = open_pairs.workspace(recipe)
+    if workspace is None:
+        opening = here.pending or recipe == here.recipe
+        with st.container(border=True, key="open-pair-first"):
+            st.markdown(
+                f"To try **{run_facts.plain(run.name)}** on text, its pair must be open: "
+                f"{run_facts.plain(_pair_name(run))}."
+            )
+            st.button(
+                "Open this pair",
+                key="open-pair",
+                icon=":material/folder_open:",
+                disabled=bool(opening),
+                help="It is being opened." if opening else "It takes the place of the pair in view.",
+                on_click=lambda: setattr(here, "pending", open_pairs.opening(recipe, here.owner).id),
+            )
+        return None
+    try:
+        shape = run.adapter().geometry
+        with st.spinner("Loading the models"):
+            workspace.pair()
+    except RestoreLCCError as error:
+        st.error(str(error), icon=":material/error:")
+        return None
+    if shape != workspace.findings.geometry:
+        st.error(
+            f"This run is for {shape}, but the pair of that name has {workspace.findings.geometry}: its models have "
+            "changed since. Restore the pair anew.",
+            icon=":material/error:",
+        )
+        return None
+    return workspace
+
+
+def _pair_name(run: Run) -> str:
+    return " and ".join(name or "–" for name in run_facts.pair_names(run))
+
+
+def about(run: Run, workspace: Workspace) -> None:
+    """A line that says what the run in view came to."""
+    share = run_facts.number(run, "figures", "recovered_share")
+    trained = run_facts.number(run, "trained_parameters")
+    facts = [
+        f"{model_name(workspace.findings.dense_name)}, pruned: {workspace.findings.pruned_name}",
+        f"{count(trained)} trained parameters" if trained is not None else "",
+        f"{share:.0%}".replace("-", "−") + " of the lost log-likelihood recovered" if share is not None else "",
+    ]
+    st.caption(" · ".join(run_facts.plain(fact) for fact in facts if fact))

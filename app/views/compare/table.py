@@ -1,0 +1,107 @@
+"""All runs that are kept on this machine as a table, in which those to compare are ticked."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from restorelcc.artifacts.runs import Run, empty_trash, list_runs
+
+from ...charts.common import faint
+from ...session import state
+from ...values import run_facts
+from ...values.colours import colours
+from ...values.words import HELP
+from . import trash
+from .pair_of_run import workspace_of
+
+MOST_DRAWN = 8  # runs compared while none is chosen
+
+
+def listed() -> list[Run]:
+    """All runs on this machine, newest first; above them, the way back from the last deletion."""
+    if not st.session_state.get("compare-trash-seen"):
+        st.session_state["compare-trash-seen"] = True
+        empty_trash()
+    trash.way_back()
+    return list_runs()
+
+
+def table(runs: list[Run]) -> list[Run]:
+    """All runs, hyperparameters that differ first; returns those to compare, in the table's order."""
+    names = [run.folder.name for run in runs]
+    wanted = set(st.session_state.get("compare-runs", []))
+    chosen = [run for run in runs if run.folder.name in wanted]
+    compared = chosen or runs[:MOST_DRAWN]
+    differ, same = run_facts.differing(compared)
+    frame = run_facts.table(runs, differ, _parameters(runs))
+
+    def selected() -> None:
+        rows = st.session_state["runs-table"]["selection"]["rows"]
+        st.session_state["compare-runs"] = [names[row] for row in rows if row < len(names)]
+
+    # Drawn from the session, as every widget: rows move when runs come and go.
+    rows = [index for index, name in enumerate(names) if name in wanted]
+    st.session_state["runs-table"] = {"selection": {"rows": rows, "columns": [], "cells": []}}
+    tint = faint(colours(state.dark()).restored, 0.13)
+    st.dataframe(
+        frame.style.set_properties(subset=list[Hashable](differ), **{"background-color": tint}) if differ else frame,
+        key="runs-table",
+        on_select=selected,
+        selection_mode="multi-row",
+        hide_index=True,
+        placeholder="–",
+        column_config=_columns(frame, differ),
+        alt="Table of runs: what was trained, how, and how much of the loss came back.",
+    )
+    st.caption(_caption(runs, chosen, compared, differ, same))
+    return compared
+
+
+def _parameters(runs: Sequence[Run]) -> dict[str, int]:
+    """Sizes of dense models, of pairs that are open."""
+    open_ones = [workspace_of(run) for run in runs] + [state.workspace()]
+    return {one.findings.dense_name: one.findings.dense_size.parameters for one in open_ones if one is not None}
+
+
+def _columns(frame: pd.DataFrame, differ: Sequence[str]) -> dict[str, Any]:
+    column = st.column_config
+    words: dict[str, Any] = {}
+    for name in differ:
+        label, note = run_facts.NAMES.get(name, name), "Differs among the runs compared."
+        numeric = pd.api.types.is_numeric_dtype(frame[name])
+        words[name] = column.NumberColumn(label, format="%g", help=note) if numeric else column.Column(label, help=note)
+    return words | {
+        "run": column.TextColumn("run", pinned=True, width="medium"),
+        "recovered": column.NumberColumn("recovered", format="percent", help=HELP["share"]),
+        "perplexity": column.NumberColumn("perplexity", format="%.3f", help=HELP["perplexity"]),
+        "stderr": column.NumberColumn("± se", format="%.3f", help="Standard error of the perplexity."),
+        "gain": column.NumberColumn("gain, nats", format="%+.4f", help=HELP["gain"]),
+        "gain_stderr": column.NumberColumn("± se", format="%.4f", help="Standard error of the gain, paired by window."),
+        "trained": column.NumberColumn("trained", format="localized", help="Numbers that were trained: β and b."),
+        "recovered_stderr": column.NumberColumn("± se", format="percent", help="Standard error of the share."),
+        "share": column.NumberColumn(
+            "of the model",
+            format="percent",
+            help="Trained numbers as a share of the dense model's parameters, where that model is open.",
+        ),
+        "pair": column.TextColumn("pair", help="Dense → pruned."),
+        "made": column.DatetimeColumn("made", format="D MMM YYYY, HH:mm"),
+    }  # fmt: skip
+
+
+def _caption(
+    runs: Sequence[Run], chosen: Sequence[Run], compared: Sequence[Run], differ: Sequence[str], same: Sequence[str]
+) -> str:
+    values = " · ".join(
+        f"{run_facts.NAMES.get(name, name)} {run_facts.written(run_facts.setting(compared[0], name))}" for name in same
+    )
+    if len(compared) == 1:
+        return f"**{run_facts.plain(compared[0].name)}**: {values}."
+    which = f"the {len(chosen)} chosen" if chosen else f"all {len(runs)}" if len(runs) <= MOST_DRAWN else "the newest"
+    tinted = "Tinted settings differ. " if differ else ""
+    choose = "" if chosen else " Tick rows to compare only those."
+    return f"{tinted}The same in {which}: {values}.{choose}"

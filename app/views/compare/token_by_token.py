@@ -1,0 +1,145 @@
+"""One text, read by the three models: what each token cost them, and where restoration helped or hurt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import streamlit as st
+import torch
+
+from restorelcc.artifacts.runs import Run
+from restorelcc.evaluation.perplexity import TokenLoss, paired_difference, perplexity, recovered_share
+from restorelcc.hf.layout import context_length
+from restorelcc.text.tokens import lead, whole
+from restorelcc.workspace import Workspace
+
+from ...charts import compare as compare_charts
+from ...session import cache, state
+from ...values.colours import Colours, colours
+from ...values.words import signed
+from ...widgets import controls, feedback, tinted
+
+if TYPE_CHECKING:
+    pass
+from ...work.continuation import MODELS
+
+LONGEST = 512  # tokens of one text that is read
+
+
+def token_by_token(workspace: Workspace, run: Run) -> None:
+    """What each token of a text cost the three models, and where restoration helped or hurt."""
+    st.markdown(
+        "##### One text, token by token",
+        help="NLL: −ln p(token | those before it), in nats. Blue tokens became likelier by restoration, orange ones "
+        "less likely, against the pruned model. Hover a token for the three figures.",
+    )
+    ids = _text(workspace)
+    if len(ids) < 2:
+        st.info("Give a text of at least two tokens.", icon=":material/notes:")
+        return
+    with feedback.guarded():
+        nll = cache.nll_of_three(workspace.recipe, run.folder.name, tuple(ids), workspace, run)
+        tokens = [str(workspace.pair().tokenizer.decode([token])) for token in ids]
+        frame = pd.DataFrame({"position": range(len(ids)), "token": tokens, **dict(zip(MODELS, nll, strict=True))})
+        frame["change"] = frame["restored"] - frame["pruned"]
+        scored = frame.iloc[1:]
+        text, figures = st.columns([7, 5], gap="medium")
+        with text:
+            _tinted(frame, colours(state.dark()))
+        with figures:
+            _sums(nll)
+            _helped(scored)
+        controls.figure(
+            compare_charts.cumulated(scored, colours(state.dark())),
+            "compare-tokens",
+            f"NLL of the dense and the restored model minus the pruned one's, summed up over {len(scored)} tokens.",
+            scored,
+        )
+
+
+def _text(workspace: Workspace) -> list[int]:
+    """Token ids of the text that is asked for."""
+    found, tokenizer = workspace.findings.evaluation, workspace.pair().tokenizer
+    own = "Text of my own"
+    with st.container(horizontal=True, vertical_alignment="bottom", key="read-settings"):
+        kind = st.segmented_control(
+            "Text", ["Evaluation text", own], default="Evaluation text", required=True, key="read-kind",
+            persist_state="session",
+        )  # fmt: skip
+        if kind != own:
+            window = st.number_input(
+                f"Window (0 to {len(found) - 1})", 0, len(found) - 1, key="read-window", persist_state="session"
+            )
+            length = st.number_input("Tokens", 16, LONGEST, 128, 16, key="read-length", persist_state="session")
+            row = min(int(window), len(found) - 1)
+            return [int(token) for token in found.ids[row][found.real[row]][: int(length)]]
+    text = st.text_area(
+        "Text", key="read-own", height=100, persist_state="session", placeholder="Write or paste a text"
+    )
+    ids = list(tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
+    room = min(LONGEST, context_length(workspace.pair().dense))
+    before = lead(tokenizer) if ids else []
+    if len(before) + len(ids) > room:
+        st.caption(f"The first {room - len(before)} of {len(ids)} tokens are read.")
+    return (before + ids)[:room]
+
+
+def _tinted(frame: pd.DataFrame, look: Colours) -> None:
+    scale = max(float(frame["change"].abs().iloc[1:].quantile(0.97)), 1e-6)
+    tokens = [tinted.Token(frame["token"].iloc[0], "the first token is not predicted")]
+    for row in frame.iloc[1:].to_dict(orient="records"):
+        change = float(row["change"])
+        says = f"dense {row['dense']:.3f}, pruned {row['pruned']:.3f}, restored {row['restored']:.3f} nats; "
+        colour = look.signed[0] if change < 0 else look.signed[2]
+        says += f"restored − pruned {signed(change, 3)}"
+        tokens.append(tinted.Token(row["token"], says, colour, abs(change) / scale, change))
+    tinted.show(tokens, id="compare-tinted")
+    better, worse = (f"color-mix(in srgb,{look.signed[side]} 65%,transparent)" for side in (0, 2))
+    st.html(
+        f'<div class="muted" style="display:flex;align-items:center;gap:.5rem"><span>better, −{scale:.2f} nats</span>'
+        f'<span style="width:7rem;height:.6rem;border-radius:2px;background:'
+        f'linear-gradient(90deg,{better},transparent,{worse})"></span>'
+        f"<span>+{scale:.2f}, worse</span></div>"
+    )
+
+
+def _sums(nll: tuple[list[float], list[float], list[float]]) -> None:
+    tokens = whole(torch.zeros(1, len(nll[0]), dtype=torch.int64))
+    losses = [TokenLoss(torch.tensor([values], dtype=torch.float64), tokens.scored) for values in nll]
+    dense, pruned, restored = (perplexity(loss) for loss in losses)
+    numbers = "".join(
+        f'<div style="border-left:3px solid var(--{name});padding-left:.6rem"><div class="muted">'
+        f'{name.capitalize()}</div><b style="font-variant-numeric:tabular-nums">{sum(values):.1f} nats</b>'
+        f'<div class="muted">perplexity {found.value:.2f}</div></div>'
+        for name, values, found in zip(MODELS, nll, (dense, pruned, restored), strict=True)
+    )
+    st.html(f'<div style="display:flex;flex-wrap:wrap;gap:1.4rem" data-sums>{numbers}</div>')
+    gain, share = paired_difference(losses[2], losses[1]), recovered_share(dense, pruned, restored)
+    recovered = (
+        f"{share:.0%}".replace("-", "−") + " of the loss recovered here."
+        if share == share
+        else "Pruning lost nothing on this text."
+    )
+    st.markdown(
+        f"Restored − pruned: **{signed(gain.nats)} ± {gain.stderr:.4f}** nats a token. {recovered}",
+        help="The error takes tokens for independent, which neighbours are not, so it is too small; one text says "
+        "little about others. The table above has what was measured on many.",
+    )
+
+
+def _helped(scored: pd.DataFrame) -> None:
+    better, worse = scored[scored["change"] < 0], scored[scored["change"] > 0]
+    st.markdown(
+        f"Helped at **{len(better)}** tokens ({signed(better['change'].sum(), 2)} nats in all), hurt at "
+        f"**{len(worse)}** ({signed(worse['change'].sum(), 2)})."
+    )
+    ends = [("Most helped", better.nsmallest(5, "change")), ("Most hurt", worse.nlargest(5, "change"))]
+    for label, rows in ends:
+        words = ", ".join(
+            f"`{token.strip() or '␣'}` {signed(change, 2)}"
+            for token, change in zip(
+                rows["token"].str.replace("`", "'").str.replace("\n", "↵"), rows["change"], strict=True
+            )
+        )
+        st.markdown(f"{label}: {words or '–'}")

@@ -1,0 +1,43 @@
+"""Deleting a run, and the way back."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from restorelcc.artifacts.runs import Run, bring_back, discard_run
+
+from ...session import state
+from ...values import run_facts
+from ...widgets import feedback
+
+
+def delete(run: Run) -> None:
+    """Into the trash, from which it can be brought back."""
+    with feedback.guarded():
+        gone = discard_run(run)
+        st.session_state["compare-deleted"] = [*st.session_state.get("compare-deleted", []), gone]
+        st.session_state["compare-runs"] = [
+            name for name in st.session_state.get("compare-runs", []) if name != run.folder.name
+        ]
+        st.session_state.pop("compare-run", None)
+        if state.session().run == run.folder.name:
+            state.session().run = ""
+
+
+def way_back() -> None:
+    """What was deleted last, with a button that brings it back."""
+    deleted: list[Run] = st.session_state.get("compare-deleted", [])
+    if not deleted:
+        return
+    with st.container(border=True, horizontal=True, vertical_alignment="center", key="deleted-run"):
+        st.markdown(f":material/delete: Deleted **{run_facts.plain(deleted[-1].name)}**.", width="content")
+        st.button("Undo", key="undo-delete", icon=":material/undo:", on_click=_undelete)
+        st.button("Dismiss", key="dismiss-delete", type="tertiary", on_click=deleted.clear)
+
+
+def _undelete() -> None:
+    deleted: list[Run] = st.session_state.get("compare-deleted", [])
+    if deleted:
+        with feedback.guarded():
+            back = bring_back(deleted.pop())
+            st.session_state["compare-run"] = back.folder.name

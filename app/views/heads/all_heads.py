@@ -1,0 +1,112 @@
+"""All heads by the measure in view: the map, the ranking, the profile by layer."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+from torch import Tensor
+
+from restorelcc.workspace import Workspace
+
+from ...charts import heads as head_charts
+from ...session import state
+from ...values.colours import colours
+from ...values.words import ALL_WORDS, METRIC_WORDS, head_name
+from ...widgets import controls
+from ...work import scores
+
+MOUSE = {"look": "Click looks", "box": "Box picks"}
+DOES = {
+    "look": "Click a cell to look at its head.",
+    "box": "Drag a box to add all components of the heads in it to the picks.",
+}
+
+
+def loss_map(workspace: Workspace, metric: str) -> None:
+    """Layer × head; a click looks at a head, a box picks heads."""
+    here, word, table = state.session(), ALL_WORDS[metric], _table(workspace, metric)
+    picked = state.picks().by_head()
+    with st.container(horizontal=True, vertical_alignment="center", key="map-title"):
+        st.markdown(f"##### {word.label} of every head", help=word.help, width="stretch")
+        st.segmented_control(
+            "The mouse",
+            list(MOUSE),
+            format_func=lambda name: MOUSE[name],
+            required=True,
+            label_visibility="collapsed",
+            **controls.mirrored("mouse", here.mouse, lambda value: setattr(here, "mouse", value)),
+        )
+    chart = head_charts.head_map(table, word, colours(state.dark()), picked, here.head, box=here.mouse == "box")
+    first = head_charts.ranked(table, word)[0]
+    controls.figure(
+        chart,
+        "head-map",
+        f"Map of {word.label.lower()} by layer and head; {'the lowest' if word.lowest_first else 'the most'} is "
+        f"{float(table[first]):.3g}, at {head_name(first)}.",
+        _frame(workspace, metric),
+        on_select=lambda: _map_selected(workspace),
+    )
+    st.caption(f"{DOES[here.mouse]} A green dot marks heads with picks.")
+
+
+def _table(workspace: Workspace, metric: str) -> Tensor:
+    table = scores.table(workspace, metric)
+    if table is None:
+        raise LookupError(f"{metric} is drawn before it is computed")
+    return table
+
+
+def _frame(workspace: Workspace, metric: str) -> pd.DataFrame:
+    """All measures of loss, and the score in view with its errors."""
+    frame = workspace.loss.to_pandas()
+    if metric in METRIC_WORDS:
+        return frame
+    errors = scores.errors(workspace, metric)
+    columns = {metric: _table(workspace, metric)} | ({} if errors is None else {f"{metric}_error": errors})
+    return frame.assign(**{name: values.flatten().numpy() for name, values in columns.items()})
+
+
+def _map_selected(workspace: Workspace) -> None:
+    heads = [(point[0], point[1]) for point in controls.selected_points("head-map")]
+    if len(heads) == 1:
+        state.look_at(heads[0])
+    elif heads:
+        state.pick_heads(workspace, heads)
+
+
+def ranks(workspace: Workspace, metric: str) -> None:
+    """The heads to look at first by the measure in view, and the profile by layer."""
+    here, word, table = state.session(), ALL_WORDS[metric], _table(workspace, metric)
+    look, errors = colours(state.dark()), scores.errors(workspace, metric)
+    frame = _frame(workspace, metric)
+    columns = ["layer", "head", metric, *([f"{metric}_error"] if f"{metric}_error" in frame else [])]
+    st.markdown(f"##### {word.ranked}")
+    controls.figure(
+        head_charts.ranking(table, word, look, here.head, errors),
+        "head-ranking",
+        f"Bars of the heads that come first by {word.label.lower()}, in order.",
+        frame[columns].sort_values(metric, ascending=word.lowest_first),
+        on_select=_bar_selected,
+        modes=("points",),
+    )
+    st.markdown("##### By layer: mean, and range over heads")
+    controls.figure(
+        head_charts.profile(table, word, look),
+        "layer-profile",
+        f"Mean {word.label.lower()} of the heads of each layer, with the range from the lowest to the highest.",
+        frame.groupby("layer")[metric].agg(["mean", "min", "max"]).reset_index(),
+    )
+
+
+def _bar_selected() -> None:
+    points = controls.selected_points("head-ranking")
+    if points:
+        state.look_at((points[0][0], points[0][1]))
+
+
+def none_in_view(workspace: Workspace, metric: str) -> None:
+    """What to do for a panel, where there is a map to click on."""
+    if scores.table(workspace, metric) is not None:
+        st.info(
+            "Click a cell of the map, or a bar of the ranking, to see what that head lost.", icon=":material/ads_click:"
+        )

@@ -1,0 +1,58 @@
+"""A measure of heads that is not there from the start: what it takes, the button that computes it, its progress."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from restorelcc.workspace import Workspace
+
+from ...session import state
+from ...values.words import METRIC_WORDS, SCORE_WORDS
+from ...widgets import feedback
+from ...work import scores
+from ...work.jobs import State, jobs
+
+ARRIVALS = 3.0  # seconds between looks at measurements that come one by one
+
+
+def available(workspace: Workspace, metric: str) -> bool:
+    """Whether the measure in view is there; if not, what it is, what it takes, and the button that computes it.
+
+    While it is being computed, its progress; measurements that come one by one are there from the first.
+    """
+    if metric in METRIC_WORDS:
+        return True
+    word, there = SCORE_WORDS[metric], scores.table(workspace, metric) is not None
+    job = jobs.find(scores.key(workspace, metric))
+    if job is not None and (not job.finished or job.state in (State.FAILED, State.CANCELLED)):
+        feedback.progress(job)
+    if job is not None and not job.finished:
+        st.fragment(_arrivals, run_every=ARRIVALS)(workspace, metric, scores.missing(workspace, metric))
+    missing = scores.missing(workspace, metric)
+    if not there:
+        with st.container(border=True, key="score-missing"):
+            st.markdown(f"##### {word.label}")
+            st.markdown(word.help)
+            if job is None or job.finished:
+                st.caption(f"Not computed for this pair yet. It takes {word.cost}.")
+                _compute(workspace, metric, "Compute")
+    elif missing and (job is None or job.finished):
+        _compute(workspace, metric, f"Measure the other {missing} heads")
+    return there
+
+
+def _arrivals(workspace: Workspace, metric: str, missing: int) -> None:
+    """Draw anew when more heads have been measured."""
+    if scores.missing(workspace, metric) != missing:
+        st.rerun()
+
+
+def _compute(workspace: Workspace, metric: str, label: str) -> None:
+    st.button(
+        label,
+        key="compute-score",
+        type="primary",
+        icon=":material/calculate:",
+        on_click=scores.submit,
+        args=(workspace, metric, state.session().owner, SCORE_WORDS[metric].label),
+    )

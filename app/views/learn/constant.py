@@ -1,0 +1,127 @@
+"""Step 4: what can be put back is a constant; what putting it back untrained does to perplexity."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from restorelcc.errors import RestoreLCCError
+from restorelcc.workspace import Workspace
+
+from ...charts import heads as head_charts
+from ...charts import learn as learn_charts
+from ...session import state
+from ...values.colours import colours
+from ...values.picks import Head, Picks
+from ...values.words import Word, head_name, signed
+from ...widgets import controls
+from ...work import lessons
+from ...work.live import Superseded, lane
+from .introduction import MAP, places
+
+COUNTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256)
+SCOPES = {"head": "This head", "shallow": "First two layers", "all": "All heads"}
+CONSTANT = Word("Share a constant can hold", "share of lost energy", "‖E δz‖² / E‖δz‖² over tokens.")
+
+
+@st.fragment
+def step(workspace: Workspace, head: Head) -> None:
+    """How little one constant can hold; and what putting it back untrained does to perplexity."""
+    left, right = places(4, "What can be put back is a constant")
+    table = lessons.constant_share(workspace)
+    least, middle, most = (float(table.quantile(q)) for q in (0, 0.5, 1))
+    with left:
+        st.markdown(
+            "Only something that is the same for every token costs nothing later (step 6). So each component gets its "
+            r"mean amount: $c = \sum_i \alpha_i v_i$ with $\alpha_i = \mathbb{E}[\delta z] \cdot v_i$ (Eq. 4). The map "
+            r"shows the share of a head’s lost energy that the whole mean holds, $\lVert\mathbb{E}\,\delta z\rVert^2 / "
+            r"\mathbb{E}\lVert\delta z\rVert^2$. No constant can hold more."
+        )
+        st.markdown(
+            f"It is {least:.0%} to {most:.0%}, in half of the heads under **{middle:.0%}**; in {head_name(head)} "
+            f"{float(table[head]):.0%}. By far most of the loss depends on the token."
+            if middle < 0.4
+            else f"It is {least:.0%} to {most:.0%}, in half of the heads under **{middle:.0%}**."
+        )
+    with right, st.container(width=MAP):
+        controls.figure(
+            head_charts.head_map(table, CONSTANT, colours(state.dark()), height=330),
+            "learn-constant",
+            f"Share of lost energy that a constant can hold, by layer and head: {least:.0%} to {most:.0%}.",
+            controls.by_head(table, "constant_share"),
+        )
+    st.markdown("##### Add component 1, 2, 3 …")
+    left, right = st.columns([5, 7], gap="large")
+    with left:
+        scope = str(
+            st.segmented_control(
+                "Where",
+                list(SCOPES),
+                default="all",
+                required=True,
+                format_func=lambda name: head_name(head) if name == "head" else SCOPES[name],
+                key="learn-scope",
+                persist_state="session",
+            )
+        )
+        options = [count for count in COUNTS if count < workspace.lost.shape[2]] + [workspace.lost.shape[2]]
+        count = int(
+            st.select_slider(
+                "Components of each head put back, untrained", options, 0, key="learn-count", persist_state="session"
+            )
+        )
+    with right:
+        place = st.empty()
+    _injected(workspace, head, scope, count, options, left, place)
+
+
+def _injected(
+    workspace: Workspace,
+    head: Head,
+    scope: str,
+    count: int,
+    options: list[int],
+    words: DeltaGenerator,
+    place: DeltaGenerator,
+) -> None:
+    """Measure this choice, and draw it beside all that are known."""
+    every = {k: Picks(lessons.first_components(workspace.lost.shape, scope, head, k)) for k in options}
+    try:
+        with place, st.spinner("Measuring perplexity"):
+            # A name of its own: the header measures for the same person at the same time.
+            now = lane.ask(workspace, every[count], f"{state.session().owner}-learn").result()
+    except Superseded:
+        return
+    except RestoreLCCError as error:
+        words.error(str(error), icon=":material/error:")
+        return
+    known = [(k, one) for k, one in ((k, lane.known(workspace, picks)) for k, picks in every.items()) if one]
+    with words:
+        if count == 0:
+            st.markdown("Nothing is put back yet: this is the pruned model. Slide to add components.")
+        else:
+            noise = ", which may be noise" if abs(now.gain.z) < 2 else ""
+            effect = "better" if now.gain.nats < 0 else "worse"
+            st.markdown(
+                f"Perplexity **{now.picked.value:.2f}** ± {now.picked.stderr:.2f}: {signed(now.gain.nats)} ± "
+                f"{now.gain.stderr:.4f} nats against pruned, {effect}{noise}. Recovered "
+                f"**{now.share:.0%}** ± {now.share_error:.0%}.".replace("-", "−")
+            )
+        st.caption(
+            "Activations closer on average need not make a better model. What deeper heads lost contains what "
+            "shallower heads lost, since they read it: put back everywhere, part of it is put back twice. Compare the "
+            "first two layers with all heads. Points stay as you measure them; bars are one standard error, "
+            f"paired over {now.windows} windows."
+        )
+    with place.container():
+        controls.figure(
+            learn_charts.injections(known, colours(state.dark()), count, options[-1]),
+            "learn-injections",
+            f"Change of the NLL per token with components put back untrained in {SCOPES[scope].lower()}. At {count}: "
+            f"{now.gain.nats:+.4f} nats.",
+            pd.DataFrame(
+                [(k, m.picked.value, m.gain.nats, m.gain.stderr, m.share) for k, m in known],
+                columns=["components", "perplexity", "nats_against_pruned", "standard_error", "recovered_share"],
+            ),
+        )

@@ -1,0 +1,65 @@
+"""What is known of the pair in view as a whole: sizes, losses, and where its zeros are."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from restorelcc.workspace import Workspace
+
+from ...charts import pair as pair_charts
+from ...session import state
+from ...values.colours import colours
+from ...values.words import HELP, count, model_name, signed
+from ...widgets import controls
+from ...work.live import unpicked
+
+
+def facts(workspace: Workspace) -> None:
+    """Sizes and losses."""
+    found = workspace.findings
+    shape = found.geometry
+    kv = "" if shape.n_kv_heads == shape.n_heads else f", {shape.n_kv_heads} key/value heads"
+    st.markdown(f"#### {model_name(found.dense_name)} and {found.pruned_name}")
+    st.caption(
+        f"{shape.n_layers} layers of {shape.n_heads} heads of width {shape.d_head}{kv}; residual stream of "
+        f"{shape.d_model}. Head activations read from {found.statistics.count:,} tokens of "
+        f"'{workspace.recipe.calibration}'."
+    )
+    for remark in workspace.remarks():
+        st.caption(remark)
+    columns = st.columns(4)
+    columns[0].metric("Parameters", count(found.dense_size.parameters), help=f"{found.dense_size.parameters:,}")
+    columns[1].metric(
+        "Not zero after pruning",
+        count(found.pruned_size.nonzero),
+        help=f"{found.pruned_size.nonzero:,}; embeddings and norms, which are not pruned, included.",
+    )
+    columns[2].metric(
+        "Sparsity",
+        f"{found.sparsity.sparsity:.1%}",
+        help="Share of zeros in the weight matrices of the decoder layers.",
+    )
+    known = unpicked(workspace)
+    columns[3].metric(
+        "Lost",
+        f"{signed(known.lost.nats, 3)} nats",
+        help=f"± {known.lost.stderr:.3f}: mean negative log-likelihood per token, pruned minus dense, paired "
+        f"by window, over {known.dense.tokens:,} tokens. {HELP['perplexity']}",
+    )
+    st.markdown(
+        f"Perplexity **{known.dense.value:.2f}** ± {known.dense.stderr:.2f} dense, **{known.pruned.value:.2f}** "
+        f"± {known.pruned.stderr:.2f} pruned, on the live set of {known.dense.tokens:,} tokens."
+    )
+
+
+def sparsity(workspace: Workspace) -> None:
+    """Zeros by layer and matrix."""
+    frame = workspace.findings.sparsity.to_pandas()
+    st.markdown("##### Sparsity by layer and matrix", help="Share of zeros in each weight matrix, and its n:m pattern.")
+    controls.figure(
+        pair_charts.sparsity_map(frame, colours(state.dark())),
+        "sparsity",
+        f"Map of the share of zeros by layer and matrix, from {frame['sparsity'].min():.0%} to "
+        f"{frame['sparsity'].max():.0%}.",
+        frame,
+    )

@@ -1,0 +1,193 @@
+"""The way in: the form that says which pair to open, and the button that opens it."""
+
+from __future__ import annotations
+
+import streamlit as st
+import torch
+
+from restorelcc.artifacts.findings import Recipe
+from restorelcc.models.loading import DTYPES, MAP, Loading
+from restorelcc.pruning.layerwise import METHODS, STRUCTURED
+from restorelcc.text import sources
+
+from ...session import state
+from ...work import open_pairs
+from .typed import KEY, mirror, plain, recipe_typed
+
+DEVICE_HELP = (
+    "auto is the best one here: {}. map spreads a model over GPUs, memory and disk as far as each reaches: slower, for "
+    "models that fit nowhere else."
+)
+WAYS = {
+    "demo": "The embedded pair",
+    "two": "A dense and a pruned model",
+    "one": "A dense model, pruned here",
+}
+METHOD_HELP = {
+    "wanda": "Wanda (Sun et al., 2306.11695): drops the weights with the smallest |weight| × ‖input‖ in each row. It "
+    "reads calibration text, layer by layer.",
+    "sparsegpt": "SparseGPT (Frantar and Alistarh, 2301.00774): drops the weights that others can best make up for, "
+    "and changes those others so that they do. It reads calibration text, layer by layer.",
+    "magnitude": "Drops the weights of smallest size in each matrix. Needs no text, and loses more.",
+    "structured": "Removes whole heads and MLP channels, those that the others can best make up for, in the manner of "
+    "SlimGPT (Ling et al., 2412.18110). The model becomes smaller and faster. It reads calibration text.",
+}
+METHOD_NAMES = {"sparsegpt": "SparseGPT"}
+ALLOCATIONS = {"uniform": "The same in every layer", "owl": "By outliers (OWL)"}
+PATTERNS = {"": "Unstructured", "2:4": "2:4 (hardware speed-up)", "4:8": "4:8"}
+
+
+def form() -> None:
+    """The form, and the button that opens what it says."""
+    typed = st.session_state.setdefault(KEY, plain())
+    st.radio("Pair", list(WAYS), format_func=lambda way: WAYS[way], label_visibility="collapsed", **mirror("way"))
+    way = typed["way"]
+    if way == "demo":
+        st.markdown(
+            "A 7 M-parameter Llama trained for this project on children's stories, and its partner, pruned with Wanda "
+            "to 60 %. It comes with the app: nothing is downloaded."
+        )
+    else:
+        st.text_input(
+            "Dense model",
+            placeholder="owner/name on the Hugging Face hub, a folder, or demo",
+            help="Any model of the kinds listed in the README. Weights must be safetensors. For a gated or private one "
+            "log in with `hf auth login` where this app runs, or set HF_TOKEN there. Where two models do not fit into "
+            "memory, they are read one at a time.",
+            **mirror("dense"),
+        )
+    if way == "two":
+        st.text_input(
+            "Pruned model",
+            placeholder="owner/name, or a folder",
+            help="The same model after pruning: same tokenizer and layers. Where heads were removed, its "
+            "kept_heads.json says which are left, or they are recognised by their weights.",
+            **mirror("pruned"),
+        )
+    if way == "one":
+        _pruning()
+    with st.expander("Text, device and precision", key="pair-more", expanded=way != "demo"):
+        _text()
+        _device()
+    recipe = recipe_typed()
+    here = state.session()
+    st.button(
+        "Open",
+        type="primary",
+        key="open-pair",
+        icon=":material/folder_open:",
+        width="stretch",
+        disabled=recipe is None or (recipe == here.recipe and open_pairs.workspace(recipe) is not None),
+        on_click=lambda: _open(recipe),
+    )
+
+
+def _pruning() -> None:
+    st.segmented_control(
+        "Method",
+        list(METHODS),
+        format_func=lambda method: METHOD_NAMES.get(method, method.capitalize()),
+        required=True,
+        help="\n\n".join(METHOD_HELP[name] for name in METHODS),
+        **mirror("method"),
+    )
+    st.caption(METHOD_HELP[st.session_state[KEY]["method"]])
+    if st.session_state[KEY]["method"] == STRUCTURED:
+        st.slider(
+            "Ratio, % of heads and MLP channels removed from each layer",
+            5,
+            75,
+            step=5,
+            help="Key/value heads go with all query heads that read them. Embeddings stay.",
+            **mirror("ratio"),
+        )
+        return
+    st.segmented_control(
+        "Pattern",
+        list(PATTERNS),
+        format_func=lambda pattern: PATTERNS[pattern],
+        required=True,
+        help="n:m keeps n of every m consecutive input weights, which some GPUs can use to run faster.",
+        **mirror("pattern"),
+    )
+    if not st.session_state[KEY]["pattern"]:
+        st.slider(
+            "Sparsity, % of each weight matrix set to zero",
+            5,
+            95,
+            step=5,
+            help="Embeddings stay.",
+            **mirror("sparsity"),
+        )
+        st.segmented_control(
+            "Over layers",
+            list(ALLOCATIONS),
+            format_func=lambda name: ALLOCATIONS[name],
+            required=True,
+            help="OWL (Yin et al., 2310.05175) prunes layers less where more weights stand out by |weight| × ‖input‖. "
+            "The share of zeros in all stays what the slider says.",
+            **mirror("allocation"),
+        )
+
+
+def _text() -> None:
+    offered = [sources.DEMO, sources.SELF, *sources.HUB]
+    help_text = (
+        "demo: stories that come with the app; self: sampled from the dense model; wikitext2, c4, alpaca: from the "
+        "hub; or type a .txt or .jsonl file on the machine that runs this app, or hf:dataset/config:split:column."
+    )
+    for name, label, options in (
+        ("calibration", "Calibration text: prunes, captures and trains", offered),
+        ("evaluation", "Evaluation text: perplexities are of it", [one for one in offered if one != sources.SELF]),
+    ):
+        typed = st.session_state[KEY][name]
+        st.selectbox(
+            label, list(dict.fromkeys([*options, typed])), accept_new_options=True, help=help_text, **mirror(name)
+        )
+    row = st.columns(3)
+    with row[0]:
+        st.number_input("Windows", 2, 4096, help="Of calibration text, at most.", **mirror("windows"))
+    with row[1]:
+        st.number_input("Captured", 1, 4096, help="Windows that head activations are read from.", **mirror("captured"))
+    with row[2]:
+        st.number_input("Tokens a window", 0, 32_768, help="0: the model's context, up to 2,048.", **mirror("length"))
+    st.toggle(
+        "Measure layer after layer",
+        help="Each layer is measured with the mean losses of all layers below put back, since a deeper layer's loss "
+        "contains what shallower ones lost. Injecting everything is then training-free injection in order. It costs a "
+        "capture for every layer.",
+        **mirror("in_order"),
+    )
+
+
+def _device() -> None:
+    devices = ["auto", "cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+    devices += ["mps", MAP] if torch.backends.mps.is_available() else [MAP]
+    row = st.columns(2)
+    with row[0]:
+        best = Loading().resolved_device()
+        st.selectbox("Device", devices, help=DEVICE_HELP.format(best), **mirror("device"))
+    with row[1]:
+        st.selectbox("Precision", ["auto", *DTYPES], help="auto: as the weights are stored.", **mirror("dtype"))
+    if st.session_state[KEY]["way"] != "demo":
+        st.text_input(
+            "Revision on the hub",
+            help="Branch, tag or commit, of both models; owner/name@revision says it of one. Empty: the main branch.",
+            **mirror("revision"),
+        )
+        st.toggle("Allow pickled weights", help="A pickle can run any code on this machine.", **mirror("allow_pickle"))
+        st.toggle(
+            "Trust the model's own code",
+            help="Runs Python that comes with the weights.",
+            **mirror("trust_remote_code"),
+        )
+
+
+def _open(recipe: Recipe | None) -> None:
+    here = state.session()
+    if recipe is None:
+        return
+    if open_pairs.workspace(recipe) is not None:
+        state.show(recipe)
+    else:
+        here.pending = open_pairs.opening(recipe, here.owner).id

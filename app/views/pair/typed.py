@@ -1,0 +1,93 @@
+"""What is typed into the form of the Pair page, and the recipe that it makes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from restorelcc.artifacts.findings import Recipe
+from restorelcc.errors import RestoreLCCError
+from restorelcc.models.loading import DEMO, Loading
+from restorelcc.pruning.layerwise import STRUCTURED, Pruning
+
+from ...widgets import controls
+
+KEY = "pair-form"
+"""What is typed, as a dict: kept across pages."""
+
+
+def plain() -> dict[str, Any]:
+    """The form before anything is typed."""
+    recipe = Recipe()
+    return {
+        "way": "demo",
+        "dense": "",
+        "pruned": "",
+        "method": "wanda",
+        "sparsity": 50,
+        "pattern": "",
+        "ratio": 25,
+        "allocation": "uniform",
+        "calibration": recipe.calibration,
+        "evaluation": recipe.evaluation,
+        "windows": recipe.windows,
+        "captured": recipe.captured,
+        "length": 0,
+        "in_order": False,
+        "device": "auto",
+        "dtype": "auto",
+        "revision": "",
+        "allow_pickle": False,
+        "trust_remote_code": False,
+    }
+
+
+def mirror(name: str) -> dict[str, Any]:
+    """Arguments that make a widget show a field of the form, and write it."""
+    typed = st.session_state[KEY]
+    return controls.mirrored(f"pair-{name}", typed[name], lambda value: typed.update({name: value}))
+
+
+def recipe_typed() -> Recipe | None:
+    """The recipe as typed; None, with the engine's reason, where it makes no sense or lacks something."""
+    typed = st.session_state[KEY]
+    way = typed["way"]
+    if way != "demo" and not typed["dense"].strip():
+        return None
+    if way == "two" and not typed["pruned"].strip():
+        return None
+    try:
+        loading = Loading(typed["device"], typed["dtype"])
+        if way != "demo":
+            revision = typed["revision"].strip() or None
+            loading = Loading(
+                typed["device"], typed["dtype"], revision, typed["allow_pickle"], typed["trust_remote_code"]
+            )
+        recipe = Recipe(
+            dense=DEMO if way == "demo" else typed["dense"].strip(),
+            pruned=typed["pruned"].strip() if way == "two" else None,
+            calibration=typed["calibration"],
+            evaluation=typed["evaluation"],
+            windows=typed["windows"],
+            captured=typed["captured"],
+            length=typed["length"] or None,
+            in_order=typed["in_order"],
+            loading=loading,
+        )
+        if way == "one":
+            return replace(recipe, pruning=_chosen(typed))
+        return recipe
+    except RestoreLCCError as error:
+        st.error(str(error), icon=":material/error:")
+        return None
+
+
+def _chosen(typed: dict[str, Any]) -> Pruning:
+    """What is typed of pruning; what the method does not ask for is left out."""
+    if typed["method"] == STRUCTURED:
+        return Pruning(STRUCTURED, typed["ratio"] / 100)
+    if typed["pattern"]:
+        return Pruning(typed["method"], pattern=typed["pattern"])
+    return Pruning(typed["method"], typed["sparsity"] / 100, allocation=typed["allocation"])

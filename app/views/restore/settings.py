@@ -1,0 +1,86 @@
+"""What is typed into the Restore page's form: hyperparameters, and how much text is sampled."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, asdict, fields
+from typing import Any
+
+import streamlit as st
+
+from restorelcc.errors import RestoreLCCError
+from restorelcc.restoration.training import Settings
+
+from ...widgets import controls
+
+KEY = "restore-settings"
+"""Settings as typed so far, as a dict: kept across pages, and filled by whoever opens earlier settings again."""
+SAMPLED = 96  # windows, where nothing else is typed
+LABELS = {
+    "loss": {
+        "kl": "Distil the dense model",
+        "ce": "Cross-entropy of the text",
+        "response": "Cross-entropy of responses",
+    },
+    "start": {"zero": "Zero", "noise": "Noise, N(0, 1e-3)", "alpha": "Mean lost activation α"},
+    "unit": {"loss": "RMS of what each head lost", "activation": "Activation units"},
+}
+HELP = {
+    "loss": "Distilling matches the dense model's next-token distribution (KL divergence): it needs the fewest tokens, "
+    "and learns what was lost rather than the text. Cross-entropy is the paper's, there of responses to prompts.",
+    "lr": "Peak learning rate of AdamW, in the unit below. 0.2 with the unit of loss; the paper's is 0.001 in "
+    "activation units.",
+    "steps": "Optimiser steps. Each reads one batch of windows.",
+    "batch": "Windows of calibration text in a step.",
+    "learned": "Train a free vector b for each picked head beside the magnitudes β of its components (Eq. 8).",
+    "unit": "One rate fits every head if it is counted in what that head lost.",
+    "start": "Where β starts from.",
+    "warm_up": "Share of the steps over which the rate rises from zero.",
+    "cool_down": "Share of the steps, the last ones, over which it falls to zero.",
+    "seed": "Order of the windows, and noise where the start is noise.",
+    "evaluate_every": "Steps between measurements on the held-out windows.",
+    "patience": "Stop after so many measurements without a better one; 0: never.",
+}
+
+
+def sampled_typed() -> int:
+    """How many windows the form says are to be sampled from the dense model; 0: train on the calibration text."""
+    if st.session_state.get("training-text", "text") == "text":
+        return 0
+    return int(st.session_state.get("sampled-windows", SAMPLED))
+
+
+def fill(settings: Settings) -> None:
+    """Into the form."""
+    st.session_state[KEY] = asdict(settings)
+
+
+def settings_typed(show: bool = False) -> Settings | None:
+    """The settings as typed, or None, with the engine's reason on the screen, where they make no sense."""
+    known = {field.name: field.default for field in fields(Settings) if field.default is not MISSING}
+    typed = known | {k: v for k, v in st.session_state.get(KEY, {}).items() if k in known}
+    typed["patience"] = typed["patience"] or None
+    try:
+        return Settings(**typed)
+    except RestoreLCCError as error:
+        if show:
+            st.error(str(error), icon=":material/error:")
+        return None
+
+
+def mirror(name: str) -> dict[str, Any]:
+    """Arguments that make a widget show a setting, and write it."""
+    typed = st.session_state[KEY]
+    return controls.mirrored(f"setting-{name}", typed[name], lambda value: typed.update({name: value}))
+
+
+def select(name: str, label: str, options: tuple[str, ...]) -> None:
+    """A setting with a few values."""
+    st.selectbox(label, options, format_func=lambda value: LABELS[name][value], help=HELP[name], **mirror(name))
+
+
+def number(name: str, label: str, least: float, most: float, step: float, style: str | None = None) -> None:
+    """A setting that is a number, between least and most."""
+    # The three of one type, whole or not: Streamlit refuses a mixture, and settings tell 8 windows from 8.0.
+    typed = st.session_state[KEY]
+    typed[name] = type(least)(min(most, max(least, typed[name] or 0)))
+    st.number_input(label, least, most, step=step, format=style, help=HELP[name], **mirror(name))

@@ -1,0 +1,110 @@
+"""What a sweep found: which settings did best, and how much text suffices."""
+
+from __future__ import annotations
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from restorelcc.restoration.sweep import Enough, Failure, SweepResult, best_first, enough, to_pandas
+from restorelcc.workspace import Workspace
+
+from ...charts import sweep as sweep_charts
+from ...session import state
+from ...values.colours import colours
+from ...values.words import count, signed
+from ...widgets import controls
+from ...work.sweeps import Plan
+from . import settings
+
+BEST = 5  # of each loss, with a button
+
+
+def panels(plan: Plan) -> DeltaGenerator:
+    """Where the figure goes: many panels beside each other are scrolled sideways on a narrow screen."""
+    return st.container(key="panels-wide" if len(plan.grid.components) > 2 else "panels")
+
+
+def alt(plan: Plan) -> str:
+    """The figure of a sweep in words."""
+    return (
+        "Recovered share of the lost log-likelihood against the learning rate, a panel for every number of components "
+        f"and loss, a line for every share of the heads: {', '.join(f'{share:g}' for share in plan.grid.heads)}."
+    )
+
+
+def section(workspace: Workspace, plan: Plan, results: list[SweepResult | Failure]) -> None:
+    """The figures, the best settings with a button each, and what failed."""
+    frame, ranked = to_pandas(results), best_first(results)
+    if frame["recovered_share"].notna().any():
+        chart = sweep_charts.shares(frame, plan.grid, colours(state.dark()))
+        with panels(plan):
+            controls.figure(chart, "sweep-shares", alt(plan), frame)
+        _amounts(enough(results))
+    elif ranked:
+        st.info("Pruning lost nothing on the held-out windows, so there is no share of it to draw.")
+    for loss, group in ranked.items():
+        st.markdown(f"##### Best settings: {settings.LABELS['loss'][loss].lower()}")
+        for place, result in enumerate(group[:BEST], start=1):
+            with st.container(horizontal=True, vertical_alignment="center", key=f"sweep-row-{loss}-{place}"):
+                st.markdown(f"**{place}.** {_words(result)}", width="stretch")
+                st.button(
+                    "Use these settings",
+                    key=f"use-{loss}-{place}",
+                    on_click=_use,
+                    args=(workspace, plan, result),
+                )
+    if ranked:
+        st.caption(
+            "By held-out loss, lowest first; losses of two kinds do not compare. All figures are of "
+            f"{len(workspace.held_out)} held-out windows, ± one standard error. They chose the best step and this "
+            "order, which flatters the first: a restoration is measured on the evaluation text, by which nothing is "
+            "chosen."
+        )
+    for one in results:
+        if isinstance(one, Failure):
+            st.warning(f"{_settings(one)}{_text(one)}: {one.error}", icon=":material/error:")
+
+
+def _amounts(amounts: list[Enough]) -> None:
+    """Where several amounts of text were tried: how much suffices."""
+    if not amounts:
+        return
+    st.markdown("##### How many tokens suffice")
+    said = [(_settings(one.least), str(one)) for one in amounts]
+    controls.figure(
+        sweep_charts.amounts(amounts, [name for name, _ in said], colours(state.dark())),
+        "sweep-tokens",
+        "Recovered share of the lost log-likelihood against the tokens trained on, a line a setting. "
+        + " ".join(text for _, text in said),
+        to_pandas([result for one in amounts for result in one.results]),
+    )
+    for name, text in said:
+        st.markdown(f"{name[0].upper()}{name[1:]} :gray[· {text}]")
+
+
+def _settings(result: SweepResult | Failure) -> str:
+    point = result.point
+    number = sweep_charts.number(point.components_written)
+    return f"{sweep_charts.percent(point.heads)} of the heads, {number}, rate {point.lr:g}"
+
+
+def _text(result: SweepResult | Failure) -> str:
+    share = result.point.text
+    return "" if share == 1 else f", {sweep_charts.percent(share)} of the text"
+
+
+def _words(result: SweepResult) -> str:
+    share = result.recovered_share
+    recovered = f"recovered {share:.1%} ± {result.share_stderr:.1%}, ".replace("-", "−") if share == share else ""
+    return (
+        f"{_settings(result)}{_text(result)} :gray[· {recovered}perplexity {result.perplexity.value:.3f}, "
+        f"{signed(result.gain.nats)} ± {result.gain.stderr:.4f} nats, loss {result.held_out_loss:.4f}, "
+        f"{count(result.trained_parameters)} parameters]"
+    )
+
+
+def _use(workspace: Workspace, plan: Plan, result: SweepResult) -> None:
+    """Into the form and the picks."""
+    settings.fill(plan.grid.settings_of(result.point))
+    state.choose(state.picks().of(result.point.selection(workspace.lost, plan.score)))
+    st.toast("The form and the picks above are filled: press Start restoration.", icon=":material/done:")

@@ -6,7 +6,8 @@ from collections.abc import Generator
 from typing import Any
 
 from restorelcc.artifacts.export import fingerprint
-from restorelcc.artifacts.runs import Run, save_run
+from restorelcc.artifacts.folders import check_writable
+from restorelcc.artifacts.runs import Run, runs_folder, save_run
 from restorelcc.compensation.constants import compensated
 from restorelcc.evaluation.perplexity import measure, perplexity
 from restorelcc.progress import Progress
@@ -40,6 +41,7 @@ def start(
     """
 
     def work(job: Job) -> Generator[Progress, None, Run | None]:
+        check_writable(runs_folder())
         yield Progress("loading the models", 0, settings.steps)
         pair = workspace.pair()
         text, held = yield from texts(workspace, sampled, settings.seed)

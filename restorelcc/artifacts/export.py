@@ -19,7 +19,7 @@ from ..compensation.constants import Compensation, attach, folded
 from ..errors import LoadError
 from ..hf.layout import HeadGeometry, geometry, output_projections
 from ..hf.narrow import kept_heads
-from ..hf.weights import weight_of
+from ..hf.weights import parameter_bytes, weight_of
 from ..models.loading import Loading, load_model, load_tokenizer
 from ..models.matching import KEPT_FILE, fewer_heads
 from .card import model_card
@@ -117,7 +117,7 @@ def save_checkpoint(
     if compensation is not None:
         model = folded(model, compensation)
     kept = kept_heads(model)
-    with whole(folder, replace) as draft:
+    with whole(folder, replace, parameter_bytes(model)) as draft:
         model.save_pretrained(draft)
         tokenizer.save_pretrained(draft)
         if kept is not None:

@@ -1,8 +1,11 @@
-"""Writing whole folders and tables, or nothing."""
+"""Writing whole folders and tables, or nothing; and asking before long work whether they can be written after it."""
 
 from __future__ import annotations
 
+import os
+import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,60 +19,184 @@ from ..errors import WriteError
 if TYPE_CHECKING:
     import pandas as pd
 
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFREG: "a file",
+    stat.S_IFLNK: "a link",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+LITTLE = 2**20  # bytes: more than an adapter's description, a card and a curve take
+ATTEMPTS = 3
 
-def check_free(folder: Path) -> None:
-    """Raises WriteError if something is there already: asked before long work, not after it."""
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+
+def check_free(folder: Path, need: int = LITTLE) -> None:
+    """Asked before long work, not after it: raises WriteError where `folder` could not be written.
+
+    Something is there that is no empty folder, or the folder above cannot be written, or `need` bytes do not fit.
+    """
+    kind = _kind(folder)
+    if kind == "a folder" and not _is_empty(folder):
         raise WriteError(
             f"{folder} exists and is not empty; nothing is overwritten. Choose another place or remove it."
+        )
+    if kind not in ("", "a folder"):
+        raise WriteError(f"{folder} is {kind}, and nothing is overwritten. Choose another place or remove it.")
+    if kind and _is_fixed(folder):
+        raise WriteError(
+            f"{folder} is the folder that this runs in, or a disk of its own, and no other can take its place. Give a "
+            f"new name in it, such as {folder / 'restored'}."
+        )
+    check_writable(folder.parent, need, folder.name)
+
+
+def check_writable(folder: Path, need: int = LITTLE, name: str = "") -> None:
+    """Raises WriteError where nothing called `name` of `need` bytes can be made in `folder`, which need not exist."""
+    above, names = folder.absolute(), [name]
+    while not os.path.lexists(above):
+        names.append(above.name)
+        above = above.parent
+    try:
+        # By trying: permissions, quotas, read-only disks and long names have a say, and not all can be asked.
+        os.rmdir(tempfile.mkdtemp(prefix=f".{max(names, key=lambda each: len(os.fsencode(each)))}-", dir=above))
+        free = shutil.disk_usage(above).free
+    except (OSError, ValueError) as error:
+        raise WriteError(f"{folder / name} cannot be written: {_reason(error)}. Choose another place.") from error
+    if free < need:
+        raise WriteError(
+            f"{folder / name} would take about {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free there. Make room, "
+            "or choose another place."
         )
 
 
 @contextmanager
-def whole(folder: Path, replace: bool = False) -> Iterator[Path]:
+def whole(folder: Path, replace: bool = False, need: int = LITTLE) -> Iterator[Path]:
     """A temporary folder beside `folder` that takes its name when the `with` ends well, and vanishes when it does not.
 
-    replace: what is there gives way, after the new one is complete. Raises WriteError.
+    replace: what is there gives way, after the new one is complete. Raises WriteError. Nothing that is there is ever
+    lost: where something came to `folder` meanwhile, what was written gets another name, which the error says.
     """
-    if not replace:
-        check_free(folder)
+    if replace:
+        check_writable(folder.parent, need, folder.name)
+    else:
+        check_free(folder, need)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         draft.chmod(0o755)  # mkdtemp makes it private; what it becomes should be as open as any other folder.
     except OSError as error:
-        raise WriteError(f"{folder} cannot be written: {error.strerror}. Choose another place.") from error
+        raise WriteError(f"{folder} cannot be written: {_reason(error)}. Choose another place.") from error
     try:
         yield draft
-        _take_place(draft, folder)
-    except (OSError, SafetensorError) as error:  # On a full disk safetensors raises an error of its own.
-        reason = getattr(error, "strerror", None) or error
-        raise WriteError(f"{folder} cannot be written: {reason}. Nothing was kept.") from error
-    finally:
+    except BaseException as error:
         shutil.rmtree(draft, ignore_errors=True)
+        if isinstance(error, OSError | SafetensorError):  # On a full disk safetensors raises an error of its own.
+            raise WriteError(f"{folder} cannot be written: {_reason(error)}. Nothing was kept.") from error
+        raise
+    _take_place(draft, folder, replace)
 
 
-def _take_place(draft: Path, folder: Path) -> None:
-    if not folder.exists():
-        draft.rename(folder)
-        return
-    # A folder that is not empty cannot be replaced in one step: move it aside, so that one of the two always exists.
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+def _take_place(draft: Path, folder: Path, replace: bool) -> None:
+    """Rename `draft` to `folder`. Raises WriteError where that fails, after giving the draft a name to find it by."""
+    for attempt in range(ATTEMPTS if replace else 1, 0, -1):
+        old: Path | None = None
+        try:
+            if replace and os.path.lexists(folder):
+                # A folder that is not empty cannot be replaced in one step: one of the two always exists.
+                old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent)) / folder.name
+                folder.rename(old)
+            draft.rename(folder)  # Takes the place of nothing, or of an empty folder, and fails on anything else.
+        except OSError as error:
+            lost = old is not None and os.path.lexists(old) and not _put_back(old, folder)
+            # Another process may have written the same folder; what may be replaced is replaced again.
+            if lost or attempt == 1:
+                raise _not_in_place(draft, folder, error, old if lost else None) from error
+        else:
+            if old is not None:
+                shutil.rmtree(old.parent, ignore_errors=True)
+            return
+
+
+def _put_back(old: Path, folder: Path) -> bool:
+    """Whether what was moved aside is where it was again."""
+    if os.path.lexists(folder):
+        return False
     try:
-        folder.rename(aside / "old")
-        draft.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        old.rename(folder)
+        old.parent.rmdir()
+    except OSError:
+        return not os.path.lexists(old)
+    return True
+
+
+def _not_in_place(draft: Path, folder: Path, error: OSError, old: Path | None) -> WriteError:
+    kept = draft.with_name(draft.name[1:])  # without the dot, and still unlike any other
+    try:
+        draft.rename(kept)
+    except OSError:
+        kept = draft
+    before = "" if old is None else f", and what was there before in {old}"
+    return WriteError(
+        f"{folder} cannot be put in place: {_reason(error)}. What was written is whole, in {kept}{before}."
+    )
 
 
 def check_csv(file: Path | None) -> None:
-    """Before the work. Raises WriteError where the folder is not there."""
-    if file is not None and not file.absolute().parent.is_dir():
-        raise WriteError(f"There is no folder {file.absolute().parent} to write {file.name} in. Make it first.")
+    """Before the work. Raises WriteError where a table could not be written there; a file that is there gives way."""
+    if file is None:
+        return
+    kind, folder = _kind(file), file.absolute().parent
+    if kind not in ("", "a file"):
+        raise WriteError(f"{file} is {kind}, and a table is written to a file. Choose another name.")
+    if not folder.is_dir():
+        raise WriteError(f"There is no folder {folder} to write {file.name} in. Make it first.")
+    try:
+        with tempfile.NamedTemporaryFile(prefix=f".{file.name}-", dir=folder):
+            writable = not kind or os.access(file, os.W_OK)
+    except (OSError, ValueError) as error:
+        raise WriteError(f"{file} cannot be written: {_reason(error)}. Choose another place.") from error
+    if not writable:
+        raise WriteError(f"{file} is there and may not be written. Choose another name.")
 
 
 def write_csv(frame: pd.DataFrame, file: Path) -> None:
-    """Whole or not at all."""
-    draft = file.with_name(f".{file.name}.part")
-    frame.to_csv(draft, index=False)
-    draft.rename(file)
+    """Whole or not at all. Raises WriteError as `check_csv` does, and where the disk refuses."""
+    check_csv(file)
+    draft = file.with_name(f".{file.name}-{secrets.token_hex(4)}")
+    try:
+        frame.to_csv(draft, index=False)
+        draft.replace(file)
+    except OSError as error:
+        raise WriteError(f"{file} cannot be written: {_reason(error)}. The table was not kept.") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _kind(path: Path) -> str:
+    """What is at `path`, links not followed; empty where there is nothing. Raises WriteError where no path is meant."""
+    try:
+        return KINDS.get(stat.S_IFMT(path.lstat().st_mode), "something")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, ValueError) as error:  # A name too long, or with a zero in it; a folder that may not be read.
+        raise WriteError(f"{path} cannot be written: {_reason(error)}. Choose another place.") from error
+
+
+def _is_fixed(folder: Path) -> bool:
+    try:
+        return folder.samefile(Path()) or os.path.ismount(folder)
+    except OSError:
+        return False
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        return not any(folder.iterdir())
+    except OSError as error:
+        raise WriteError(f"{folder} cannot be read: {_reason(error)}. Choose another place.") from error
+
+
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error)

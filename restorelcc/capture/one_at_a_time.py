@@ -6,7 +6,6 @@ there on all is as in the joint capture, batch by batch, so the results are the 
 
 from __future__ import annotations
 
-import gc
 import shutil
 import tempfile
 from collections.abc import Callable, Generator, Iterator
@@ -22,6 +21,7 @@ from torch import Tensor
 from ..errors import SettingError, WriteError
 from ..hf.layout import HeadGeometry, output_projections
 from ..hf.weights import weight_of
+from ..models.memory import let_go
 from ..models.pair import ModelPair
 from ..progress import Progress
 from ..text.tokens import Tokens
@@ -59,9 +59,9 @@ def capture_one_at_a_time(
     with _scratch() as folder:
         while done < len(tokens):
             kept = yield from _dense_round(pair, dense, tokens, done, choice, batch, folder / "dense", budget)
-            _let_go()
+            let_go()
             result = yield from _pruned_round(pair, pruned, tokens, kept, choice, result)
-            _let_go()
+            let_go()
             done = kept.starts.stop
     yield Progress(WHAT, 2 * done, 2 * done)
     if result is None:
@@ -168,12 +168,3 @@ def _scratch() -> Iterator[Path]:
             f"Activations of the dense model cannot be kept in {place}: {error.strerror or error}. Make room there, or "
             "point XDG_CACHE_HOME to another disk."
         ) from error
-
-
-def _let_go() -> None:
-    """Give back the memory of a model that nobody holds any longer."""
-    gc.collect()  # Models hold themselves in circles.
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    if torch.backends.mps.is_available():
-        torch.mps.empty_cache()

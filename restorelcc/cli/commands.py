@@ -12,18 +12,19 @@ from platformdirs import user_data_path
 from torch import Tensor
 
 from ..artifacts import export
-from ..artifacts.folders import check_free
-from ..artifacts.runs import list_runs, save_run
+from ..artifacts.folders import check_free, check_writable
+from ..artifacts.runs import ADAPTER, list_runs, runs_folder, save_run
 from ..capture.components import components
 from ..capture.head_loss import METRICS, head_loss
 from ..capture.statistics import HeadStatistics, capture
 from ..compensation.constants import Compensation, compensated, folded, own_heads
 from ..demo.pair import DEFAULT, demo_dense, demo_pair
 from ..demo.walkthrough import STATES, walk
-from ..errors import PairMismatch, SettingError
+from ..errors import PairMismatch, RestoreLCCError, SettingError
 from ..evaluation.perplexity import Perplexity, measure, paired_difference, perplexity, recovered_share
 from ..hf.families import EXPORTS, FAMILIES
 from ..hf.layout import geometry, remarks
+from ..hf.weights import parameter_bytes
 from ..models.loading import DEMO, Loading, load_model, load_tokenizer
 from ..models.pair import ModelPair, load_pair
 from ..pruning.layerwise import STRUCTURED, Pruning
@@ -145,9 +146,11 @@ def demo(
     """The whole way on the embedded model."""
     chosen = pruning(DEFAULT.method, sparsity, pattern, default=DEFAULT.sparsity)
     place = folder or user_data_path("restorelcc") / "demo-restored"
-    if folder is not None:
-        check_free(folder)
     # The default place is ours alone, so a second demo may take it over; a place the user named may not.
+    if folder is None:
+        check_writable(place.parent)
+    else:
+        check_free(folder)
     walked = watched(walk(place, chosen, source, Settings(seed=seed), loading, replace=folder is None))
     if as_json:
         show_json(walked.to_json())
@@ -176,6 +179,7 @@ def prune(name: str, folder: Path, chosen: Pruning, words: Text, loading: Loadin
     """Prune into a checkpoint."""
     check_free(folder)
     model, tokenizer = load_model(name, loading), load_tokenizer(name, loading)
+    check_free(folder, round(parameter_bytes(model) * (1 - chosen.sparsity if chosen.method == STRUCTURED else 1)))
     for remark in remarks(model):
         note(remark)
     tokens = words.tokens(model, tokenizer)
@@ -221,8 +225,10 @@ def restore(
         raise SettingError(f"{epochs} epochs would train nothing. Give more than 0.")
     settings = Settings(**given)
     check_free(folder)
+    check_writable(runs_folder())
     pair, tokens = open_pair(dense, pruned, words, loading)
     if format == "checkpoint":
+        check_free(folder, parameter_bytes(pair.pruned))
         folded(pair.pruned, Compensation.none(pair.geometry))  # What cannot be merged is refused before the training.
     training, held_out = split_held_out(tokens)
     if epochs is not None:
@@ -253,12 +259,15 @@ def restore(
         "figures": figures,
     }
     facts = about | {"settings": asdict(settings), "trained_parameters": restoration.trained_parameters}
-    if format == "checkpoint":
-        export.save_checkpoint(folder, pair.pruned, pair.tokenizer, restoration.compensation, about=facts)
-    else:
-        own = own_heads(pair.pruned, restoration.compensation)
-        export.save_adapter(folder, own, geometry(pair.pruned), facts)
-    kept = save_run(restoration, pair.geometry, name or folder.name, about)
+    kept = save_run(restoration, pair.geometry, name or folder.name, about)  # first: whatever the export meets
+    try:
+        if format == "checkpoint":
+            export.save_checkpoint(folder, pair.pruned, pair.tokenizer, restoration.compensation, about=facts)
+        else:
+            own = own_heads(pair.pruned, restoration.compensation)
+            export.save_adapter(folder, own, geometry(pair.pruned), facts)
+    except RestoreLCCError as error:
+        raise type(error)(f"{error} The training is not lost: its adapter is in {kept.folder / ADAPTER}.") from error
     result = {**figures, "trained_parameters": restoration.trained_parameters, "best_step": restoration.best_step}
     if as_json:
         show_json(result | {"stopped": stopped, "out": str(folder), "run": str(kept.folder)})

@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from ..errors import RestoreLCCError
-from ..hf.failures import MEMORY, out_of_memory
+from ..hf.failures import RAN_OUT, out_of_memory
 from ..progress import Progress, finish
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ def run(command: Callable[[], None]) -> None:
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
-        sys.stderr.write(f"Error: Memory ran out. Give shorter windows (--length). {MEMORY}\n")
+        sys.stderr.write(f"Error: {RAN_OUT}\n")
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         sys.stderr.write("Stopped; nothing was left half-written.\n")

@@ -103,8 +103,25 @@ def inspect(dense: str, pruned: str, words: Text, what: Shown, loading: Loading,
     first = names[0] if names else "output_weighted"
     heads = heads.sort_values(first, ascending=LOWEST_FIRST.get(first, False))
     parts = lost.to_pandas().sort_values("variance", ascending=False).head(what.top)
-    if what.csv is not None:
-        write_csv(heads.sort_values(["layer", "head"]), what.csv)
+    try:
+        if what.csv is not None:
+            write_csv(heads.sort_values(["layer", "head"]), what.csv)
+    finally:  # What was found is told even where the disk refuses it.
+        _tell(pair, statistics, heads, parts, reach, names, what.top, held_out.count, as_json)
+
+
+def _tell(
+    pair: ModelPair,
+    statistics: HeadStatistics,
+    heads: pd.DataFrame,
+    parts: pd.DataFrame,
+    reach: pd.DataFrame | None,
+    names: list[str],
+    top: int,
+    held_out: int,
+    as_json: bool,
+) -> None:
+    """heads: as they are ordered. held_out: tokens that `reach`, what could come back at all, was measured on."""
     if as_json:
         gone = {} if pair.match is None else {"gone": str(pair.match)}
         more = gone if reach is None else gone | {"bounds": records(reach)}
@@ -115,10 +132,10 @@ def inspect(dense: str, pruned: str, words: Text, what: Shown, loading: Loading,
     shown = [*names, *METRICS]
     rows = [
         [f"{row.layer}.{row.head}", *(f"{getattr(row, name):.4f}" for name in shown)]
-        for row in heads.head(what.top).itertuples()
+        for row in heads.head(top).itertuples()
     ]
     by = (
-        f"Heads by {first.replace('_', ' ')}"
+        f"Heads by {names[0].replace('_', ' ')}"
         if names
         else "Heads that lost most, by what it changes in the residual stream"
     )
@@ -129,7 +146,7 @@ def inspect(dense: str, pruned: str, words: Text, what: Shown, loading: Loading,
     ]
     show_table("Strongest lost components", ["layer.head.component", "of its head", "mean square", "mean (α)"], rows)
     if reach is not None:
-        show_table(f"What could come back at all ({held_out.count} held-out tokens)", *_reach(reach))
+        show_table(f"What could come back at all ({held_out} held-out tokens)", *_reach(reach))
 
 
 def _reach(frame: pd.DataFrame) -> tuple[list[str], list[list[str]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,7 +35,8 @@ def grid(heads: str, components: str, lr: str, loss: str, text: str, steps: int 
 def sweep(
     dense: str, pruned: str, words: Text, score: str, grid: Grid, csv: Path | None, loading: Loading, as_json: bool
 ) -> None:
-    """Train every point, list them best first, and say how to restore with the best."""
+    """Train every point, list them best first, and say how to restore with the best. What is done when it ends for
+    whatever reason is kept and told."""
     check_csv(csv)
     pair, tokens = open_pair(dense, pruned, words, loading)
     training, held_out = split_held_out(tokens)
@@ -43,59 +44,76 @@ def sweep(
     lost = components(statistics)
     order = head_order(score, pair, statistics, training, held_out, words.seed)
     results: list[SweepResult | Failure] = []
-    stopped = False
-    try:
-        watched(_collected(swept(pair, lost, order, training, held_out, grid), results))
-    except KeyboardInterrupt:
-        if not results:
-            raise
-        stopped = True
 
     def restoring(point: Point) -> str:
         return _command(point, grid.settings, dense, pruned, words, len(tokens), score, loading)
 
-    frame = to_pandas(results)
-    if csv is not None:
-        write_csv(frame, csv)
-    ranked = best_first(results)
-    best = {loss: restoring(group[0].point) for loss, group in ranked.items()}
-    ends = next((group[0] for group in ranked.values()), None)
-    amounts = enough(results)
-    if as_json:
-        both = {"dense": ends.dense.figures(), "pruned": ends.pruned.figures()} if ends else {}
-        suffice = [
-            {"setting": _named(replace(one.least.point, text=1.0)), "tokens": one.least.tokens, "says": str(one)}
-            for one in amounts
-        ]
-        show_json(both | {"results": records(frame), "best": best, "enough": suffice, "stopped": stopped})
-        return
+    try:
+        watched(_collected(swept(pair, lost, order, training, held_out, grid), results, csv))
+    except KeyboardInterrupt:
+        if not results:
+            raise
+    finally:
+        if results:
+            (_tell_json if as_json else _tell)(results, grid, restoring, len(held_out))
+
+
+def _collected(
+    work: Iterator[Progress | SweepResult | Failure], results: list[SweepResult | Failure], csv: Path | None
+) -> Generator[Progress, None, None]:
+    """Into `results` as they come, and into the table: who runs out of memory may not live to write it at the end."""
+    for step in work:
+        if isinstance(step, Progress):
+            yield step
+            continue
+        results.append(step)
+        if csv is not None:
+            write_csv(to_pandas(results), csv)
+
+
+def _best(results: list[SweepResult | Failure], restoring: Callable[[Point], str]) -> dict[str, str]:
+    """The command line that restores with the best settings, by loss."""
+    return {loss: restoring(group[0].point) for loss, group in best_first(results).items()}
+
+
+def _ends(results: list[SweepResult | Failure]) -> SweepResult | None:
+    """Any result: all were measured beside the same dense and pruned model."""
+    return next((result for result in results if isinstance(result, SweepResult)), None)
+
+
+def _tell_json(
+    results: list[SweepResult | Failure], grid: Grid, restoring: Callable[[Point], str], held_out: int
+) -> None:
+    ends = _ends(results)
+    both = {"dense": ends.dense.figures(), "pruned": ends.pruned.figures()} if ends else {}
+    suffice = [
+        {"setting": _named(replace(one.least.point, text=1.0)), "tokens": one.least.tokens, "says": str(one)}
+        for one in enough(results)
+    ]
+    told = {"results": records(to_pandas(results)), "best": _best(results, restoring), "enough": suffice}
+    show_json(both | told | {"stopped": len(results) < len(grid.points())})
+
+
+def _tell(results: list[SweepResult | Failure], grid: Grid, restoring: Callable[[Point], str], held_out: int) -> None:
+    ends = _ends(results)
     if ends is not None:
-        say(f"{len(held_out)} held-out windows: dense {shown(ends.dense)}, pruned {shown(ends.pruned)}")
-    for loss, group in ranked.items():
+        say(f"{held_out} held-out windows: dense {shown(ends.dense)}, pruned {shown(ends.pruned)}")
+    for loss, group in best_first(results).items():
         columns = ["heads", "components", "lr", "tokens", "held-out loss", "perplexity", "recovered",
                    "nats against pruned", "trained", "best step", "s"]  # fmt: skip
         show_table(f"Loss {loss}, best first", columns, [_row(result) for result in group])
-    for one in amounts:
+    for one in enough(results):
         say(f"{_named(replace(one.least.point, text=1.0))}: {one}")
     for result in results:
         if isinstance(result, Failure):
             say(f"Failed: {_named(result.point)}: {result.error}")
-    if stopped:
+    if len(results) < len(grid.points()):
         say(f"Stopped after {len(results)} of {len(grid.points())} points.")
+    best = _best(results, restoring)
     if best:
         say("The held-out windows chose the best step, and the order above with it. To restore with the best settings:")
     for line in best.values():
         say(line)
-
-
-def _collected(
-    work: Iterator[Progress | SweepResult | Failure], results: list[SweepResult | Failure]
-) -> Generator[Progress, None, None]:
-    for step in work:
-        if isinstance(step, Progress):
-            yield step
-        else:
-            results.append(step)
 
 
 def _row(result: SweepResult) -> list[str]:

@@ -1,7 +1,7 @@
 """What Hugging Face models look like inside: where their heads, matrices and norms are, and how a model is built from
 another's tensors. The only wing that names a module of Transformers' models.
 
-failures: advice, MEMORY, out_of_memory
+failures: advice, out_of_memory, RAN_OUT
 families: EXPORTS, FAMILIES
 layout: attention_norm, cache_bytes, context_length, decoder_layers, device_of, final_norm, geometry, HeadGeometry,
     hooked, layer_inputs, layers_with_heads, mlps, output_projections, remarks, residual_scale, run_until_stop, Stop,
@@ -10,5 +10,5 @@ narrow: CHANNELS_END, channels_of, check_narrowing, head_weights, HEADS_END, kep
     shrink, with_kept_heads
 stand_in: StandIn, with_layers
 twins: copied, showing_attention, takes_value_biases, with_output_biases, with_value_biases
-weights: expert_activation, is_spread, is_visited, Matrix, prunable, values_of, weight_of
+weights: expert_activation, is_spread, is_visited, Matrix, parameter_bytes, prunable, values_of, weight_of
 """

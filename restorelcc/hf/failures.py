@@ -22,6 +22,7 @@ MEMORY = (
     "Load it in half precision (--dtype bfloat16), spread it over GPUs, memory and disk (--device map), or capture one "
     "model at a time (inspect --one-at-a-time)."
 )
+RAN_OUT = f"Memory ran out. Give shorter windows (--length). {MEMORY}"
 
 
 def advice(error: BaseException, name: str) -> str | None:

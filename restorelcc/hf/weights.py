@@ -82,6 +82,11 @@ def values_of(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         yield name, value_of(model.get_submodule(owner), leaf)
 
 
+def parameter_bytes(model: nn.Module) -> int:
+    """What its parameters take in memory and in a checkpoint, each counted once."""
+    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+
+
 def state_of(model: nn.Module) -> dict[str, Tensor]:
     """`model.state_dict()`; of a model spread over memory and disk with all values, on the CPU."""
     state: dict[str, Tensor] = model.state_dict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -91,3 +92,12 @@ def _main_memory() -> int | None:
 def _line(path: Path, key: str) -> int:
     words = (line.split() for line in path.read_text().splitlines())
     return int(dict(line[:2] for line in words)[key])
+
+
+def let_go() -> None:
+    """Give back the memory of what nobody holds any longer."""
+    gc.collect()  # Models hold themselves in circles.
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()

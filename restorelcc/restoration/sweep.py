@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TypeVar, cast
@@ -31,6 +31,8 @@ from ..evaluation.perplexity import (
     perplexity,
     recovered_share,
 )
+from ..hf.failures import RAN_OUT, out_of_memory
+from ..models.memory import let_go
 from ..models.pair import ModelPair
 from ..progress import Progress, finish
 from ..selection.picks import Selection, check_share, share_of_heads
@@ -183,26 +185,45 @@ def sweep(
     """Train every point of the grid; stop by leaving the loop: what was yielded stays.
 
     score: [layer, head], the order in which shares take heads, highest first. What one point is refused for is its
-    Failure, and the others go on. Raises SettingError for a score of another shape.
+    Failure, memory that runs out too, and the others go on. Raises SettingError for a score of another shape.
     """
     if score.shape != lost.shape[:2]:
         raise SettingError(f"A score of shape {tuple(score.shape)} does not order heads of shape {lost.shape[:2]}.")
     dense = yield from measure(pair.dense, held_out)
     pruned = yield from measure(pair.pruned, held_out)
-    points, steps = grid.points(), grid.settings.steps
-    for index, point in enumerate(points):
-        began = time.perf_counter()
+    for index in range(len(grid.points())):
         try:
-            selection = point.selection(lost, score)
-            training = Training(pair, lost, selection, point.windows(tokens), held_out, grid.settings_of(point))
-            for step in training.steps():
-                what = f"point {index + 1} of {len(points)}, step {step.step} of {steps}"
-                yield Progress(what, index * steps + step.step, len(points) * steps)
-            result = _judged(point, training, dense, pruned)
-        except RestoreLCCError as error:
-            yield Failure(point, str(error))
-        else:
-            yield replace(result, seconds=time.perf_counter() - began)
+            outcome = yield from _restored(pair, lost, score, tokens, held_out, grid, index, dense, pruned)
+        except Exception as error:
+            if not (isinstance(error, RestoreLCCError) or out_of_memory(error)):
+                raise
+            reason = str(error) if isinstance(error, RestoreLCCError) else RAN_OUT
+            outcome = Failure(grid.points()[index], reason)
+        if isinstance(outcome, Failure):
+            let_go()  # The next may be smaller, and nothing of this one should stand in its way.
+        yield outcome
+
+
+def _restored(
+    pair: ModelPair,
+    lost: LostComponents,
+    score: Tensor,
+    tokens: Tokens,
+    held_out: Tokens,
+    grid: Grid,
+    index: int,
+    dense: TokenLoss,
+    pruned: TokenLoss,
+) -> Generator[Progress, None, SweepResult | Failure]:
+    """One point of the grid, trained and judged. Raises whatever `Training` does."""
+    began, count, steps = time.perf_counter(), len(grid.points()), grid.settings.steps
+    point = grid.points()[index]
+    selection = point.selection(lost, score)
+    training = Training(pair, lost, selection, point.windows(tokens), held_out, grid.settings_of(point))
+    for step in training.steps():
+        what = f"point {index + 1} of {count}, step {step.step} of {steps}"
+        yield Progress(what, index * steps + step.step, count * steps)
+    return replace(_judged(point, training, dense, pruned), seconds=time.perf_counter() - began)
 
 
 def _judged(point: Point, training: Training, dense: TokenLoss, pruned: TokenLoss) -> SweepResult:

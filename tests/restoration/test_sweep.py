@@ -1,5 +1,6 @@
 """Sweeps: every point is the restoration that it says, and what fails stops nothing; on the command line too."""
 
+import json
 import math
 import shlex
 from dataclasses import replace
@@ -274,3 +275,34 @@ def test_ctrl_c_keeps_what_is_done(pair_args, monkeypatch):
     assert found["stopped"]
     assert [row["lr"] for row in found["results"]] == [0.1]
     assert "--lr 0.1" in found["best"]["kl"]
+
+
+def short_of_memory(monkeypatch, error):
+    """Every training of more than 6 heads ends as it would where memory runs out, or whatever `error` says."""
+    steps = Training.steps
+
+    def failing(self):
+        for step in steps(self):
+            if step.step and len(self.selection.heads) > 6:
+                raise error
+            yield step
+
+    monkeypatch.setattr(Training, "steps", failing)
+
+
+def test_a_point_that_memory_is_too_short_for_stops_no_other(run, monkeypatch):
+    short_of_memory(monkeypatch, torch.OutOfMemoryError("CUDA out of memory."))
+    results, _ = run(Grid((0.25, 1.0, 0.5), (None,), (0.2,), ("kl",), SHORT))
+    assert [result.point.heads for result in results] == [0.25, 1.0, 0.5]
+    assert [type(result) for result in results] == [SweepResult, Failure, SweepResult]
+    assert results[1].error.startswith("Memory ran out. Give shorter windows")
+
+
+def test_the_command_tells_what_was_done_whatever_ends_it(pair_args, tmp_path, monkeypatch):
+    short_of_memory(monkeypatch, ZeroDivisionError())
+    options = ["--heads", "0.5,1,0.25", "--lr", 0.1, "--steps", 3, "--csv", tmp_path / "all.csv"]
+    result = call("sweep", *pair_args, *options, "--json")
+    assert isinstance(result.exception, ZeroDivisionError)
+    found = json.loads(result.stdout)
+    assert found["stopped"]
+    assert [row["heads"] for row in found["results"]] == [0.5] == pd.read_csv(tmp_path / "all.csv")["heads"].tolist()

@@ -98,10 +98,10 @@ class HeadStatistics:
         if (self.geometry, self.positions) != (other.geometry, other.positions):
             raise SettingError("Statistics of different shapes or positions cannot be merged.")
         total = self.count + other.count
-        ours, theirs = self.count / total, other.count / total
-        means = {name: getattr(self, name) * ours + getattr(other, name) * theirs for name in MEANS}
-        kept = self.samples.joined(other.samples).lowest(samples)
-        return HeadStatistics(self.geometry, self.positions, total, present=self.present, samples=kept, **means)
+        share = self.count / total
+        means = {name: getattr(self, name) * share + getattr(other, name) * (other.count / total) for name in MEANS}
+        reservoir = self.samples.joined(other.samples).lowest(samples)
+        return HeadStatistics(self.geometry, self.positions, total, present=self.present, samples=reservoir, **means)
 
 
 MEANS = (
@@ -174,7 +174,7 @@ def capture(
         some, z = tokens[start : start + batch], list[Tensor]()
         with within():
             energy = read_dense(pair.dense, some, choice, z.append)
-            dense = DenseBatch(z, energy, [weight_of(one) for one in output_projections(pair.dense)] if gone else [])
+            dense = DenseBatch(z, energy, list(map(weight_of, output_projections(pair.dense))) if gone else [])
             part = batch_statistics(pair, pair.pruned, dense, some, start, choice)
         result = part if result is None else result.merged(part, samples)
     yield Progress("reading head activations", len(tokens), len(tokens))
@@ -256,16 +256,9 @@ def batch_statistics(
         if pair.match is not None:
             p = pair.placed(layer, p, torch.zeros_like(d))
             w = pair.placed(layer, w, shape.split(dense.projections[layer].to(device).to(wide)).transpose(0, 1))
-        lost = d - p
-        moment = lost.transpose(1, 2) @ lost / len(texts)
-        rows["mean"].append(lost.mean(1))
-        rows["second_moment"].append(moment)
-        rows["dense_energy"].append(d.square().sum(-1).mean(1))
-        rows["pruned_energy"].append(p.square().sum(-1).mean(1))
-        rows["inner"].append((d * p).sum(-1).mean(1))
-        # ‖W δz‖² averaged is tr(W M Wᵀ): one product a head instead of one a token.
-        rows["written_loss"].append(((w @ moment) * w).sum((1, 2)))
-        rows["lost"].append(lost[:, kept].float())
+        for name, mean in _layer_means(d, p, w).items():
+            rows[name].append(mean)
+        rows["lost"].append((d[:, kept] - p[:, kept]).float())
         rows["dense"].append(d[:, kept].float())
 
     _watch(pruned, tokens.ids, see)
@@ -273,6 +266,24 @@ def batch_statistics(
     reservoir = Samples(texts[kept], pos[kept], stacked.pop("lost"), stacked.pop("dense"), priority[kept])
     means = {name: value.double() for name, value in stacked.items()} | {"attention_energy": dense.attention_energy}
     return HeadStatistics(shape, choice.positions, len(texts), present=pair.present, samples=reservoir, **means)
+
+
+def _layer_means(d: Tensor, p: Tensor, w: Tensor) -> dict[str, Tensor]:
+    """The fields of `HeadStatistics` that one layer gives, [head, …] each.
+
+    d, p: [head, token, d_head] z of the dense and the pruned model; w: [head, d_model, d_head] what each writes by.
+    """
+    lost = d - p
+    moment = lost.transpose(1, 2) @ lost / lost.shape[1]
+    return {
+        "mean": lost.mean(1),
+        "second_moment": moment,
+        "dense_energy": d.square().sum(-1).mean(1),
+        "pruned_energy": p.square().sum(-1).mean(1),
+        "inner": (d * p).sum(-1).mean(1),
+        # ‖W δz‖² averaged is tr(W M Wᵀ): one product a head instead of one a token.
+        "written_loss": ((w @ moment) * w).sum((1, 2)),
+    }
 
 
 def _priority(texts: Tensor, pos: Tensor, seed: int) -> Tensor:

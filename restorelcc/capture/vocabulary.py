@@ -61,8 +61,8 @@ def written_alike(model: PreTrainedModel, directions: Tensor, layer: int, head: 
         weight = shape.split(weight_of(projection))[:, head].float()
         written = directions[at, head].to(weight.device).float() @ weight.T
         rows.append(torch.nn.functional.normalize(written, dim=-1).cpu())
-    found: Tensor = torch.stack(rows) @ rows[layer][component]
-    return found
+    cosines: Tensor = torch.stack(rows) @ rows[layer][component]
+    return cosines
 
 
 def linear_part(norm: nn.Module, x: Tensor) -> Tensor:

@@ -21,16 +21,15 @@ class _SoftTargetLoss(torch.autograd.Function):
         total = torch.zeros((), device=logits.device)
         for row in range(len(logits)):
             at = chosen[row]
-            ours = logits[row][at].float().log_softmax(-1)
-            slope = ours.exp()
+            model = logits[row][at].float().log_softmax(-1)
+            slope = model.exp()
             if target.ndim == 3:
-                theirs = target[row][at].float().log_softmax(-1)
-                wanted = theirs.exp()
-                total += (wanted * (theirs - ours)).sum()
-                slope -= wanted
+                teacher = target[row][at].float().log_softmax(-1)
+                total += (teacher.exp() * (teacher - model)).sum()
+                slope -= teacher.exp()
             else:
                 ids = target[row][at][:, None]
-                total -= ours.gather(-1, ids).sum()
+                total -= model.gather(-1, ids).sum()
                 slope.scatter_add_(-1, ids, torch.full_like(ids, -1, dtype=slope.dtype))
             gradient[row, at] = slope.to(gradient.dtype)
         ctx.save_for_backward(gradient)

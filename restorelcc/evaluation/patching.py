@@ -77,7 +77,7 @@ def patched(
             loss = finish(prefix.again(patch.first, within=partial(_in_place, pair, dense, patch)))
             parts[index].append(loss.nll)
     yield Progress("patching", len(batches) * len(patches), len(batches) * len(patches))
-    return [TokenLoss(torch.cat(one), tokens.scored) for one in parts]
+    return [TokenLoss(torch.cat(nll), tokens.scored) for nll in parts]
 
 
 def _fitting(model: PreTrainedModel, length: int) -> int:
@@ -98,22 +98,25 @@ class _Outputs:
 
 @torch.no_grad()
 def _read(model: PreTrainedModel, ids: Tensor) -> _Outputs:
-    seen = _Outputs([], [], [])
+    outputs = _Outputs([], [], [])
 
     def keep(_: int, inputs: Tensor, output: Tensor) -> None:
-        seen.z.append(inputs)
-        seen.attention.append(output)
+        outputs.z.append(inputs)
+        outputs.attention.append(output)
 
-    with hooked(output_projections(model), keep), hooked(mlps(model), lambda _, __, out: seen.mlp.append(_first(out))):
+    def keep_mlp(_: int, __: Tensor, output: Any) -> None:
+        outputs.mlp.append(_first(output))
+
+    with hooked(output_projections(model), keep), hooked(mlps(model), keep_mlp):
         model(ids.to(device_of(model)), use_cache=False, logits_to_keep=1)
-    return seen
+    return outputs
 
 
 @contextmanager
 def _in_place(pair: ModelPair, dense: _Outputs, patch: Patch) -> Iterator[None]:
     """Within the `with`, and in this thread, the pruned model computes with the patch."""
     shape = pair.geometry
-    ours, theirs = ([weight_of(one) for one in output_projections(model)] for model in (pair.pruned, pair.dense))
+    w_pruned, w_dense = (list(map(weight_of, output_projections(model))) for model in (pair.pruned, pair.dense))
     chosen = {layer: sorted(head for at, head in patch.heads if at == layer) for layer, _ in patch.heads}
 
     def attention(layer: int, z: Tensor, output: Tensor) -> Tensor | None:
@@ -121,11 +124,12 @@ def _in_place(pair: ModelPair, dense: _Outputs, patch: Patch) -> Iterator[None]:
         if len(heads) == shape.n_heads:
             return dense.attention[layer].to(output)  # to the last bit, and the bias is the same
         for head in heads:
-            of = _columns(head, shape)
-            output = output + (dense.z[layer][..., of] @ theirs[layer][:, of].T).to(output)
+            columns = _columns(head, shape)
+            output = output + (dense.z[layer][..., columns] @ w_dense[layer][:, columns].T).to(output)
             holder, _, own = pair.holder(layer, head)
             if holder is pair.pruned:  # One that is gone writes nothing to take away.
-                output = output - z[..., _columns(own, shape)] @ ours[layer][:, _columns(own, shape)].T
+                columns = _columns(own, shape)
+                output = output - z[..., columns] @ w_pruned[layer][:, columns].T
         return output
 
     def mlp(layer: int, _: Tensor, output: Any) -> Any:

@@ -47,7 +47,7 @@ class Prefix:
         def keeping(layer: int) -> Callable[[Tensor], Tensor | None]:
             return lambda hidden: self._states[layer].append(hidden)
 
-        layers = [StandIn(one, keeping(i)) if i in self._states else one for i, one in enumerate(self._layers)]
+        layers = [StandIn(layer, keeping(i)) if i in self._states else layer for i, layer in enumerate(self._layers)]
         return (yield from measure(with_layers(self.model, layers), self.tokens, self.batch))
 
     def again(
@@ -63,6 +63,6 @@ class Prefix:
         batches = iter(self._states.get(first, ()))
         layers: list[nn.Module] = list(self._layers)
         if first:
-            layers[:first] = [StandIn(one, lambda hidden: hidden) for one in layers[:first]]
+            layers[:first] = [StandIn(layer, lambda hidden: hidden) for layer in layers[:first]]
             layers[first - 1] = StandIn(layers[first - 1], lambda _: next(batches))
         return (yield from measure(with_layers(self.model, layers), self.tokens, self.batch, within))

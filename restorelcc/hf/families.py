@@ -56,7 +56,7 @@ FAMILIES: dict[str, Family] = {
 def families_table() -> str:
     """README's table, in Markdown."""
     rows = [
-        f"| {one.name} | `{one.model_type}` | {EXPORTS[one.export]}{f'; {one.but}' if one.but else ''} |"
-        for one in FAMILIES.values()
+        f"| {family.name} | `{family.model_type}` | {EXPORTS[family.export]}{f'; {family.but}' if family.but else ''} |"
+        for family in FAMILIES.values()
     ]
     return "\n".join(["| family | `model_type` | a restoration is exported |", "|---|---|---|", *rows])

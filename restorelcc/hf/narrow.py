@@ -18,9 +18,9 @@ from .weights import state_of, weight_of
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
-ATTENTION = tuple(f"self_attn.{one}_proj" for one in "qkvo")
+ATTENTION = tuple(f"self_attn.{name}_proj" for name in "qkvo")
 KEPT = "kept_heads"
-MLP = tuple(f"mlp.{one}_proj" for one in ("gate", "up", "down"))
+MLP = tuple(f"mlp.{name}_proj" for name in ("gate", "up", "down"))
 HEADS_END, CHANNELS_END = ATTENTION[-1], MLP[-1]
 """Of the matrices of a layer (see `weights.prunable`) those whose input columns are heads, and MLP channels."""
 
@@ -44,14 +44,14 @@ def head_weights(model: PreTrainedModel) -> list[tuple[Tensor, Tensor]]:
 
     Raises UnsupportedModel for a model that is not Llama-shaped.
     """
-    shape, found = geometry(model), []
+    shape, layers = geometry(model), []
     for layer in decoder_layers(model):
         values, output = (weight_of(_linear(layer, name)).float() for name in ATTENTION[2:])
         by_head = values.unflatten(0, (shape.n_kv_heads, shape.d_head))
-        found.append(
+        layers.append(
             (by_head.repeat_interleave(shape.n_heads // shape.n_kv_heads, 0), shape.split(output).permute(1, 2, 0))
         )
-    return found
+    return layers
 
 
 @dataclass(frozen=True)

@@ -190,8 +190,8 @@ def _agreeing(twin: PreTrainedModel, model: PreTrainedModel, biases: Sequence[Te
     ids = torch.randint(vocabulary_size(model), size, generator=torch.Generator().manual_seed(0))
     with hooked(output_projections(model), lambda layer, _, output: output + biases[layer].to(output)):
         expected = model(ids.to(device_of(model)), use_cache=False).logits.float()
-    found = twin(ids.to(device_of(twin)), use_cache=False).logits.float().to(expected.device)
-    off = float((found - expected).norm() / expected.norm())
+    logits = twin(ids.to(device_of(twin)), use_cache=False).logits.float().to(expected.device)
+    off = float((logits - expected).norm() / expected.norm())
     if not off < (1e-4 if model.dtype == torch.float32 else 0.03):
         raise UnsupportedModel(f"as {type(twin).__name__} it computes other logits (relative difference {off:.1g}).")
     return twin

@@ -17,9 +17,9 @@ def outlier_share(scores: list[Tensor]) -> float:
 
     scores: Wanda's, [output, input], of every matrix of the layer.
     """
-    weights = sum(one.numel() for one in scores)
-    limit = OUTLIER * sum(float(one.double().sum()) for one in scores) / weights
-    return sum(int((one > limit).sum()) for one in scores) / weights
+    weights = sum(matrix.numel() for matrix in scores)
+    limit = OUTLIER * sum(float(matrix.double().sum()) for matrix in scores) / weights
+    return sum(int((matrix > limit).sum()) for matrix in scores) / weights
 
 
 def owl(target: float, shares: list[float], weights: list[int]) -> list[float]:
@@ -36,4 +36,4 @@ def owl(target: float, shares: list[float], weights: list[int]) -> list[float]:
     if furthest < 1e-12:  # All the same, but for rounding.
         return [target] * len(shares)
     reach = min(REACH, target / 2, (1 - target) / 2)
-    return [target - reach * float(one) / furthest for one in offset]
+    return [target - reach * float(layer) / furthest for layer in offset]

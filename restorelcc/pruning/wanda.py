@@ -17,6 +17,6 @@ def pruned(weight: Tensor, inputs: Tensor | None, sparsity: float, pattern: Patt
     """`weight` [output, input] without the lowest scores of every row. inputs: [input] ‖X_j‖₂ over the tokens."""
     if inputs is None:
         raise ValueError("Wanda needs the norms of the inputs.")
-    found = scores(weight, inputs)
-    drop = lowest(found, sparsity) if pattern is None else lowest_in_groups(found, pattern)
+    ranks = scores(weight, inputs)
+    drop = lowest(ranks, sparsity) if pattern is None else lowest_in_groups(ranks, pattern)
     return weight.float().masked_fill(drop, 0)

@@ -171,7 +171,7 @@ def read_contrast_activations(
     """
     shape, device = pair.geometry, device_of(pair.dense)
     size = (shape.n_layers, shape.n_heads, len(items), shape.d_head)
-    kept = [torch.empty(size, dtype=pair.dense.dtype, device=device) for _ in range(3)]
+    stores = [torch.empty(size, dtype=pair.dense.dtype, device=device) for _ in range(3)]
     for start in range(0, len(items), batch):
         yield Progress("reading right and wrong responses", start, len(items))
         part = items[start : start + batch]
@@ -180,15 +180,17 @@ def read_contrast_activations(
             [asked + token_ids(pair.tokenizer, text) for asked, text in zip(questions, texts, strict=True)]
             for texts in ([item.right for item in part], [item.wrong for item in part])
         ]
-        for store, model, texts in zip(kept, (pair.pruned, pair.dense, pair.dense), (questions, *answers), strict=True):
+        for store, model, texts in zip(
+            stores, (pair.pruned, pair.dense, pair.dense), (questions, *answers), strict=True
+        ):
             store[:, :, start : start + batch] = last_token_heads(model, texts).to(store)
     yield Progress("reading right and wrong responses", len(items), len(items))
-    if not all(bool(store.isfinite().all()) for store in kept):
+    if not all(bool(store.isfinite().all()) for store in stores):
         raise SettingError(
             f"Head activations of this pair are not finite in {pair.dense.dtype}, so no probe can be trained on them. "
             "Load the models in bfloat16 or float32."
         )
-    return Contrast(*kept)
+    return Contrast(*stores)
 
 
 @torch.no_grad()
@@ -202,14 +204,14 @@ def last_token_heads(model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> 
     # Padded on the right, where a causal model cannot see it.
     ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(text) for text in texts], batch_first=True)
     projections = output_projections(model)
-    seen: list[Tensor] = []
+    z: list[Tensor] = []
 
     def keep(layer: int, inputs: Tensor, output: Tensor) -> None:
         # Layers of one model may lie on several devices.
-        seen.append(inputs[rows.to(inputs.device), last.to(inputs.device)].to(device_of(model)))
+        z.append(inputs[rows.to(inputs.device), last.to(inputs.device)].to(device_of(model)))
         if layer == len(projections) - 1:
             raise Stop
 
     with hooked(projections, keep):
         run_until_stop(model, ids)
-    return geometry(model).split(torch.stack(seen)).transpose(1, 2)
+    return geometry(model).split(torch.stack(z)).transpose(1, 2)

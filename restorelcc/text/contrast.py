@@ -1,8 +1,9 @@
 """Questions with a right and a wrong response, to probe heads with. A source is one word:
 
     demo                  225 prompts that come with this package, with a right and a wrong ending
-    rows.jsonl            a question (`prompt`, `question` …), its answer (`right`, `answer` …) and, where it has them,
-                          wrong answers (`wrong`, one or a list)
+    rows.jsonl            a file of rows (see `files`), each a question (`prompt`, `question` …), its answer (`right`,
+                          `answer` …) and, where it has them, wrong answers (`wrong`, one or a list), or `choices` and
+                          which of them is right
     alpaca                instructions and answers from the Hugging Face hub
     boolq, rte, arc-e, arc-c   questions with right and wrong answers from the hub, their training splits
     hf:dataset[/config][:split]   any dataset of the hub, rows as in a file
@@ -14,15 +15,16 @@ paper takes sentence embeddings, which would be one more model to download.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from itertools import islice
+from typing import Any, cast
 
 import numpy as np
 
 from ..errors import TextError
-from . import sources
+from . import files, sources
+from .records import PROMPTS, RESPONSES, Row, as_document, right_choice
 
 # What the paper probes with.
 MOST_ITEMS = 1_000
@@ -92,51 +94,66 @@ TASKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], Asked]]] = {
 
 def _read(source: str, limit: int) -> list[Asked]:
     if source in TASKS:
-        name, put = TASKS[source]
-        found = []
-        for where, row in sources.dataset_rows(name, limit):
-            try:
-                found.append(put(row))
-            except (KeyError, TypeError, ValueError) as error:
-                raise TextError(
-                    f"{where} is not as {source} was known to be ({error!r}). Give the data as a file."
-                ) from error
-        return found
+        return _of_task(source, limit)
     if source == sources.DEMO:
-        rows = sources.json_rows(sources.ASSETS / "contrast.jsonl")
+        rows: Iterable[Row] = files.rows(sources.ASSETS / "contrast.jsonl")
     elif source in sources.HUB or source.startswith("hf:"):
-        rows = sources.dataset_rows(f"hf:{sources.HUB[source][0]}:train" if source in sources.HUB else source, limit)
+        name = f"hf:{sources.HUB[source][0]}:train" if source in sources.HUB else source
+        rows = sources.dataset_rows(name, limit)[0]
     else:
         rows = _file_rows(source)
-    return [_asked(row, where) for where, row in rows[:limit]]
+    return _questions(islice(rows, limit))
 
 
-def _file_rows(source: str) -> list[tuple[str, object]]:
-    path = Path(source).expanduser()
-    if path.suffix != ".jsonl" or not path.is_file():
-        known = ", ".join((sources.DEMO, "alpaca", *TASKS))
-        raise TextError(f"There is no file {path} of questions. Give a .jsonl file, hf:…, or one of: {known}.")
-    try:
-        return sources.json_rows(path)
-    except UnicodeDecodeError as error:
-        raise TextError(f"{path} is not UTF-8 text (byte {error.start}). Convert it, or give another file.") from error
+def _of_task(source: str, limit: int) -> list[Asked]:
+    name, put = TASKS[source]
+    asked = []
+    for where, row in sources.dataset_rows(name, limit)[0]:
+        try:
+            asked.append(put(cast("Mapping[str, Any]", row)))
+        except (KeyError, TypeError, ValueError) as error:
+            raise TextError(
+                f"{where} is not as {source} was known to be ({error!r}). Give the data as a file."
+            ) from error
+    return asked
 
 
-def _asked(row: object, where: str) -> Asked:
-    """A row by the names in use. Raises TextError."""
-    found = sources.document(row, "", where)
+def _file_rows(source: str) -> Iterator[Row]:
+    path, _ = sources.file_of(source, (sources.DEMO, "alpaca", *TASKS), "file of questions")
+    if not files.has_rows(path):
+        raise TextError(f"{path} is plain text, and questions with answers are rows. Give them as .jsonl, .csv or so.")
+    return files.rows(path)
+
+
+def _questions(rows: Iterable[Row]) -> list[Asked]:
+    """Rows by the names in use; those without a question or an answer are left out. Raises TextError, also where all
+    are."""
+    asked, first = [], None
+    for where, row in rows:
+        question = _asked(row, where)
+        if question is not None:
+            asked.append(question)
+        first = first or where
+    if first is not None and not asked:
+        raise TextError(
+            f"{first} is not a question with an answer. Name them {' or '.join(PROMPTS)}, and {' or '.join(RESPONSES)}."
+        )
+    return asked
+
+
+def _asked(row: object, where: str) -> Asked | None:
+    """None where the row has no question, or no answer. Raises TextError."""
+    found = as_document(row, "", where)
+    if found is None or not found.prompt.strip() or not found.response.strip():
+        return None
     given: Any = row.get("wrong") if isinstance(row, Mapping) else None
     wrong = list(given) if isinstance(given, list | tuple) else [given] if given is not None else []
     if not all(isinstance(other, str) for other in wrong):
         raise TextError(
             f"{where} has something in `wrong` that is not text. Give one wrong response or a list of them."
         )
-    if not found.prompt.strip() or not found.response.strip():
-        raise TextError(
-            f"{where} is not a question with an answer. Name them {' or '.join(sources.PROMPTS)}, and "
-            f"{' or '.join(sources.RESPONSES)}."
-        )
-    return Asked(found.prompt, found.response, tuple(wrong))
+    choice = right_choice(row) if isinstance(row, Mapping) and not wrong else None
+    return Asked(found.prompt, found.response, tuple(wrong) if choice is None else choice[1])
 
 
 # --- wrong responses --------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import SettingError, TextError
-from .sources import Document
+from .records import Document
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -4,7 +4,8 @@ import torch
 from conftest import WORDS
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from restorelcc.compensation.constants import Compensation, compensated
+from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.interface import compensated
 from restorelcc.hf.layout import geometry, output_projections
 
 # Where the family allows it: fewer key/value heads than heads, and a head_dim (8) that is not d_model / n_heads (6).

@@ -12,7 +12,7 @@ from restorelcc.artifacts.runs import Run
 from restorelcc.capture.passage import Reading, read_passage
 from restorelcc.capture.plane import Projection, project
 from restorelcc.capture.vocabulary import Moment, strongest_moments, vocabulary_effect, written_alike
-from restorelcc.compensation.constants import compensated
+from restorelcc.compensation.interface import compensated
 from restorelcc.evaluation.perplexity import token_loss
 from restorelcc.text.tokens import whole
 from restorelcc.workspace import Workspace

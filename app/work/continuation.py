@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from restorelcc.compensation.constants import Compensation, compensated
+from restorelcc.compensation.interface import Compensation, compensated
 from restorelcc.errors import SettingError
 from restorelcc.hf.layout import context_length
 from restorelcc.models.pair import ModelPair

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from restorelcc.artifacts.findings import Findings, Recipe
 from restorelcc.capture.components import LostComponents
-from restorelcc.compensation.constants import Compensation, compensated, injected, merged
+from restorelcc.compensation.constants import Constants, injected
+from restorelcc.compensation.interface import Compensation, compensated, folded
 from restorelcc.evaluation.losses import distillation
 from restorelcc.evaluation.perplexity import Difference, Perplexity, TokenLoss, measure, paired_difference, perplexity
-from restorelcc.hf.twins import copied, with_output_biases
+from restorelcc.hf.twins import copied
 from restorelcc.models.pair import ModelPair
 from restorelcc.progress import Progress
 from restorelcc.pruning.layerwise import Pruning
@@ -177,7 +178,7 @@ def training_job(workspace: Workspace, loss: Loss, owner: str) -> Job:
         back = training.result().compensation
         with_it = yield from measure(pair.pruned, found.live, within=lambda: compensated(pair.pruned, back))
         steps, held_out = zip(*points, strict=True)
-        before = yield from divergence(pair, found.live, Compensation.none(pair.geometry))
+        before = yield from divergence(pair, found.live, Constants.none(pair.geometry))
         after = yield from divergence(pair, found.live, back)
         return Lesson(
             steps=tuple(steps),
@@ -245,26 +246,25 @@ def check_merge(pair: ModelPair, lost: LostComponents, factor: float, ids: Tenso
     @torch.no_grad()
     def both(model: torch.nn.Module) -> tuple[Tensor, Tensor]:
         row = ids[None].to(pair.pruned.device)
-        twin = with_output_biases(model, merged(model, back))  # type: ignore[arg-type]
+        twin = folded(model, back)  # type: ignore[arg-type]
         with compensated(model, back):  # type: ignore[arg-type]
             hooked = model(row, use_cache=False).logits[0].float().cpu()
         return hooked, twin(row, use_cache=False).logits[0].float().cpu()
 
-    hooked, folded = both(exact)
-    stored_hooked, stored_folded = both(pair.pruned)
+    hooked, merged = both(exact)
+    stored_hooked, stored_merged = both(pair.pruned)
     with torch.no_grad():
         plain = exact(ids[None].to(pair.pruned.device), use_cache=False).logits[0].float().cpu()
-    biases = merged(pair.pruned, back)
-    before, after = (measure_sparsity(m) for m in (pair.pruned, with_output_biases(pair.pruned, biases)))
+    before, after = (measure_sparsity(model) for model in (pair.pruned, folded(pair.pruned, back)))
     return MergeCheck(
         plain=plain[-1],
         hooked=hooked[-1],
-        folded=folded[-1],
+        folded=merged[-1],
         change=float((hooked - plain).abs().max()),
-        difference=float((hooked - folded).abs().max()),
-        stored_difference=float((stored_hooked - stored_folded).abs().max()),
+        difference=float((hooked - merged).abs().max()),
+        stored_difference=float((stored_hooked - stored_merged).abs().max()),
         stored=str(pair.pruned.dtype).removeprefix("torch."),
         zeros=(before.zeros, after.zeros),
         weights=before.weights,
-        bias_numbers=sum(bias.numel() for bias in biases),
+        bias_numbers=pair.geometry.n_layers * pair.geometry.d_model,
     )

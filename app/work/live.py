@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from restorelcc.artifacts.findings import Recipe
-from restorelcc.compensation.constants import compensated, injected
+from restorelcc.compensation.constants import injected
+from restorelcc.compensation.interface import compensated
 from restorelcc.evaluation.perplexity import (
     Difference,
     Perplexity,

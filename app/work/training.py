@@ -8,7 +8,7 @@ from typing import Any
 from restorelcc.artifacts.export import fingerprint
 from restorelcc.artifacts.folders import check_writable
 from restorelcc.artifacts.runs import Run, runs_folder, save_run
-from restorelcc.compensation.constants import compensated
+from restorelcc.compensation.interface import compensated
 from restorelcc.evaluation.perplexity import measure, perplexity
 from restorelcc.progress import Progress
 from restorelcc.restoration.training import Restoration, Settings, Training

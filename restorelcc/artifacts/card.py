@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from huggingface_hub import ModelCardData
 
+from ..compensation.interface import Compensation
+
 Kind = Literal["pruned", "checkpoint", "adapter"]
 LOSSES = {
     "kl": "to match the dense model's distribution over the next token",
@@ -25,7 +27,9 @@ CITATION = """```bibtex
 ```"""
 
 
-def model_card(kind: Kind, about: Mapping[str, Any], versions: Mapping[str, str]) -> str:
+def model_card(
+    kind: Kind, about: Mapping[str, Any], versions: Mapping[str, str], put_back: Compensation | None = None
+) -> str:
     """README.md of an export, in Markdown. about: dense, pruned, pruning, calibration, settings, figures … as far as
     they are known; what is not is left out. `figures` are measured on what `evaluation` says."""
     base = _name(about.get("dense"))
@@ -33,7 +37,7 @@ def model_card(kind: Kind, about: Mapping[str, Any], versions: Mapping[str, str]
     parts = [
         _front(about.get("dense"), kind),
         f"# {base or 'A model'}, {title}",
-        _what(kind, about),
+        _what(kind, about, put_back),
         _usage(kind, _name(about.get("pruned"))),
         "## How it came about\n\n" + "\n".join(f"- {fact}" for fact in _facts(about)),
         _figures(about) if about.get("figures") else "",
@@ -60,16 +64,18 @@ def _front(dense: object, kind: Kind) -> str:
     return f"---\n{facts.to_yaml(original_order=['library_name', 'tags', 'base_model'])}\n---"
 
 
-def _what(kind: Kind, about: Mapping[str, Any]) -> str:
+def _what(kind: Kind, about: Mapping[str, Any], put_back: Compensation | None) -> str:
     if kind == "pruned":
         narrow = (about.get("pruning") or {}).get("method") == "structured"
         less = "fewer attention heads and MLP channels than its base" if narrow else "zeros in its weight matrices"
         return f"An ordinary checkpoint with {less}."
+    made_of = f": {put_back.made_of}" if put_back else ""
+    carrier = f"into its {put_back.carried_by}" if put_back else "in"
     where = {
-        "checkpoint": "They are folded into biases, so this is an ordinary checkpoint, and every zero is where it was.",
-        "adapter": "They are in this folder, and go onto the pruned model that they were trained for, and no other.",
+        "checkpoint": f"It is folded {carrier}, so this is an ordinary checkpoint, and every zero is where it was.",
+        "adapter": "It is in this folder, and goes onto the pruned model that it was trained for, and no other.",
     }[kind]
-    return f"RestoreLCC puts back what pruning took from attention heads: one constant a head. {where}"
+    return f"RestoreLCC puts back what pruning took from attention heads{made_of}. {where}"
 
 
 def _usage(kind: Kind, pruned: str) -> str:

@@ -15,7 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from .. import __version__
-from ..compensation.constants import Compensation, attach, folded
+from ..compensation.constants import Constants
+from ..compensation.interface import Compensation, attach, folded
+from ..compensation.kinds import read_compensation
 from ..errors import LoadError
 from ..hf.layout import HeadGeometry, geometry, output_projections
 from ..hf.narrow import kept_heads
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 ABOUT = "restorelcc.json"
-VECTORS = "compensation.safetensors"
+TENSORS = "compensation.safetensors"
+FIRST = {"kind": Constants.kind, "version": 1}
+"""What adapters are that do not say what they are made of: written when there was one kind."""
 CARD = "README.md"
 
 
@@ -73,14 +77,17 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
 
 def fill_adapter(folder: Path, compensation: Compensation, shape: HeadGeometry, about: dict[str, Any]) -> None:
     """Write the files of an adapter, its card among them, into a folder that exists."""
-    save_file({"vectors": compensation.vectors.detach().float().cpu().contiguous()}, folder / VECTORS)
-    (folder / VECTORS).chmod(0o644)
-    write_json(folder / ABOUT, {"format": FORMAT, "geometry": asdict(shape), **about, "versions": versions()})
-    (folder / CARD).write_text(model_card("adapter", about, versions()), encoding="utf-8")
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in compensation.tensors().items()}
+    save_file(tensors, folder / TENSORS)
+    (folder / TENSORS).chmod(0o644)
+    made_of = {"kind": compensation.kind, "version": compensation.version}
+    known = {"format": FORMAT, "geometry": asdict(shape), "compensation": made_of}
+    write_json(folder / ABOUT, {**known, **about, "versions": versions()})
+    (folder / CARD).write_text(model_card("adapter", about, versions(), compensation), encoding="utf-8")
 
 
 def save_adapter(folder: Path, compensation: Compensation, shape: HeadGeometry, about: dict[str, Any]) -> None:
-    """An adapter folder, whole or not at all; 4 bytes a head and dimension. Raises WriteError."""
+    """An adapter folder, whole or not at all. Raises WriteError."""
     with whole(folder) as draft:
         fill_adapter(draft, compensation, shape, about)
 
@@ -90,12 +97,12 @@ def load_adapter(folder: Path) -> Adapter:
     about = read_json(folder / ABOUT, "adapter")
     try:
         shape = HeadGeometry(**about.pop("geometry"))
-        vectors = load_file(folder / VECTORS)["vectors"]
-    except (OSError, KeyError, TypeError, SafetensorError) as error:
+        made_of = about.pop("compensation", FIRST)
+        tensors = load_file(folder / TENSORS)
+        compensation = read_compensation(made_of["kind"], made_of["version"], tensors, shape)
+    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise LoadError(f"The adapter in {folder} is damaged ({error}). Make it again.") from error
-    if vectors.shape != (shape.n_layers, shape.n_heads, shape.d_head) or not torch.isfinite(vectors).all():
-        raise LoadError(f"The adapter in {folder} is damaged: its vectors are {list(vectors.shape)} for {shape}.")
-    return Adapter(Compensation(vectors), shape, about)
+    return Adapter(compensation, shape, about)
 
 
 def save_checkpoint(
@@ -106,14 +113,14 @@ def save_checkpoint(
     replace: bool = False,
     about: dict[str, Any] | None = None,
 ) -> None:
-    """An ordinary checkpoint that stock `transformers` loads, with the compensation folded into its biases.
+    """An ordinary checkpoint that stock `transformers` loads, with the compensation folded in.
 
-    Weight matrices are written as they are: same zeros. Of a model that lost heads, `kept_heads.json` says which of the
+    Every zero of the model's weights stays a zero. Of a model that lost heads, `kept_heads.json` says which of the
     dense model's are left: {"format": 1, "kept": [[head, …], …]}, a list a layer. about: facts for the model card, as
     adapters have them. Raises WriteError, UnsupportedModel, SettingError.
     """
     facts = {"pruning": getattr(model.config, "pruning", None)} | (about or {})
-    card = model_card("pruned" if compensation is None else "checkpoint", facts, versions())
+    card = model_card("pruned" if compensation is None else "checkpoint", facts, versions(), compensation)
     if compensation is not None:
         model = folded(model, compensation)
     kept = kept_heads(model)

@@ -3,7 +3,7 @@
 20261123-204500-wanda-60-kl-3f2a/
 ├── config.json           what was restored, how, with which versions, and the final figures
 ├── metrics.jsonl         one line a training step
-├── training.safetensors  β and b
+├── training.safetensors  what was trained, such as β and b
 └── adapter/              the compensation, as `export` writes it
 
 Runs that were thrown away lie in `.trash` beside the others until `empty_trash` removes them for good.
@@ -89,7 +89,8 @@ class Run:
         return load_adapter(self.folder / ADAPTER)
 
     def trained(self) -> dict[str, Tensor]:
-        """`beta` [layer, head, component] and `learned` [layer, head, d_head]."""
+        """What was trained, by name: of constants `beta` [layer, head, component] and `learned` [layer, head,
+        d_head]."""
         with self._reading(TRAINING):
             return load_file(self.folder / TRAINING)
 
@@ -127,9 +128,7 @@ def save_run(
         write_json(draft / CONFIG, config)
         lines = [json.dumps(row) for row in step_rows(restoration.history)]
         (draft / METRICS).write_text("\n".join(lines) + "\n", encoding="utf-8")
-        save_file(
-            {"beta": restoration.beta.contiguous(), "learned": restoration.learned.contiguous()}, draft / TRAINING
-        )
+        save_file({name: part.cpu().contiguous() for name, part in restoration.trained.items()}, draft / TRAINING)
         (draft / ADAPTER).mkdir()
         facts = about | {name: config[name] for name in ("settings", "trained_parameters")}
         fill_adapter(draft / ADAPTER, restoration.compensation, shape, facts)

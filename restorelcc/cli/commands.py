@@ -17,7 +17,8 @@ from ..artifacts.runs import ADAPTER, list_runs, runs_folder, save_run
 from ..capture.components import components
 from ..capture.head_loss import METRICS, head_loss
 from ..capture.statistics import HeadStatistics, capture
-from ..compensation.constants import Compensation, compensated, folded, own_heads
+from ..compensation.interface import Compensation, compensated, folded
+from ..compensation.kinds import KINDS
 from ..demo.pair import DEFAULT, demo_dense, demo_pair
 from ..demo.walkthrough import STATES, walk
 from ..errors import PairMismatch, RestoreLCCError, SettingError
@@ -229,7 +230,8 @@ def restore(
     pair, tokens = open_pair(dense, pruned, words, loading)
     if format == "checkpoint":
         check_free(folder, parameter_bytes(pair.pruned))
-        folded(pair.pruned, Compensation.none(pair.geometry))  # What cannot be merged is refused before the training.
+        # What cannot be merged is refused before the training.
+        folded(pair.pruned, KINDS[settings.kind].none(pair.geometry))
     training, held_out = split_held_out(tokens)
     if epochs is not None:
         settings = replace(settings, steps=max(1, round(epochs * len(training) / settings.batch)))
@@ -264,7 +266,7 @@ def restore(
         if format == "checkpoint":
             export.save_checkpoint(folder, pair.pruned, pair.tokenizer, restoration.compensation, about=facts)
         else:
-            own = own_heads(pair.pruned, restoration.compensation)
+            own = restoration.compensation.own_heads(pair.pruned)
             export.save_adapter(folder, own, geometry(pair.pruned), facts)
     except RestoreLCCError as error:
         raise type(error)(f"{error} The training is not lost: its adapter is in {kept.folder / ADAPTER}.") from error

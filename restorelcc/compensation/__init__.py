@@ -1,5 +1,8 @@
-"""What is put back into a pruned model. The only wing that knows what a compensation is made of: applying, folding,
-saving.
+"""What is put back into a pruned model: applied, folded into a checkpoint, kept on disk.
 
-constants: attach, compensated, Compensation, folded, injected, merged, own_heads
+The only wing that knows what a compensation is made of; all others go through its interface.
+
+constants: Constants, injected, mean_lost
+interface: attach, Compensation, compensated, folded
+kinds: KINDS, read_compensation
 """

@@ -1,42 +1,67 @@
-"""What is put back: today one constant per head, added to its activation at every position (RestoreLCC, Eq. 5 and 8).
+"""One constant per head, added to its activation at every position (RestoreLCC, Eq. 5 and 8): the first kind.
 
-The only file that knows what a compensation is made of; others apply, save, merge and measure it.
 A constant c_h added to head h reaches the residual stream as W_O[:, h] c_h, so it is applied and merged as a bias of
 the attention output projection: no weight changes, and sparsity stays what it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..capture.components import LostComponents
+from ..capture.statistics import HeadStatistics
 from ..errors import SettingError, UnsupportedModel
-from ..hf.layout import HeadGeometry, geometry, hooked, output_projections
+from ..hf.layout import HeadGeometry, geometry, output_projections
 from ..hf.narrow import kept_heads
 from ..hf.twins import takes_value_biases, with_output_biases, with_value_biases
 from ..hf.weights import weight_of
+from .interface import Change, Compensation
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-@dataclass(frozen=True)
-class Compensation:
+@dataclass(frozen=True, eq=False)
+class Constants(Compensation):
     """One constant per head; zero for heads that are left alone."""
 
     vectors: Tensor
     """[layer, head, d_head] float32, activation units."""
+    picked: Tensor | None = None
+    """[layer, head] bool: the heads that are trained, whose constants may be zero only for now; None: all. It matters
+    while gradients are asked for."""
+
+    kind: ClassVar[str] = "constants"
+    made_of: ClassVar[str] = "one constant a head"
+    carried_by: ClassVar[str] = "biases"
+    size: ClassVar[tuple[str, str]] = ("‖c‖", "activation units")
 
     @classmethod
-    def none(cls, shape: HeadGeometry) -> Compensation:
+    def none(cls, shape: HeadGeometry) -> Constants:
         """Nothing put back."""
         return cls(torch.zeros(shape.n_layers, shape.n_heads, shape.d_head))
+
+    @classmethod
+    def of_head(cls, shape: HeadGeometry, layer: int, head: int, constant: Tensor) -> Constants:
+        """A constant [d_head] for one head, and nothing for the others."""
+        vectors = cls.none(shape).vectors
+        vectors[layer, head] = constant
+        return cls(vectors)
+
+    @classmethod
+    def combined(cls, directions: Tensor, beta: Tensor, learned: Tensor, picked: Tensor) -> Constants:
+        """Eq. 8: c = Σ β_i v_i + b, with gradients to β and b.
+
+        directions: [layer, head, component, d_head] rows v_i; beta: [layer, head, component]; learned: [layer, head,
+        d_head], b; all float32. picked: [layer, head] bool, heads where β or b may be other than zero.
+        """
+        return cls(torch.einsum("lhi,lhid->lhd", beta, directions) + learned, picked)
 
     @property
     def norms(self) -> Tensor:
@@ -44,8 +69,78 @@ class Compensation:
         norms: Tensor = torch.linalg.vector_norm(self.vectors, dim=-1)
         return norms
 
+    def part(self, layer: int, head: int) -> Constants:
+        """The constant of one head, alone."""
+        vectors = torch.zeros_like(self.vectors)
+        vectors[layer, head] = self.vectors[layer, head]
+        return Constants(vectors)
 
-def injected(components: LostComponents, picks: Tensor) -> Compensation:
+    def own_heads(self, model: PreTrainedModel) -> Constants:
+        """One constant per head that `model` has, where here is one per head of the dense model."""
+        kept, vectors = kept_heads(model), self.vectors
+        if kept is None or vectors.shape[:2] == kept.shape or len(vectors) != len(kept):
+            return self
+        if kept.max() >= vectors.shape[1]:
+            return self
+        places = torch.arange(len(kept))[:, None], kept
+        return Constants(vectors[places], None if self.picked is None else self.picked[places])
+
+    def changes(self, model: PreTrainedModel) -> list[tuple[nn.Module, Change]]:
+        """A bias on the output projections of layers with a constant."""
+        projections = output_projections(model)
+        return [(projections[layer], partial(_plus, bias)) for layer, bias in self._biases(model).items()]
+
+    def fold(self, model: PreTrainedModel) -> PreTrainedModel:
+        """With the constants in the biases of the output projections; else, where every head has values of its own, in
+        those of the values."""
+        try:
+            return with_output_biases(model, merged(model, self))
+        except UnsupportedModel:
+            if not takes_value_biases(model):
+                raise
+            return with_value_biases(model, self.own_heads(model).vectors.flatten(1))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """`vectors` [layer, head, d_head]: 4 bytes a number."""
+        return {"vectors": self.vectors.detach().float()}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], shape: HeadGeometry, version: int) -> Constants:
+        """What `tensors` gave."""
+        vectors = tensors["vectors"]
+        if vectors.shape != (shape.n_layers, shape.n_heads, shape.d_head):
+            raise ValueError(f"its vectors are {list(vectors.shape)} for {shape}")
+        if not torch.isfinite(vectors).all():
+            raise ValueError("some of its vectors are not finite")
+        return cls(vectors)
+
+    def _biases(self, model: PreTrainedModel) -> dict[int, Tensor]:
+        """What to add to the bias of the output projection of each layer that has a constant: [d_model] float32,
+        Σ_h W_O[:, h] c_h over the heads that have one."""
+        shape, own = geometry(model), self.own_heads(model)
+        if own.vectors.shape != (shape.n_layers, shape.n_heads, shape.d_head):
+            raise SettingError(
+                f"The compensation is for [layers, heads, d_head] = {list(own.vectors.shape)}, the model has "
+                f"[{shape.n_layers}, {shape.n_heads}, {shape.d_head}]. Use it with the model it was made for."
+            )
+        projections, biases = output_projections(model), {}
+        for layer, heads in enumerate(own._counting().tolist()):
+            chosen = [head for head, counts in enumerate(heads) if counts]
+            if chosen:
+                columns, vectors = weight_of(projections[layer]), own.vectors[layer]
+                if len(chosen) < len(heads):
+                    columns, vectors = shape.split(columns)[:, chosen].flatten(1), vectors[chosen]
+                biases[layer] = columns.float() @ vectors.flatten().to(columns.device)
+        return biases
+
+    def _counting(self) -> Tensor:
+        """[layer, head] bool: heads whose constant makes a difference, in the output or in gradients."""
+        if not self.vectors.requires_grad:
+            return self.vectors.any(-1)
+        return torch.ones(self.vectors.shape[:2], dtype=torch.bool) if self.picked is None else self.picked
+
+
+def injected(components: LostComponents, picks: Tensor) -> Constants:
     """Eq. 4 without training: c = Σ α_i v_i over the picked components.
 
     picks: [layer, head, component] bool, or how many times α each is put back with. Raises SettingError.
@@ -54,75 +149,24 @@ def injected(components: LostComponents, picks: Tensor) -> Compensation:
         raise SettingError(
             f"Picks of shape {tuple(picks.shape)} do not fit components {tuple(components.energy.shape)}."
         )
-    return Compensation(components.constants(components.magnitude * picks).float())
+    return Constants(components.constants(components.magnitude * picks).float())
 
 
-def own_heads(model: PreTrainedModel, compensation: Compensation) -> Compensation:
-    """One constant per head that `model` has, where `compensation` has one per head of the dense model.
-
-    What is put back into heads that pruning removed goes nowhere.
-    """
-    kept, vectors = kept_heads(model), compensation.vectors
-    if kept is None or vectors.shape[:2] == kept.shape or len(vectors) != len(kept) or kept.max() >= vectors.shape[1]:
-        return compensation
-    return Compensation(vectors[torch.arange(len(kept))[:, None], kept])
+def mean_lost(statistics: HeadStatistics, below: int) -> Constants:
+    """The mean of what every head lost, in the layers below this one: what all its components inject."""
+    means = torch.where(statistics.present[..., None], statistics.mean, 0.0).float()
+    means[below:] = 0
+    return Constants(means)
 
 
-def merged(model: PreTrainedModel, compensation: Compensation) -> list[Tensor]:
+def merged(model: PreTrainedModel, constants: Constants) -> list[Tensor]:
     """What to add to the bias of every layer's output projection: [d_model] float32, Σ_h W_O[:, h] c_h.
 
-    Differentiable in the compensation. Raises SettingError if it was made for another shape of model.
+    Differentiable in the constants. Raises SettingError if they were made for another shape of model.
     """
-    shape, compensation = geometry(model), own_heads(model, compensation)
-    if compensation.vectors.shape != (shape.n_layers, shape.n_heads, shape.d_head):
-        raise SettingError(
-            f"The compensation is for [layers, heads, d_head] = {list(compensation.vectors.shape)}, the model has "
-            f"[{shape.n_layers}, {shape.n_heads}, {shape.d_head}]. Use it with the model it was made for."
-        )
-    return [
-        weight.float() @ c.to(weight.device)
-        for weight, c in zip(map(weight_of, output_projections(model)), compensation.vectors.flatten(1), strict=True)
-    ]
+    shape, biases = geometry(model), constants._biases(model)
+    return [biases.get(layer, torch.zeros(shape.d_model)) for layer in range(shape.n_layers)]
 
 
-@torch.no_grad()
-def folded(model: PreTrainedModel, compensation: Compensation) -> PreTrainedModel:
-    """An ordinary model that computes what `model` does with the compensation, which is in its biases.
-
-    In those of the output projections; else, where every head has values of its own, in those of the values. Raises
-    SettingError as `merged` does, and UnsupportedModel with the reason where neither goes.
-    """
-    biases = merged(model, compensation)
-    try:
-        return with_output_biases(model, biases)
-    except UnsupportedModel:
-        if not takes_value_biases(model):
-            raise
-        return with_value_biases(model, own_heads(model, compensation).vectors.flatten(1))
-
-
-@contextmanager
-def compensated(model: PreTrainedModel, compensation: Compensation) -> Iterator[None]:
-    """Within the `with`, and in this thread only, `model` computes with the compensation added.
-
-    Other threads see the model as it is, or with compensations of their own. Gradients flow to the vectors; after a
-    backward pass enter anew. Raises SettingError.
-    """
-    biases = merged(model, compensation)
-
-    def add(layer: int, inputs: Tensor, output: Tensor) -> Tensor:
-        return output + biases[layer].to(output)
-
-    with hooked(output_projections(model), add):
-        yield
-
-
-def attach(model: PreTrainedModel, compensation: Compensation) -> None:
-    """Add the compensation to `model` for good and for every thread: only for a model of the caller's own.
-
-    Raises SettingError.
-    """
-    with torch.no_grad():
-        biases = merged(model, compensation)
-    for projection, bias in zip(output_projections(model), biases, strict=True):
-        projection.register_forward_hook(lambda _, inputs, output, bias=bias: output + bias.to(output))
+def _plus(bias: Tensor, _: Tensor, output: Tensor) -> Tensor:
+    return output + bias.to(output)

@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from ..artifacts.export import save_checkpoint
 from ..capture.components import components
 from ..capture.statistics import capture
-from ..compensation.constants import compensated, injected
+from ..compensation.constants import injected
+from ..compensation.interface import compensated
 from ..evaluation.perplexity import Difference, TokenLoss, measure, paired_difference, perplexity, recovered_share
 from ..models.loading import Loading
 from ..progress import Progress

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +77,44 @@ READING = {"q", "k", "v", "kv", "qkv", "query", "key", "value", "g", "gate", "wq
 WRITING = ("mlp", "feed_forward", "block_sparse_moe", "fc2")
 
 
-def _found(model: PreTrainedModel) -> dict[int, tuple[nn.Module, nn.Module]]:
+@dataclass(frozen=True)
+class _Heads:
+    """Where the heads of one decoder layer are."""
+
+    attention: nn.Module
+    projection: nn.Module
+    """Of all heads to the residual stream."""
+    path: tuple[str, ...]
+    """From the model to the projection; it leads through the attention."""
+
+    def in_place(self, model: nn.Module) -> bool:
+        """Whether `model` still holds both, and not something that was put in their place."""
+        module: nn.Module | None = model
+        through = False
+        for name in self.path:
+            module = None if module is None else module._modules.get(name)
+            through = through or module is self.attention
+        return through and module is self.projection
+
+
+_KNOWN: WeakKeyDictionary[nn.Module, dict[int, _Heads]] = WeakKeyDictionary()
+"""What was found, as long as the model lives: it is asked for at every forward pass with something put back."""
+
+
+def _heads(model: PreTrainedModel) -> dict[int, _Heads]:
+    """Those of every decoder layer with heads, by the layer's index in the model; searched for once a model, and again
+    where one of them is no longer in its place. Raises UnsupportedModel."""
+    known = _KNOWN.get(model)
+    if known is None or not all(heads.in_place(model) for heads in known.values()):
+        names = {module: name for name, module in model.named_modules()}
+        known = _KNOWN[model] = {
+            index: _Heads(attention, projection, tuple(names.get(projection, "").split(".")))
+            for index, (attention, projection) in _searched(model).items()
+        }
+    return known
+
+
+def _searched(model: PreTrainedModel) -> dict[int, tuple[nn.Module, nn.Module]]:
     """(attention, its output projection) of every decoder layer with heads, by the layer's index in the model.
 
     The projection is the one linear map of the attention to the residual stream that does not read it. Layers without
@@ -131,17 +169,17 @@ def output_projections(model: PreTrainedModel) -> list[nn.Module]:
 
     Linear, or GPT-2's Conv1D: `weights.weight_of` reads both. Raises UnsupportedModel.
     """
-    return [projection for _, projection in _found(model).values()]
+    return [heads.projection for heads in _heads(model).values()]
 
 
 def attentions(model: PreTrainedModel) -> list[nn.Module]:
     """The attention of every layer with heads. Raises UnsupportedModel."""
-    return [attention for attention, _ in _found(model).values()]
+    return [heads.attention for heads in _heads(model).values()]
 
 
 def layers_with_heads(model: PreTrainedModel) -> list[int]:
     """Where in the model the layers with heads are, among its decoder layers. Raises UnsupportedModel."""
-    return list(_found(model))
+    return list(_heads(model))
 
 
 def mlps(model: PreTrainedModel) -> list[nn.Module]:

@@ -2,7 +2,8 @@
 settings.
 
 bounds: bounds, CONSTANTS, DENSE, HEADS, MLPS, PRUNED
+constants: trained_parameters
 injection: capture_in_order
 sweep: best_first, enough, Enough, Failure, Grid, Point, sweep, SweepResult, to_pandas
-training: Loss, LOSSES, PUBLISHED, Restoration, Settings, STARTS, Step, trained_parameters, Training, UNITS
+training: Loss, LOSSES, PUBLISHED, Restoration, Settings, STARTS, Step, Training, UNITS
 """

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ..capture.components import LostComponents
-from ..compensation.constants import compensated
+from ..compensation.interface import compensated
 from ..evaluation.patching import Patch, all_heads, everything, patched
 from ..evaluation.perplexity import TokenLoss, measure, paired_difference, perplexity, recovered_share
 from ..models.pair import ModelPair

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from ..capture.statistics import MEANS, HeadStatistics, Positions, capture
-from ..compensation.constants import Compensation, compensated
+from ..compensation.constants import Constants, mean_lost
+from ..compensation.interface import compensated
 from ..errors import SettingError
 from ..models.pair import ModelPair
 from ..progress import Progress
@@ -30,15 +31,12 @@ def capture_in_order(
     It costs a capture for every layer. What is put back into layer l is the mean of the result's layer l, so injecting
     all components of the result is the injection in order. Raises SettingError.
     """
-    vectors = Compensation.none(pair.geometry).vectors
     result: HeadStatistics | None = None
     for layer in range(pair.geometry.n_layers):
-        back = Compensation(vectors.clone())
-        found = yield from capture(
-            pair, tokens, positions, samples, seed, batch, partial(compensated, pair.pruned, back)
-        )
-        result = found if result is None else _from_layer(layer, result, found)
-        vectors[layer] = torch.where(found.present[layer, :, None], found.mean[layer], 0.0).float()
+        below = Constants.none(pair.geometry) if result is None else mean_lost(result, layer)
+        within = partial(compensated, pair.pruned, below)
+        statistics = yield from capture(pair, tokens, positions, samples, seed, batch, within)
+        result = statistics if result is None else _from_layer(layer, result, statistics)
     if result is None:
         raise SettingError("There are no layers to read head activations from.")
     return result

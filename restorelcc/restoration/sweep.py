@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ..capture.components import LostComponents
-from ..compensation.constants import compensated
+from ..compensation.interface import compensated
 from ..errors import RestoreLCCError, SettingError
 from ..evaluation.perplexity import (
     Difference,

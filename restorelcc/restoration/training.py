@@ -1,25 +1,27 @@
-"""Train what is put back: magnitudes β of the picked components and a learned component b per picked head (Eq. 8).
+"""Train what is put back, of whatever kind.
 
     training = Training(pair, components, selection, tokens, held_out, settings)
     for step in training.steps():
         ...                            # draw, log, or break: the best so far stays
     restoration = training.result()
 
-Everything else is frozen, and the models are not changed: c = Σ β_i v_i + b is added inside a `with` at each step.
+Everything else is frozen, and the models are not changed: what the parameters amount to at a step is put in place
+inside a `with`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ..capture.components import LostComponents
-from ..compensation.constants import Compensation, compensated
+from ..compensation.constants import Constants
+from ..compensation.interface import Compensation, compensated
 from ..errors import SettingError
 from ..evaluation.losses import cross_entropy, distillation
 from ..evaluation.perplexity import Perplexity, perplexity, token_loss
@@ -27,9 +29,8 @@ from ..hf.layout import device_of
 from ..models.pair import ModelPair
 from ..selection.picks import Selection
 from ..text.tokens import Tokens
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+from .kinds import TRAINED
+from .teacher import Teacher
 
 Loss = Literal["kl", "ce", "response"]
 Start = Literal["zero", "noise", "alpha"]
@@ -69,8 +70,12 @@ class Settings:
     """Stop after so many evaluations without a better one; None: never."""
     teacher_bytes: int = 2**30
     """Memory for the dense model's logits, so that each text passes through it once; beyond it they are recomputed."""
+    kind: str = Constants.kind
+    """What is trained: a kind of compensation, of `TRAINED`."""
 
     def __post_init__(self) -> None:
+        if self.kind not in TRAINED:
+            raise SettingError(f"'{self.kind}' cannot be trained: give one of {', '.join(TRAINED)}.")
         if self.loss not in LOSSES:
             raise SettingError(f"Loss '{self.loss}' is not known: give one of {', '.join(LOSSES)}.")
         if self.start not in STARTS:
@@ -134,38 +139,24 @@ class Restoration:
 
     compensation: Compensation
     """Of the step with the lowest held-out loss."""
-    beta: Tensor
-    """[layer, head, component] float32; 0 where not picked."""
-    learned: Tensor
-    """[layer, head, d_head] float32: b; 0 where not trained."""
+    trained: Mapping[str, Tensor]
+    """What was trained to make it, by name, as its kind keeps it (see `Parameters.tensors`)."""
+    trained_parameters: int
+    """How many numbers were trained."""
     selection: Selection
     settings: Settings
     history: tuple[Step, ...]
     best_step: int
 
     @property
-    def trained_parameters(self) -> int:
-        """Numbers that were trained: β and b."""
-        return trained_parameters(self.selection, self.settings, self.learned.shape[-1])
+    def beta(self) -> Tensor:
+        """Of constants: [layer, head, component] float32, activation units; 0 where not picked."""
+        return self.trained["beta"]
 
-
-def trained_parameters(selection: Selection, settings: Settings, d_head: int) -> int:
-    """One β a component, and d_head for b of every head with a component."""
-    return len(selection) + (len(selection.heads) * d_head if settings.learned else 0)
-
-
-def _units(components: LostComponents) -> Tensor:
-    """[layer, head, 1] root mean square over tokens and dimensions of what each head lost, float32.
-
-    A head that lost nothing may still be trained for the others' sake; it steps as the heads do of the layer that lost
-    least. Not as the average head: below the first pruned matrix nothing is lost, and activations there are small.
-    """
-    mean_square = components.variance.mean(-1, keepdim=True).float()
-    lost = (mean_square > 0) & components.present[..., None]
-    by_layer = (mean_square * lost).sum((1, 2)) / lost.sum((1, 2)).clamp(min=1)
-    some = by_layer[by_layer > 0]
-    typical = some.min() if len(some) else torch.tensor(torch.finfo(torch.float32).tiny)
-    return torch.where(mean_square > 0, mean_square, typical).sqrt()
+    @property
+    def learned(self) -> Tensor:
+        """Of constants: [layer, head, d_head] float32, b, activation units; 0 where not trained."""
+        return self.trained["learned"]
 
 
 class Training:
@@ -184,77 +175,39 @@ class Training:
         settings: Settings | None = None,
     ) -> None:
         self.settings = settings or Settings()
-        if len(selection) == 0:
-            raise SettingError("No component is picked, so there is nothing to train. Pick at least one.")
-        if selection.shape != components.shape:
-            raise SettingError(f"Picks for {selection.shape} do not fit components of shape {components.shape}.")
-        selection = selection.within(components.present)
-        if len(selection) == 0:
-            raise SettingError(
-                "Every picked head was removed by pruning, and nothing can be put back into a head that is gone. "
-                "Pick one that is there."
-            )
+        self.selection = _trainable(components, selection)
         if self.settings.loss == "response" and not all(bool(part.response.any()) for part in (tokens, held_out)):
             raise SettingError(
                 "No answer is left within the window, so there is nothing to train on or to judge by. "
                 "Use longer windows."
             )
-        self.pair, self.selection, self.tokens, self.held_out = pair, selection, tokens, held_out
+        self.pair, self.tokens, self.held_out = pair, tokens, held_out
         self.history: list[Step] = []
-        self._directions = components.directions.float()
-        self._mask = selection.mask()
-        self._heads = self._mask.any(-1, keepdim=True) & torch.tensor(self.settings.learned)
-        self._unit = _units(components) if self.settings.unit == "loss" else torch.ones(*self._mask.shape[:2], 1)
-        generator = torch.Generator().manual_seed(self.settings.seed)
-        self._beta = self._started(components.magnitude.float(), generator)
-        self._learned = self._started(torch.zeros_like(self._directions[:, :, 0]), generator)
+        self._generator = torch.Generator().manual_seed(self.settings.seed)
+        self.parameters = TRAINED[self.settings.kind](pair, components, self.selection, self.settings, self._generator)
         with torch.no_grad():
-            self._best = self._now()
+            self._best = self.parameters.compensation(), self.parameters.tensors()
         self._best_step, self._lowest = 0, float("inf")
-        self._generator = generator
-        self._teachers = [_Teacher(pair.dense, part, self.settings.teacher_bytes // 2) for part in (tokens, held_out)]
-
-    def _started(self, alpha: Tensor, generator: torch.Generator) -> Tensor:
-        kind = self.settings.start
-        values = torch.zeros_like(alpha)
-        if kind == "noise":
-            values = torch.randn(alpha.shape, generator=generator) * 1e-3
-        elif kind == "alpha":
-            values = alpha.clone()
-        return (values / self._unit).requires_grad_()
-
-    def _now(self) -> tuple[Tensor, Tensor]:
-        """(β, b) as they stand, in activation units."""
-        return self._beta * self._unit * self._mask, self._learned * self._unit * self._heads
+        self._teachers = [Teacher(pair.dense, part, self.settings.teacher_bytes // 2) for part in (tokens, held_out)]
 
     def compensation(self) -> Compensation:
-        """c as it stands now, with gradients to what is trained."""
-        return self._built(*self._now())
-
-    def _built(self, beta: Tensor, learned: Tensor) -> Compensation:
-        return Compensation(torch.einsum("lhi,lhid->lhd", beta, self._directions) + learned)
+        """What is put back as training stands now, with gradients to what is trained."""
+        return self.parameters.compensation()
 
     def steps(self) -> Iterator[Step]:
         """Train, yielding step 0 (before) and then every step; stop by leaving the loop."""
-        settings = self.settings
-        parameters = [self._beta, self._learned] if settings.learned else [self._beta]
-        optimizer = torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=0.0)
-        began, trained_for, seen, stale = time.perf_counter(), 0.0, 0, 0
+        settings, began = self.settings, time.perf_counter()
+        optimizer = torch.optim.AdamW(self.parameters.moved, lr=settings.lr, weight_decay=0.0)
+        trained_for, seen, stale = 0.0, 0, 0
         yield self._noted(self._evaluated(Step(0, 0, float("nan"), 0.0, 0.0, 0.0, None, None, False)))
         order = self._order()
         for number in range(1, settings.steps + 1):
-            started = time.perf_counter()
+            started, rate = time.perf_counter(), settings.rate(number - 1)
             texts = torch.tensor([next(order) for _ in range(settings.batch)])
-            for group in optimizer.param_groups:
-                group["lr"] = settings.rate(number - 1)
-            loss = self._loss(self.tokens, texts, self._teachers[0])
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
+            loss = self._stepped(optimizer, texts, rate)
             seen += int(self.tokens.real[texts].sum())
-            value = float(loss.detach())
             trained_for += time.perf_counter() - started
-            step = Step(number, seen, value, settings.rate(number - 1), seen / trained_for, 0.0, None, None, False)
+            step = Step(number, seen, loss, rate, seen / trained_for, 0.0, None, None, False)
             if number % settings.evaluate_every == 0 or number == settings.steps:
                 step = self._evaluated(step)
                 stale = 0 if step.best else stale + 1
@@ -274,11 +227,11 @@ class Training:
 
     def result(self) -> Restoration:
         """The best so far, at any time."""
-        beta, learned = self._best
+        compensation, trained = self._best
         return Restoration(
-            compensation=self._built(beta, learned),
-            beta=beta,
-            learned=learned,
+            compensation=compensation,
+            trained=trained,
+            trained_parameters=self.parameters.count,
             selection=self.selection,
             settings=self.settings,
             history=tuple(self.history),
@@ -294,11 +247,21 @@ class Training:
         while True:
             yield from torch.randperm(len(self.tokens), generator=self._generator).tolist()
 
-    def _loss(self, tokens: Tokens, texts: Tensor, teacher: _Teacher) -> Tensor:
-        """Mean over the scored tokens of some texts of what is minimised, as things stand."""
+    def _stepped(self, optimizer: torch.optim.Optimizer, texts: Tensor, rate: float) -> float:
+        """One step at this rate on the texts of these numbers; their loss before it."""
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss = self._loss(self.tokens, texts, self._teachers[0], self.parameters.compensation())
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return float(loss.detach())
+
+    def _loss(self, tokens: Tokens, texts: Tensor, teacher: Teacher, put_back: Compensation) -> Tensor:
+        """Mean over the scored tokens of some texts of what is minimised, with this put back."""
         part, model = tokens[texts], self.pair.pruned
         ids = part.ids.to(device_of(model))
-        with compensated(model, self.compensation()):
+        with compensated(model, put_back):
             logits = model(ids, use_cache=False).logits
         if self.settings.loss == "kl":
             return distillation(logits, teacher.logits(texts).to(logits.device), part.scored.to(logits.device))
@@ -311,40 +274,34 @@ class Training:
     @torch.no_grad()
     def _evaluated(self, step: Step) -> Step:
         """The step with perplexity and loss of the held-out texts as things stand; the best is kept."""
-        with compensated(self.pair.pruned, self.compensation()):
+        put_back = self.parameters.compensation()
+        with compensated(self.pair.pruned, put_back):
             tokens = token_loss(self.pair.pruned, self.held_out)
         if self.settings.loss == "kl":
             total = 0.0
             for texts in torch.arange(len(self.held_out)).split(self.settings.batch):
                 weight = self.held_out[texts].count
-                total += weight * float(self._loss(self.held_out, texts, self._teachers[1])) if weight else 0.0
+                if weight:
+                    total += weight * float(self._loss(self.held_out, texts, self._teachers[1], put_back))
             loss = total / self.held_out.count
         else:  # What was measured for the perplexity is the loss already.
             loss = float(tokens.nll[self._wanted(self.held_out)].mean())
         best = loss < self._lowest
         if best:
-            self._best, self._best_step, self._lowest = self._now(), step.step, loss
+            self._best, self._best_step, self._lowest = (put_back, self.parameters.tensors()), step.step, loss
         return replace(step, held_out=perplexity(tokens), held_out_loss=loss, best=best)
 
 
-class _Teacher:
-    """The dense model's logits of some texts, kept as far as the memory allowed for them goes."""
-
-    def __init__(self, dense: PreTrainedModel, tokens: Tokens, memory: int) -> None:
-        self._dense, self._tokens, self._memory = dense, tokens, memory
-        self._kept: dict[int, Tensor] = {}
-
-    @torch.no_grad()
-    def logits(self, texts: Tensor) -> Tensor:
-        """[batch, pos, vocabulary] of the texts of these numbers."""
-        names = texts.tolist()
-        missing = sorted({name for name in names if name not in self._kept})
-        fresh: dict[int, Tensor] = {}
-        if missing:
-            logits = self._dense(self._tokens.ids[missing].to(device_of(self._dense)), use_cache=False).logits
-            fresh = dict(zip(missing, logits, strict=True))
-            size = logits[0].numel() * logits.element_size()
-            for name, row in fresh.items():
-                if (len(self._kept) + 1) * size <= self._memory:
-                    self._kept[name] = row.clone()  # A view would keep the whole batch alive.
-        return torch.stack([self._kept[name] if name in self._kept else fresh[name] for name in names])
+def _trainable(components: LostComponents, selection: Selection) -> Selection:
+    """What is picked of heads that are there. Raises SettingError if that is nothing."""
+    if len(selection) == 0:
+        raise SettingError("No component is picked, so there is nothing to train. Pick at least one.")
+    if selection.shape != components.shape:
+        raise SettingError(f"Picks for {selection.shape} do not fit components of shape {components.shape}.")
+    present = selection.within(components.present)
+    if len(present) == 0:
+        raise SettingError(
+            "Every picked head was removed by pruning, and nothing can be put back into a head that is gone. "
+            "Pick one that is there."
+        )
+    return present

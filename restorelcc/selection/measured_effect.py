@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from ..capture.components import LostComponents
-from ..compensation.constants import Compensation, compensated
+from ..compensation.constants import Constants
+from ..compensation.interface import compensated
 from ..evaluation.perplexity import Difference, paired_difference
 from ..evaluation.prefix import Prefix
 from ..models.pair import ModelPair
@@ -57,8 +57,6 @@ def tried(
     prefix = Prefix(pair.pruned, tokens, batch)
     plain = finish(prefix.measured())
     for trial in trials:
-        vectors = torch.zeros(pair.geometry.n_layers, pair.geometry.n_heads, pair.geometry.d_head)
-        vectors[trial.layer, trial.head] = trial.constant
-        back = Compensation(vectors)
+        back = Constants.of_head(pair.geometry, trial.layer, trial.head, trial.constant)
         loss = finish(prefix.again(trial.layer, within=partial(compensated, pair.pruned, back)))
         yield trial, paired_difference(loss, plain)

@@ -21,7 +21,8 @@ from app.work import open_pairs
 from app.work.jobs import jobs
 from restorelcc.artifacts.findings import Findings, Recipe, Size
 from restorelcc.artifacts.runs import list_runs, runs_folder, save_run
-from restorelcc.compensation.constants import compensated, injected
+from restorelcc.compensation.constants import injected
+from restorelcc.compensation.interface import compensated
 from restorelcc.evaluation.perplexity import measure, token_loss
 from restorelcc.progress import Progress, finish
 from restorelcc.pruning.layerwise import Pruning

@@ -18,7 +18,7 @@ from app.views.learn.reference import FORMULAS, GLOSSARY, SOURCES
 from app.work import lessons, open_pairs
 from app.work.jobs import State
 from restorelcc.artifacts.findings import Recipe
-from restorelcc.compensation.constants import Compensation
+from restorelcc.compensation.constants import Constants as Compensation
 from restorelcc.models.pair import ModelPair
 from restorelcc.progress import Progress, finish
 from restorelcc.pruning.sparsity import measure_sparsity

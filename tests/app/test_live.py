@@ -13,7 +13,8 @@ from app.shell import header
 from app.values.picks import Picks
 from app.work.live import Lane, Superseded, compared
 from restorelcc.artifacts.findings import Recipe
-from restorelcc.compensation.constants import compensated, injected
+from restorelcc.compensation.constants import injected
+from restorelcc.compensation.interface import compensated
 from restorelcc.errors import LoadError
 from restorelcc.evaluation.perplexity import TokenLoss, perplexity, token_loss
 from restorelcc.progress import finish

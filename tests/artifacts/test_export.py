@@ -11,7 +11,8 @@ from conftest import make_tokens
 from restorelcc.artifacts.export import adapter_fits, load_adapter, save_adapter, save_checkpoint
 from restorelcc.artifacts.folders import whole
 from restorelcc.artifacts.runs import discard_run, list_runs, load_run, save_run
-from restorelcc.compensation.constants import Compensation, compensated
+from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.interface import compensated
 from restorelcc.errors import LoadError, WriteError
 from restorelcc.hf.layout import HeadGeometry
 from restorelcc.models.loading import load_model

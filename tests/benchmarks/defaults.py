@@ -24,7 +24,8 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from restorelcc.artifacts.findings import Recipe
-from restorelcc.compensation.constants import Compensation, compensated
+from restorelcc.compensation.constants import Constants
+from restorelcc.compensation.interface import Compensation, compensated
 from restorelcc.evaluation.losses import distillation
 from restorelcc.evaluation.perplexity import TokenLoss, paired_difference, token_loss
 from restorelcc.models.loading import Loading
@@ -70,7 +71,7 @@ class Judge:
         self.pair, self.tokens = pair, tokens
         self.pruned = token_loss(pair.pruned, tokens)
         self.missing = paired_difference(self.pruned, token_loss(pair.dense, tokens))
-        self.apart = distance(pair, tokens, Compensation.none(pair.geometry))
+        self.apart = distance(pair, tokens, Constants.none(pair.geometry))
 
     def of(self, constants: Compensation) -> dict[str, float]:
         gain = paired_difference(self._loss(constants), self.pruned)
@@ -102,7 +103,9 @@ def trained(training: Training, looked_at: tuple[int, ...]) -> Iterator[tuple[in
     """Constants at some steps: as they stand, and at the end the best of all steps, which is what a person gets."""
     for step in training.steps():
         if step.step in looked_at and step.step < training.settings.steps:
-            yield step.step, Compensation(training.compensation().vectors.detach())
+            with torch.no_grad():
+                now = training.compensation()
+            yield step.step, now
     yield training.settings.steps, training.result().compensation
 
 

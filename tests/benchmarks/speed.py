@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from restorelcc.capture.components import components
 from restorelcc.capture.statistics import capture
 from restorelcc.cli.console import quiet_libraries
-from restorelcc.compensation.constants import Compensation, compensated, merged
+from restorelcc.compensation.constants import Constants, merged
+from restorelcc.compensation.interface import compensated
 from restorelcc.demo.pair import demo_dense, demo_pair
 from restorelcc.hf.twins import with_output_biases
 from restorelcc.progress import finish
@@ -53,7 +54,7 @@ def main() -> None:
     few, ids = tokens[:16], tokens.ids[:16]
     found = finish(capture(pair, few, samples=4096))
     lost = components(found)
-    c = Compensation(torch.randn(8, 8, 32) * 0.01)
+    c = Constants(torch.randn(8, 8, 32) * 0.01)
     bare = with_output_biases(pair.pruned, [bias * 0 for bias in merged(pair.pruned, c)])
     folded = with_output_biases(pair.pruned, merged(pair.pruned, c))
 

@@ -18,7 +18,8 @@ from defaults import Judge, figures
 
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.capture.components import components
-from restorelcc.compensation.constants import Compensation, injected
+from restorelcc.compensation.constants import injected
+from restorelcc.compensation.interface import Compensation
 from restorelcc.progress import finish
 from restorelcc.restoration.injection import capture_in_order
 from restorelcc.restoration.training import LOSSES, Settings, Training

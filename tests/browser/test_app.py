@@ -11,7 +11,8 @@ from people import DESKTOP, PHONE, SLOW, Server, User, start
 from playwright.sync_api import Browser, Page, expect
 
 from restorelcc.artifacts.runs import list_runs
-from restorelcc.compensation.constants import compensated, injected
+from restorelcc.compensation.constants import injected
+from restorelcc.compensation.interface import compensated
 from restorelcc.evaluation.perplexity import perplexity, token_loss
 from restorelcc.selection.picks import Pick, Selection
 from restorelcc.workspace import Workspace

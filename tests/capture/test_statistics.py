@@ -7,7 +7,8 @@ import torch
 from conftest import make_tokens, z_values
 
 from restorelcc.capture.statistics import MEANS, capture
-from restorelcc.compensation.constants import Compensation, compensated
+from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.interface import compensated
 from restorelcc.errors import SettingError
 from restorelcc.progress import finish
 from restorelcc.text.tokens import Tokens

@@ -7,7 +7,8 @@ from families import logits_with, make_family
 
 from restorelcc.capture.statistics import capture
 from restorelcc.capture.vocabulary import context, strongest_moments, vocabulary_effect, written_alike
-from restorelcc.compensation.constants import Compensation, compensated
+from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.interface import compensated
 from restorelcc.hf.layout import attention_norm, decoder_layers, final_norm, output_projections
 from restorelcc.hf.weights import prunable, weight_of
 from restorelcc.progress import finish

@@ -7,7 +7,9 @@ import torch
 from conftest import make_model, make_tokens
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from restorelcc.compensation.constants import Compensation, compensated, injected, merged
+from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.constants import injected, merged
+from restorelcc.compensation.interface import compensated
 from restorelcc.errors import SettingError
 from restorelcc.hf.twins import with_output_biases
 from restorelcc.selection.picks import Selection

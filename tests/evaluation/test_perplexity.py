@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from conftest import make_model, make_tokens
 
-from restorelcc.compensation.constants import Compensation, compensated
+from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.interface import compensated
 from restorelcc.errors import SettingError
 from restorelcc.evaluation.perplexity import (
     Perplexity,

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from restorelcc.compensation.constants import Compensation, compensated
+from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.interface import compensated
 from restorelcc.evaluation.perplexity import token_loss
 from restorelcc.evaluation.prefix import Prefix
 from restorelcc.models.pair import ModelPair

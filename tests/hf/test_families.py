@@ -13,7 +13,8 @@ from restorelcc.artifacts.export import save_checkpoint
 from restorelcc.capture.components import components
 from restorelcc.capture.passage import attention_weights
 from restorelcc.capture.statistics import capture
-from restorelcc.compensation.constants import Compensation, injected
+from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.constants import injected
 from restorelcc.errors import UnsupportedModel
 from restorelcc.hf.families import FAMILIES, families_table
 from restorelcc.hf.layout import decoder_layers, geometry, layer_inputs, remarks

@@ -9,7 +9,7 @@ from restorelcc.capture.components import components
 from restorelcc.capture.passage import attention_weights
 from restorelcc.capture.statistics import capture
 from restorelcc.capture.vocabulary import vocabulary_effect
-from restorelcc.compensation.constants import folded
+from restorelcc.compensation.interface import folded
 from restorelcc.errors import UnsupportedModel
 from restorelcc.hf.families import FAMILIES
 from restorelcc.hf.layout import decoder_layers, geometry, layer_inputs, layers_with_heads, remarks

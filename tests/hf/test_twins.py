@@ -6,7 +6,8 @@ from conftest import make_tokens
 from families import make_family
 from transformers import LlamaForCausalLM
 
-from restorelcc.compensation.constants import Compensation, compensated, folded
+from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.interface import compensated, folded
 from restorelcc.errors import UnsupportedModel
 from restorelcc.hf.layout import geometry, output_projections
 from restorelcc.hf.twins import takes_value_biases, with_value_biases

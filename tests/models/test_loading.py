@@ -29,7 +29,7 @@ from restorelcc.capture.components import components
 from restorelcc.capture.passage import read_passage
 from restorelcc.capture.statistics import MEANS, capture
 from restorelcc.cli.options import app
-from restorelcc.compensation.constants import compensated
+from restorelcc.compensation.interface import compensated
 from restorelcc.errors import LoadError, SettingError
 from restorelcc.evaluation.patching import all_heads, patched
 from restorelcc.evaluation.perplexity import token_loss

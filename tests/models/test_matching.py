@@ -13,7 +13,9 @@ from restorelcc.capture.components import components
 from restorelcc.capture.head_loss import head_loss
 from restorelcc.capture.passage import read_passage
 from restorelcc.capture.statistics import capture
-from restorelcc.compensation.constants import Compensation, compensated, merged
+from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.constants import merged
+from restorelcc.compensation.interface import compensated
 from restorelcc.errors import PairMismatch, SettingError
 from restorelcc.hf.layout import geometry
 from restorelcc.hf.narrow import head_weights
@@ -21,7 +23,8 @@ from restorelcc.models.matching import KEPT_FILE, matched, recognised
 from restorelcc.models.pair import load_pair, paired
 from restorelcc.progress import finish
 from restorelcc.pruning.layerwise import Pruning, prune
-from restorelcc.restoration.training import Settings, Training, _units
+from restorelcc.restoration.constants import lost_units as _units
+from restorelcc.restoration.training import Settings, Training
 from restorelcc.selection.picks import everything, of_heads, random_heads, top_components, top_heads, within_budget
 
 DENSE = {"num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 8, "hidden_size": 48}

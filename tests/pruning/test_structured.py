@@ -17,7 +17,8 @@ from transformers import (
 )
 
 from restorelcc.artifacts.export import save_checkpoint
-from restorelcc.compensation.constants import Compensation, compensated
+from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.interface import compensated
 from restorelcc.errors import SettingError, UnsupportedModel
 from restorelcc.hf.layout import geometry
 from restorelcc.hf.twins import copied

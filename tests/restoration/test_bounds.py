@@ -6,7 +6,7 @@ import torch
 from conftest import make_tokens
 
 from restorelcc.capture.components import LostComponents
-from restorelcc.compensation.constants import compensated
+from restorelcc.compensation.interface import compensated
 from restorelcc.evaluation.patching import Patch, all_heads, patched
 from restorelcc.evaluation.perplexity import perplexity, token_loss
 from restorelcc.models.pair import ModelPair

@@ -3,7 +3,8 @@
 import torch
 
 from restorelcc.capture.statistics import HeadStatistics, capture
-from restorelcc.compensation.constants import Compensation, compensated
+from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.interface import compensated
 from restorelcc.models.pair import ModelPair
 from restorelcc.progress import finish
 from restorelcc.restoration.injection import capture_in_order

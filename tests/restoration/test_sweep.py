@@ -11,7 +11,7 @@ import torch
 from commands import answer, call
 
 from restorelcc.cli import sweep as sweep_command
-from restorelcc.compensation.constants import compensated
+from restorelcc.compensation.interface import compensated
 from restorelcc.errors import SettingError
 from restorelcc.evaluation.perplexity import token_loss
 from restorelcc.progress import Progress, finish

@@ -8,10 +8,12 @@ import pytest
 import torch
 from conftest import make_tokens
 
-from restorelcc.compensation.constants import compensated, injected
+from restorelcc.compensation.constants import injected
+from restorelcc.compensation.interface import compensated
 from restorelcc.errors import SettingError
 from restorelcc.evaluation.perplexity import perplexity, token_loss
-from restorelcc.restoration.training import PUBLISHED, Settings, Training, trained_parameters
+from restorelcc.restoration.constants import trained_parameters
+from restorelcc.restoration.training import PUBLISHED, Settings, Training
 from restorelcc.selection.picks import Selection, everything, of_heads
 from restorelcc.text.tokens import Tokens
 

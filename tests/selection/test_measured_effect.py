@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from restorelcc.capture.components import LostComponents
-from restorelcc.compensation.constants import compensated, injected
+from restorelcc.compensation.constants import injected
+from restorelcc.compensation.interface import compensated
 from restorelcc.evaluation.perplexity import paired_difference, token_loss
 from restorelcc.models.pair import ModelPair
 from restorelcc.selection.measured_effect import of_components, of_heads, tried

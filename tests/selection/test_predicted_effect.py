@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from restorelcc.capture.components import LostComponents
-from restorelcc.compensation.constants import Compensation, compensated
+from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.interface import compensated
 from restorelcc.errors import SettingError
 from restorelcc.evaluation.losses import cross_entropy, distillation
 from restorelcc.evaluation.perplexity import token_loss

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from restorelcc.compensation.constants import Compensation, compensated, merged
+from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.constants import merged
+from restorelcc.compensation.interface import compensated
 from restorelcc.errors import SettingError
 from restorelcc.hf.twins import with_output_biases
 from restorelcc.text.generate import generate

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import streamlit as st
 
 from restorelcc.errors import RestoreLCCError
-from restorelcc.restoration.training import Settings, trained_parameters
+from restorelcc.restoration.constants import trained_parameters
+from restorelcc.restoration.training import Settings
 from restorelcc.selection.picks import Selection, everything, random_heads, top_components, top_heads, within_budget
 from restorelcc.workspace import Workspace
 

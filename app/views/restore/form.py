@@ -6,7 +6,8 @@ from dataclasses import asdict
 
 import streamlit as st
 
-from restorelcc.restoration.training import LOSSES, PUBLISHED, STARTS, UNITS, Settings, trained_parameters
+from restorelcc.restoration.constants import trained_parameters
+from restorelcc.restoration.training import LOSSES, PUBLISHED, STARTS, UNITS, Settings
 from restorelcc.workspace import Workspace
 
 from ...session import state

@@ -1,0 +1,78 @@
+"""Training constants: magnitudes β of the picked components and a learned component b per picked head (Eq. 8)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..capture.components import LostComponents
+from ..compensation.constants import Constants
+from ..models.pair import ModelPair
+from ..selection.picks import Selection
+from .parameters import Parameters
+
+if TYPE_CHECKING:
+    from .training import Settings
+
+
+class ConstantParameters(Parameters):
+    """β and b, held in `Settings.unit`, which makes one rate fit all heads."""
+
+    def __init__(
+        self,
+        pair: ModelPair,
+        components: LostComponents,
+        selection: Selection,
+        settings: Settings,
+        generator: torch.Generator,
+    ) -> None:
+        self._directions, self._start = components.directions.float(), settings.start
+        self._mask = selection.mask()
+        self._picked = self._mask.any(-1)
+        self._heads = self._picked[..., None] & torch.tensor(settings.learned)
+        self._unit = lost_units(components) if settings.unit == "loss" else torch.ones(*self._mask.shape[:2], 1)
+        self._beta = self._started(components.magnitude.float(), generator)
+        self._learned = self._started(torch.zeros_like(self._directions[:, :, 0]), generator)
+        self.moved = [self._beta, self._learned] if settings.learned else [self._beta]
+        self.count = trained_parameters(selection, settings, self._learned.shape[-1])
+
+    def _started(self, alpha: Tensor, generator: torch.Generator) -> Tensor:
+        values = torch.zeros_like(alpha)
+        if self._start == "noise":
+            values = torch.randn(alpha.shape, generator=generator) * 1e-3
+        elif self._start == "alpha":
+            values = alpha.clone()
+        return (values / self._unit).requires_grad_()
+
+    def compensation(self) -> Constants:
+        """c = Σ β_i v_i + b."""
+        return Constants.combined(self._directions, **self.tensors(), picked=self._picked)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """`beta` [layer, head, component], 0 where not picked, and `learned`, b: [layer, head, d_head], 0 where not
+        trained; float32, activation units."""
+        return {
+            "beta": self._beta * self._unit * self._mask,
+            "learned": self._learned * self._unit * self._heads,
+        }
+
+
+def trained_parameters(selection: Selection, settings: Settings, d_head: int) -> int:
+    """One β a component, and d_head for b of every head with a component."""
+    return len(selection) + (len(selection.heads) * d_head if settings.learned else 0)
+
+
+def lost_units(components: LostComponents) -> Tensor:
+    """[layer, head, 1] root mean square over tokens and dimensions of what each head lost, float32.
+
+    A head that lost nothing may still be trained for the others' sake; it steps as the heads do of the layer that lost
+    least. Not as the average head: below the first pruned matrix nothing is lost, and activations there are small.
+    """
+    mean_square = components.variance.mean(-1, keepdim=True).float()
+    lost = (mean_square > 0) & components.present[..., None]
+    by_layer = (mean_square * lost).sum((1, 2)) / lost.sum((1, 2)).clamp(min=1)
+    some = by_layer[by_layer > 0]
+    typical = some.min() if len(some) else torch.tensor(torch.finfo(torch.float32).tiny)
+    return torch.where(mean_square > 0, mean_square, typical).sqrt()

@@ -87,8 +87,7 @@ class Constants(Compensation):
 
     def changes(self, model: PreTrainedModel) -> list[tuple[nn.Module, Change]]:
         """A bias on the output projections of layers with a constant."""
-        projections = output_projections(model)
-        return [(projections[layer], partial(_plus, bias)) for layer, bias in self._biases(model).items()]
+        return [(projection, partial(_plus, bias)) for projection, bias in self._biases(model) if bias is not None]
 
     def fold(self, model: PreTrainedModel) -> PreTrainedModel:
         """With the constants in the biases of the output projections; else, where every head has values of its own, in
@@ -114,24 +113,17 @@ class Constants(Compensation):
             raise ValueError("some of its vectors are not finite")
         return cls(vectors)
 
-    def _biases(self, model: PreTrainedModel) -> dict[int, Tensor]:
-        """What to add to the bias of the output projection of each layer that has a constant: [d_model] float32,
-        Σ_h W_O[:, h] c_h over the heads that have one."""
+    def _biases(self, model: PreTrainedModel) -> list[tuple[nn.Module, Tensor | None]]:
+        """The output projection of every layer with what to add to its bias: [d_model] float32, Σ_h W_O[:, h] c_h over
+        the heads that have a constant; None where none has."""
         shape, own = geometry(model), self.own_heads(model)
         if own.vectors.shape != (shape.n_layers, shape.n_heads, shape.d_head):
             raise SettingError(
                 f"The compensation is for [layers, heads, d_head] = {list(own.vectors.shape)}, the model has "
                 f"[{shape.n_layers}, {shape.n_heads}, {shape.d_head}]. Use it with the model it was made for."
             )
-        projections, biases = output_projections(model), {}
-        for layer, heads in enumerate(own._counting().tolist()):
-            chosen = [head for head, counts in enumerate(heads) if counts]
-            if chosen:
-                columns, vectors = weight_of(projections[layer]), own.vectors[layer]
-                if len(chosen) < len(heads):
-                    columns, vectors = shape.split(columns)[:, chosen].flatten(1), vectors[chosen]
-                biases[layer] = columns.float() @ vectors.flatten().to(columns.device)
-        return biases
+        rows = zip(output_projections(model), own.vectors, own._counting().tolist(), strict=True)
+        return [(projection, _written(projection, vectors, counting)) for projection, vectors, counting in rows]
 
     def _counting(self) -> Tensor:
         """[layer, head] bool: heads whose constant makes a difference, in the output or in gradients."""
@@ -164,8 +156,20 @@ def merged(model: PreTrainedModel, constants: Constants) -> list[Tensor]:
 
     Differentiable in the constants. Raises SettingError if they were made for another shape of model.
     """
-    shape, biases = geometry(model), constants._biases(model)
-    return [biases.get(layer, torch.zeros(shape.d_model)) for layer in range(shape.n_layers)]
+    nothing = torch.zeros(geometry(model).d_model)
+    return [nothing if bias is None else bias for _, bias in constants._biases(model)]
+
+
+def _written(projection: nn.Module, vectors: Tensor, counting: list[bool]) -> Tensor | None:
+    """[d_model] float32: what the constants [head, d_head] of one layer write through its output projection, or None
+    where none counts. Only columns of heads that count are read: a weight may be large, and in half precision."""
+    heads = [head for head, counts in enumerate(counting) if counts]
+    if not heads:
+        return None
+    columns = weight_of(projection)
+    if len(heads) < len(counting):
+        columns, vectors = columns.unflatten(1, vectors.shape)[:, heads].flatten(1), vectors[heads]
+    return columns.float() @ vectors.flatten().to(columns.device)
 
 
 def _plus(bias: Tensor, _: Tensor, output: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """Injected, hooked, merged: one and the same, for everybody at once."""
 
+import gc
 import threading
+import weakref
 
 import pytest
 import torch
@@ -11,7 +13,8 @@ from restorelcc.compensation.constants import Constants as Compensation
 from restorelcc.compensation.constants import injected, merged
 from restorelcc.compensation.interface import compensated
 from restorelcc.errors import SettingError
-from restorelcc.hf.twins import with_output_biases
+from restorelcc.hf import layout
+from restorelcc.hf.twins import copied, with_output_biases
 from restorelcc.selection.picks import Selection
 
 
@@ -138,3 +141,84 @@ def test_another_models_compensation_is_refused(pair):
     with pytest.raises(SettingError, match=r"\[2, 4, 8\]"), compensated(pair.pruned, random_compensation(0, (2, 4, 8))):
         pass
     assert not any(module._forward_hooks for module in pair.pruned.modules())
+
+
+# --- entering costs what the forward pass needs, and no more ----------------------------------------------------
+
+
+def constants_of(*heads, grad=False):
+    vectors = torch.zeros(3, 4, 8)
+    for layer, head in heads:
+        vectors[layer, head] = torch.randn(8, generator=torch.Generator().manual_seed(10 * layer + head))
+    return vectors.requires_grad_(grad)
+
+
+def hooks_within(model, compensation):
+    with compensated(model, compensation):
+        return [len(layer.self_attn.o_proj._forward_hooks) for layer in model.model.layers]
+
+
+def test_layers_without_a_constant_are_left_alone(pair):
+    assert hooks_within(pair.pruned, Compensation(constants_of((1, 2)))) == [0, 1, 0]
+    assert hooks_within(pair.pruned, Compensation.none(pair.geometry)) == [0, 0, 0]
+    # What is trained may be zero only for now.
+    trained, picked = torch.zeros(3, 4, 8, requires_grad=True), torch.zeros(3, 4, dtype=torch.bool)
+    picked[2, [0, 3]] = True
+    assert hooks_within(pair.pruned, Compensation(trained, picked)) == [0, 0, 1]
+    assert hooks_within(pair.pruned, Compensation(trained)) == [1, 1, 1]
+    assert hooks_within(pair.pruned, Compensation(trained.detach(), picked)) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_columns_of_the_heads_that_count_give_what_all_of_them_give(dtype):
+    model, c = make_model().to(dtype), Compensation(constants_of((0, 1), (0, 3), (2, 0)))
+    for layer, bias, vectors in zip(model.model.layers, merged(model, c), c.vectors, strict=True):
+        assert bias.dtype == torch.float32
+        torch.testing.assert_close(bias.double(), layer.self_attn.o_proj.weight.double() @ vectors.double().flatten(),
+                                   rtol=1e-5, atol=1e-6)  # fmt: skip
+
+
+def test_gradients_of_picked_heads_are_those_of_all_heads_and_the_others_get_none(pair, tokens):
+    heads = [(1, 0), (2, 3)]
+    picked = torch.zeros(3, 4, dtype=torch.bool)
+    picked[tuple(torch.tensor(heads).T)] = True
+    every, some = (constants_of(*heads, grad=True) for _ in range(2))
+    for compensation in (Compensation(every), Compensation(some, picked)):
+        logits_with(pair.pruned, compensation, tokens.ids).square().mean().backward()
+    torch.testing.assert_close(some.grad[picked], every.grad[picked], rtol=1e-4, atol=1e-6)
+    assert every.grad[~picked].any()
+    assert not some.grad[~picked].any()
+
+
+def test_no_gradient_runs_below_the_lowest_picked_head(pair, tokens):
+    picked = torch.zeros(3, 4, dtype=torch.bool)
+    picked[2, 1] = True
+    seen = []
+    hook = pair.pruned.model.layers[2].register_forward_pre_hook(lambda _, args: seen.append(args[0].requires_grad))
+    logits_with(pair.pruned, Compensation(torch.zeros(3, 4, 8, requires_grad=True), picked), tokens.ids)
+    logits_with(pair.pruned, Compensation(torch.zeros(3, 4, 8, requires_grad=True)), tokens.ids)
+    hook.remove()
+    assert seen == [False, True]
+
+
+def test_a_model_is_searched_once_and_again_where_something_was_put_in_its_place(tokens, monkeypatch):
+    model, c = make_model(), random_compensation()
+    searches = []
+    search = layout._searched
+    monkeypatch.setattr(layout, "_searched", lambda model: searches.append(1) or search(model))
+    before = logits_with(model, c, tokens.ids)
+    assert torch.equal(logits_with(model, c, tokens.ids), before)
+    assert len(searches) == 1
+    for name, of in (("o_proj", model.model.layers[1].self_attn), ("self_attn", model.model.layers[2])):
+        setattr(of, name, copied(of.get_submodule(name)))
+        assert torch.equal(logits_with(model, c, tokens.ids), before)
+    assert len(searches) == 3
+
+
+def test_what_is_known_of_a_model_does_not_keep_it(tokens):
+    model = make_model()
+    logits_with(model, random_compensation(), tokens.ids)
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None

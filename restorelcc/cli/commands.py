@@ -23,7 +23,7 @@ from ..demo.pair import DEFAULT, demo_dense, demo_pair
 from ..demo.walkthrough import STATES, walk
 from ..errors import PairMismatch, RestoreLCCError, SettingError
 from ..evaluation.perplexity import Perplexity, measure, paired_difference, perplexity, recovered_share
-from ..hf.families import EXPORTS, FAMILIES
+from ..hf.families import FAMILIES, RUNTIMES
 from ..hf.layout import geometry, remarks
 from ..hf.weights import parameter_bytes
 from ..models.loading import DEMO, Loading, load_model, load_tokenizer
@@ -372,6 +372,10 @@ def families(as_json: bool) -> None:
     if as_json:
         show_json({"families": [asdict(family) for family in FAMILIES.values()]})
         return
-    rows = [[one.name, one.model_type, EXPORTS[one.export].replace("`", ""), one.but] for one in FAMILIES.values()]
-    show_table("Families tested the whole way", ["family", "model_type", "a restoration is exported", ""], rows)
-    say("Any other is found by its structure, and inspect says so.")
+    rows = [
+        [one.name, one.model_type, one.exported.replace("`", ""), *(word.strip("*") for word in one.elsewhere.values())]
+        for one in FAMILIES.values()
+    ]
+    columns = ["family", "model_type", "a restoration is exported", *RUNTIMES.values()]
+    show_table("Families tested the whole way", columns, rows)
+    say("Any other is found by its structure, and inspect says so. The last columns: whether these keep the bias.")

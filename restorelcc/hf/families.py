@@ -13,6 +13,20 @@ EXPORTS: dict[Export, str] = {
 }
 """How a restoration leaves the house, in words."""
 
+Elsewhere = Literal["kept", "dropped", "refused", "unknown", "none"]
+ELSEWHERE: dict[Elsewhere, str] = {
+    "kept": "kept",
+    "dropped": "**dropped**",
+    "refused": "refused",
+    "unknown": "not known",
+    "none": "",
+}
+"""What another runtime does with a merged bias of the output projection, in words."""
+RUNTIMES = {"vllm": "vLLM", "llama_cpp": "llama.cpp"}
+"""What the runtimes are called, by the field of `Family`. Known from their source as it was between 2024 and 2026:
+vLLM builds the projection with a bias where its file for the family asks the config for one, and its loaders pass over
+any other bias; llama.cpp loads what its file for the family lists, and refuses a file with more tensors than that."""
+
 
 @dataclass(frozen=True)
 class Family:
@@ -26,6 +40,19 @@ class Family:
     """How a restoration is exported where the config stands in no way."""
     but: str = ""
     """What stands in the way."""
+    vllm: Elsewhere = "kept"
+    llama_cpp: Elsewhere = "kept"
+    """What these do with the merged checkpoint, whose `model_type` may be another: that of what is written."""
+
+    @property
+    def exported(self) -> str:
+        """How a restoration is exported, in words."""
+        return EXPORTS[self.export] + (f"; {self.but}" if self.but else "")
+
+    @property
+    def elsewhere(self) -> dict[str, str]:
+        """What each of `RUNTIMES`, by its name, does with the merged checkpoint, in words."""
+        return {name: ELSEWHERE[getattr(self, field)] for field, name in RUNTIMES.items()}
 
 
 WINDOW = "adapter where it has a sliding window"
@@ -35,19 +62,19 @@ FAMILIES: dict[str, Family] = {
         Family("llama", "Llama", "bias"),
         Family("mistral", "Mistral", "llama", WINDOW),
         Family("qwen2", "Qwen2", "llama", WINDOW),
-        Family("qwen3", "Qwen3", "bias"),
-        Family("gemma2", "Gemma 2", "bias"),
-        Family("gemma3_text", "Gemma 3 (text)", "bias"),
+        Family("qwen3", "Qwen3", "bias", vllm="dropped", llama_cpp="refused"),
+        Family("gemma2", "Gemma 2", "bias", llama_cpp="refused"),
+        Family("gemma3_text", "Gemma 3 (text)", "bias", llama_cpp="refused"),
         Family("phi", "Phi", "bias"),
         Family("phi3", "Phi-3", "llama", f"{WINDOW} or rotates part of a head"),
-        Family("opt", "OPT", "bias"),
+        Family("opt", "OPT", "bias", llama_cpp="unknown"),
         Family("gpt2", "GPT-2", "bias"),
         Family("gpt_neox", "GPT-NeoX, Pythia", "bias"),
-        Family("olmo2", "OLMo 2", "bias"),
+        Family("olmo2", "OLMo 2", "bias", vllm="dropped", llama_cpp="refused"),
         Family("granite", "Granite", "bias"),
-        Family("smollm3", "SmolLM3", "bias"),
-        Family("mixtral", "Mixtral", "adapter"),
-        Family("qwen3_moe", "Qwen3-MoE", "bias"),
+        Family("smollm3", "SmolLM3", "bias", llama_cpp="unknown"),
+        Family("mixtral", "Mixtral", "adapter", vllm="none", llama_cpp="none"),
+        Family("qwen3_moe", "Qwen3-MoE", "bias", vllm="dropped", llama_cpp="refused"),
         Family("gpt_oss", "gpt-oss", "bias"),
     )
 }
@@ -55,8 +82,9 @@ FAMILIES: dict[str, Family] = {
 
 def families_table() -> str:
     """README's table, in Markdown."""
+    heading = ["family", "`model_type`", "a restoration is exported", *RUNTIMES.values()]
     rows = [
-        f"| {family.name} | `{family.model_type}` | {EXPORTS[family.export]}{f'; {family.but}' if family.but else ''} |"
+        [family.name, f"`{family.model_type}`", family.exported, *family.elsewhere.values()]
         for family in FAMILIES.values()
     ]
-    return "\n".join(["| family | `model_type` | a restoration is exported |", "|---|---|---|", *rows])
+    return "\n".join(f"| {' | '.join(row)} |" for row in [heading, ["---"] * len(heading), *rows])

@@ -150,6 +150,10 @@ def test_families_are_listed():
     assert {"mixtral": "adapter", "mistral": "llama", "gpt2": "bias"}.items() <= {
         one["model_type"]: one["export"] for one in listed
     }.items()
+    assert next((one["vllm"], one["llama_cpp"]) for one in listed if one["model_type"] == "qwen3") == (
+        "dropped",
+        "refused",
+    )
     assert "OLMo 2" in call("families").stdout
 
 

@@ -119,9 +119,9 @@ def _facts(about: Mapping[str, Any]) -> list[str]:
 def _figures(about: Mapping[str, Any]) -> str:
     figures = about["figures"]
     rows = [
-        f"| {state} | {one['perplexity']:.3f} ± {one['stderr']:.3f} | {one['tokens']} |"
-        for state, one in figures.items()
-        if isinstance(one, Mapping) and "perplexity" in one
+        f"| {state} | {figure['perplexity']:.3f} ± {figure['stderr']:.3f} | {figure['tokens']} |"
+        for state, figure in figures.items()
+        if isinstance(figure, Mapping) and "perplexity" in figure
     ]
     lines = ["## Figures", "", "| | perplexity ± standard error | tokens |", "|---|---|---|", *rows, ""]
     lines.append(f"Measured on {about.get('evaluation', 'text that is not recorded')}.")

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import platform
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +11,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from .. import __version__
 from ..compensation.constants import Constants
 from ..compensation.interface import Compensation, attach, folded
 from ..compensation.kinds import read_compensation
@@ -26,11 +22,11 @@ from ..models.loading import Loading, load_model, load_tokenizer
 from ..models.matching import KEPT_FILE, fewer_heads
 from .card import model_card
 from .folders import whole
+from .formats import FORMAT, read_json, versions, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-FORMAT = 1
 ABOUT = "restorelcc.json"
 TENSORS = "compensation.safetensors"
 FIRST = {"kind": Constants.kind, "version": 1}
@@ -46,33 +42,6 @@ class Adapter:
     geometry: HeadGeometry
     about: dict[str, Any]
     """Free facts in JSON: models, calibration, settings, figures, versions."""
-
-
-def versions() -> dict[str, str]:
-    """Versions of what results depend on."""
-    libraries = {name: version(name) for name in ("torch", "transformers", "safetensors")}
-    return {"restorelcc": __version__, "python": platform.python_version(), **libraries}
-
-
-def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Indented, for people to read too."""
-    path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path, what: str) -> dict[str, Any]:
-    """A file that this package wrote. Raises LoadError for one that is absent, damaged or of a later format."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise LoadError(
-            f"There is no {path}, so {path.parent} is no {what}. Give the folder that was written."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise LoadError(f"{path} cannot be read ({error}). The {what} is damaged; make it again.") from error
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        found = data.get("format") if isinstance(data, dict) else type(data).__name__
-        raise LoadError(f"{path} has format {found}; this version reads format {FORMAT}. Update RestoreLCC Studio.")
-    return data
 
 
 def fill_adapter(folder: Path, compensation: Compensation, shape: HeadGeometry, about: dict[str, Any]) -> None:
@@ -137,11 +106,11 @@ def save_checkpoint(
 def fingerprint(model: PreTrainedModel) -> str:
     """Names the pruned model that an adapter is for: a digest of its output projections, every eighth row, rounded to
     bfloat16 so that it is the same whether loaded in that or in float32."""
-    seen = hashlib.sha256()
+    digest = hashlib.sha256()
     for projection in output_projections(model):
         rows = weight_of(projection).detach()[::8].to("cpu", torch.bfloat16).contiguous()
-        seen.update(rows.view(torch.uint8).numpy().tobytes())
-    return seen.hexdigest()[:16]
+        digest.update(rows.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def adapter_fits(adapter: Adapter, model: PreTrainedModel) -> None:
@@ -149,8 +118,8 @@ def adapter_fits(adapter: Adapter, model: PreTrainedModel) -> None:
 
     One that is in the dense model's heads fits a model that knows which of them it has.
     """
-    told = kept_heads(model) is not None and fewer_heads(adapter.geometry, geometry(model))
-    if adapter.geometry != geometry(model) and not told:
+    in_dense_heads = kept_heads(model) is not None and fewer_heads(adapter.geometry, geometry(model))
+    if adapter.geometry != geometry(model) and not in_dense_heads:
         raise LoadError(
             f"The adapter is for {adapter.geometry}, the model is {geometry(model)}. Use the one it was made for."
         )
@@ -172,8 +141,8 @@ def load_restored(
     model_id: hub id or folder of the pruned model. The model is the caller's own; a deep copy keeps the restoration,
     `save_pretrained` does not.
     """
-    restoration = load_adapter(Path(adapter))
+    loaded = load_adapter(Path(adapter))
     model = load_model(model_id, loading)
-    adapter_fits(restoration, model)
-    attach(model, restoration.compensation)
+    adapter_fits(loaded, model)
+    attach(model, loaded.compensation)
     return model, load_tokenizer(model_id, loading)

@@ -29,8 +29,8 @@ from ..pruning.layerwise import Pruning
 from ..pruning.sparsity import MatrixSparsity, SparsityReport
 from ..text import sources
 from ..text.tokens import Tokens
-from .export import FORMAT, read_json, write_json
 from .folders import whole
+from .formats import FORMAT, read_json, write_json
 
 FACTS, TENSORS = "findings.json", "findings.safetensors"
 PRUNING = Pruning("wanda", 0.6)
@@ -121,11 +121,11 @@ def kept_findings(recipe: Recipe) -> Findings | None:
         return None
 
 
-def keep_findings(recipe: Recipe, found: Findings) -> None:
+def keep_findings(recipe: Recipe, findings: Findings) -> None:
     """Keep in the user's cache, where that makes sense. A cache that cannot be written to costs time, no more."""
     if _keepable(recipe):
         with contextlib.suppress(WriteError):
-            save_findings(_place(recipe), found)
+            save_findings(_place(recipe), findings)
 
 
 def _keepable(recipe: Recipe) -> bool:
@@ -138,39 +138,39 @@ def _keepable(recipe: Recipe) -> bool:
 
 def _place(recipe: Recipe) -> Path:
     """Named by all that decides what is found: the recipe, the embedded weights and texts, versions."""
-    ours = (recipe, recipe.loading.resolved_device(), LIVE_TOKENS, LIVE_WINDOW, __version__, torch.__version__)
-    seen = hashlib.sha256(repr(ours).encode())
+    decisive = (recipe, recipe.loading.resolved_device(), LIVE_TOKENS, LIVE_WINDOW, __version__, torch.__version__)
+    digest = hashlib.sha256(repr(decisive).encode())
     texts = [sources.ASSETS / f"{purpose}.txt" for purpose in ("calibration", "evaluation")]
     for path in (Path(source_of(DEMO)) / "model.safetensors", *texts):
-        seen.update(path.read_bytes())
-    return user_cache_path("restorelcc") / "findings" / seen.hexdigest()[:16]
+        digest.update(path.read_bytes())
+    return user_cache_path("restorelcc") / "findings" / digest.hexdigest()[:16]
 
 
 # --- on disk ----------------------------------------------------------------------------------------------------
 
 
-def save_findings(folder: Path, found: Findings) -> None:
+def save_findings(folder: Path, findings: Findings) -> None:
     """Two files, whole or not at all. Raises WriteError."""
-    statistics = found.statistics
+    statistics = findings.statistics
     tensors: dict[str, Tensor] = {f"statistics.{name}": getattr(statistics, name) for name in MEANS}
     for name, part in (
         ("samples", statistics.samples),
-        ("calibration", found.calibration),
-        ("evaluation", found.evaluation),
-        ("live", found.live),
+        ("calibration", findings.calibration),
+        ("evaluation", findings.evaluation),
+        ("live", findings.live),
     ):
-        tensors |= {f"{name}.{one.name}": getattr(part, one.name) for one in fields(part)}
+        tensors |= {f"{name}.{each.name}": getattr(part, each.name) for each in fields(part)}
     tensors["present"] = statistics.present
-    tensors |= {"dense.nll": found.live_dense.nll, "pruned.nll": found.live_pruned.nll}
+    tensors |= {"dense.nll": findings.live_dense.nll, "pruned.nll": findings.live_pruned.nll}
     facts = {
         "format": FORMAT,
-        "geometry": asdict(found.geometry),
-        "names": [found.dense_name, found.pruned_name],
-        "sizes": [asdict(found.dense_size), asdict(found.pruned_size)],
-        "sparsity": [asdict(matrix) for matrix in found.sparsity.matrices],
+        "geometry": asdict(findings.geometry),
+        "names": [findings.dense_name, findings.pruned_name],
+        "sizes": [asdict(findings.dense_size), asdict(findings.pruned_size)],
+        "sparsity": [asdict(matrix) for matrix in findings.sparsity.matrices],
         "positions": statistics.positions,
         "count": statistics.count,
-        "gone": found.gone,
+        "gone": findings.gone,
     }
     with whole(folder, replace=True) as draft:
         # Copies: safetensors refuses tensors that share memory, as `scored` and `response` of plain text do.

@@ -31,8 +31,9 @@ from ..errors import LoadError, SettingError, WriteError
 from ..hf.layout import HeadGeometry
 from ..restoration.training import Restoration, Settings, Step
 from ..selection.picks import Selection
-from .export import FORMAT, Adapter, fill_adapter, load_adapter, read_json, versions, write_json
+from .export import Adapter, fill_adapter, load_adapter
 from .folders import whole
+from .formats import FORMAT, read_json, versions, write_json
 
 CONFIG, METRICS, TRAINING, ADAPTER = "config.json", "metrics.jsonl", "training.safetensors", "adapter"
 TRASH = ".trash"
@@ -62,20 +63,20 @@ class Run:
     def created(self) -> datetime | None:
         """When it was kept, with its time zone; None if that is not known."""
         try:
-            found = datetime.fromisoformat(str(self.config.get("created")))
+            time = datetime.fromisoformat(str(self.config.get("created")))
         except ValueError:
             return None
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
+        return time if time.tzinfo else time.replace(tzinfo=UTC)
 
     @property
     def settings(self) -> Settings:
-        """How it was trained."""
+        """How its compensation was trained."""
         with self._reading(CONFIG):
             return Settings(**self.config["settings"])
 
     @property
     def selection(self) -> Selection:
-        """What was trained."""
+        """Which components of which heads it was trained for."""
         with self._reading(CONFIG):
             return Selection.from_json(json.dumps(self.config["selection"]))
 
@@ -85,7 +86,7 @@ class Run:
             return pd.read_json(self.folder / METRICS, lines=True)
 
     def adapter(self) -> Adapter:
-        """What came out."""
+        """The compensation that came out, and what it was made for."""
         return load_adapter(self.folder / ADAPTER)
 
     def trained(self) -> dict[str, Tensor]:
@@ -157,15 +158,15 @@ def list_runs(root: Path | None = None) -> list[Run]:
 
 
 def _runs_in(place: Path) -> list[Run]:
-    found = []
+    runs = []
     for folder in place.iterdir() if place.is_dir() else ():
         if not folder.name.startswith("."):
             try:
-                found.append(load_run(folder))
+                runs.append(load_run(folder))
             except LoadError:
                 continue
     oldest = datetime.min.replace(tzinfo=UTC)
-    return sorted(found, key=lambda run: (run.created or oldest, run.folder.name), reverse=True)
+    return sorted(runs, key=lambda run: (run.created or oldest, run.folder.name), reverse=True)
 
 
 def rename_run(run: Run, name: str) -> Run:

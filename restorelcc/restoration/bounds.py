@@ -58,11 +58,11 @@ class Bounds:
 
     def _row(self, what: str, layer: int | None, loss: TokenLoss) -> tuple[object, ...]:
         ends = perplexity(self.dense), perplexity(self.pruned)
-        found, change = perplexity(loss), paired_difference(loss, self.pruned)
+        measured, change = perplexity(loss), paired_difference(loss, self.pruned)
         lost = ends[1].nats - ends[0].nats
         share_error = change.stderr / lost if lost > 0 else float("nan")
-        share = recovered_share(*ends, found)
-        return what, layer, found.value, found.stderr, change.nats, change.stderr, share, share_error
+        share = recovered_share(*ends, measured)
+        return what, layer, measured.value, measured.stderr, change.nats, change.stderr, share, share_error
 
 
 def bounds(
@@ -73,9 +73,10 @@ def bounds(
     tokens: Tokens,
     settings: Settings | None = None,
 ) -> Generator[Progress, None, Bounds]:
-    """All of them, measured on `tokens`; constants are trained on `training` and chosen by `held_out` texts.
+    """How far what is put back can reach, measured on `tokens`.
 
-    Takes one restoration, and one pass over `tokens` a layer. Raises SettingError where every head is gone.
+    Constants are trained on `training` texts, and their best step is chosen by `held_out` ones. Takes one restoration,
+    and one pass over `tokens` a layer. Raises SettingError where every head is gone.
     """
     trainer = Training(pair, lost, everything_picked(lost.shape), training, held_out, settings)
     for step in trainer.steps():

@@ -43,11 +43,11 @@ def capture_in_order(
 
 
 def _from_layer(layer: int, below: HeadStatistics, above: HeadStatistics) -> HeadStatistics:
-    """The lower layers of one, the others of the other."""
+    """Statistics whose layers below this one are those of `below`, and the others those of `above`."""
 
     def joined(one: Tensor, other: Tensor) -> Tensor:
         return torch.cat([one[:layer], other[layer:]])
 
     means: dict[str, Any] = {name: joined(getattr(below, name), getattr(above, name)) for name in MEANS}
-    kept = replace(above.samples, lost=joined(below.samples.lost, above.samples.lost))
-    return replace(above, samples=kept, **means)
+    samples = replace(above.samples, lost=joined(below.samples.lost, above.samples.lost))
+    return replace(above, samples=samples, **means)

@@ -118,8 +118,8 @@ class Grid:
         """From values as people type them, components as numbers or 'all'. Raises SettingError."""
         return cls(
             tuple(_number(float, share, "a share of heads", "a number") for share in heads),
-            tuple(None if one.strip() == ALL else _number(int, one, "components a head", f"a whole number or '{ALL}'")
-                  for one in components),
+            tuple(None if count.strip() == ALL
+                  else _number(int, count, "components a head", f"a whole number or '{ALL}'") for count in components),
             tuple(_number(float, rate, "a learning rate", "a number") for rate in lr),
             tuple(cast(Loss, name) for name in loss),  # Settings refuse what is none
             settings or Settings(),
@@ -268,7 +268,7 @@ def _place(result: SweepResult) -> tuple[bool, float]:
 def to_pandas(results: Sequence[SweepResult | Failure]) -> pd.DataFrame:
     """One row a point, as `best_first` orders them and what failed last: loss, heads (share), components ('all' or a
     number, as text), lr, text (share), and the figures of `SweepResult`; `error` says why a point failed."""
-    ordered: list[SweepResult | Failure] = [one for group in best_first(results).values() for one in group]
+    ordered: list[SweepResult | Failure] = [result for group in best_first(results).values() for result in group]
     ordered += [result for result in results if isinstance(result, Failure)]
     return pd.DataFrame([_row(result) for result in ordered], columns=COLUMNS)
 
@@ -339,4 +339,4 @@ def enough(results: Iterable[SweepResult | Failure]) -> list[Enough]:
 
 def _least(ordered: list[SweepResult]) -> SweepResult:
     most = ordered[-1].restored
-    return next(one for one in ordered if paired_difference(one.restored, most).z <= 2)
+    return next(result for result in ordered if paired_difference(result.restored, most).z <= 2)

@@ -198,16 +198,16 @@ class Training:
         """Train, yielding step 0 (before) and then every step; stop by leaving the loop."""
         settings, began = self.settings, time.perf_counter()
         optimizer = torch.optim.AdamW(self.parameters.moved, lr=settings.lr, weight_decay=0.0)
-        trained_for, seen, stale = 0.0, 0, 0
+        trained_for, trained_on, stale = 0.0, 0, 0
         yield self._noted(self._evaluated(Step(0, 0, float("nan"), 0.0, 0.0, 0.0, None, None, False)))
         order = self._order()
         for number in range(1, settings.steps + 1):
             started, rate = time.perf_counter(), settings.rate(number - 1)
             texts = torch.tensor([next(order) for _ in range(settings.batch)])
             loss = self._stepped(optimizer, texts, rate)
-            seen += int(self.tokens.real[texts].sum())
+            trained_on += int(self.tokens.real[texts].sum())
             trained_for += time.perf_counter() - started
-            step = Step(number, seen, loss, rate, seen / trained_for, 0.0, None, None, False)
+            step = Step(number, trained_on, loss, rate, trained_on / trained_for, 0.0, None, None, False)
             if number % settings.evaluate_every == 0 or number == settings.steps:
                 step = self._evaluated(step)
                 stale = 0 if step.best else stale + 1

@@ -19,8 +19,6 @@ from ...values.recipes import recipe_written
 from ...values.words import HELP, Word, count, signed
 from ...widgets import controls
 
-NORM = Word("‖c‖", "activation units", "")
-
 
 def kept(name: str) -> Run | None:
     """A run by the name of its folder; None, with a message, if there is none."""
@@ -86,22 +84,26 @@ def _curves(run: Run) -> None:
 
 def _trained(workspace: Workspace, run: Run) -> None:
     look = colours(state.dark())
-    norms = run.adapter().compensation.norms
+    compensation = run.adapter().compensation
+    norms, (symbol, unit) = compensation.norms, compensation.size
     left, right = st.columns(2)
     with left:
         st.markdown(
-            "##### Trained constant of every head, ‖c‖", help="Length of what is added to each head's activation."
+            f"##### Trained: {compensation.made_of}, {symbol}", help=f"How much is put back into each head, in {unit}."
         )
         controls.figure(
-            head_charts.head_map(norms, NORM, look),
+            head_charts.head_map(norms, Word(symbol, unit, ""), look),
             "norms",
-            f"Map of the length of the trained constant by layer and head, at most {float(norms.max()):.2f}.",
+            f"Map of how much is put back into each head, by layer and head, at most {float(norms.max()):.2f}.",
             controls.by_head(norms, "norm"),
         )
     if run.config.get("recipe") != recipe_written(workspace.recipe):
         return  # α is of another pair.
+    trained = run.trained()
+    if "beta" not in trained:
+        return  # A kind without magnitudes.
     with right:
-        beta, picked = run.trained()["beta"], run.selection.mask()
+        beta, picked = trained["beta"], run.selection.mask()
         alpha = workspace.lost.magnitude
         st.markdown(
             "##### Trained β against α",

@@ -4,7 +4,7 @@ import torch
 from conftest import WORDS
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
-from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.constants import Constants
 from restorelcc.compensation.interface import compensated
 from restorelcc.hf.layout import geometry, output_projections
 
@@ -66,7 +66,7 @@ def random_compensation(model, seed=0):
     """Large enough to be seen in the logits."""
     shape = geometry(model)
     size = (shape.n_layers, shape.n_heads, shape.d_head)
-    return Compensation(0.3 * torch.randn(size, generator=torch.Generator().manual_seed(seed)))
+    return Constants(0.3 * torch.randn(size, generator=torch.Generator().manual_seed(seed)))
 
 
 def check_captured(statistics, pair, tokens):

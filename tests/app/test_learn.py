@@ -18,7 +18,7 @@ from app.views.learn.reference import FORMULAS, GLOSSARY, SOURCES
 from app.work import lessons, open_pairs
 from app.work.jobs import State
 from restorelcc.artifacts.findings import Recipe
-from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.constants import Constants
 from restorelcc.models.pair import ModelPair
 from restorelcc.progress import Progress, finish
 from restorelcc.pruning.sparsity import measure_sparsity
@@ -197,7 +197,7 @@ def test_a_training_that_is_stopped_leaves_the_pair_alone(workspace: Workspace, 
 
 
 def test_the_distance_to_the_dense_model_is_none_where_nothing_was_pruned(pair: ModelPair, tokens: Tokens):
-    nothing = Compensation.none(pair.geometry)
+    nothing = Constants.none(pair.geometry)
     same = finish(lessons.divergence(replace(pair, pruned=pair.dense), tokens, nothing))
     assert float(same.nll.abs().max()) < 1e-6
     assert bool((finish(lessons.divergence(pair, tokens, nothing)).nll[tokens.scored] > 0.01).all())

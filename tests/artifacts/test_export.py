@@ -11,7 +11,7 @@ from conftest import make_tokens
 from restorelcc.artifacts.export import adapter_fits, load_adapter, save_adapter, save_checkpoint
 from restorelcc.artifacts.folders import whole
 from restorelcc.artifacts.runs import discard_run, list_runs, load_run, save_run
-from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.constants import Constants
 from restorelcc.compensation.interface import compensated
 from restorelcc.errors import LoadError, WriteError
 from restorelcc.hf.layout import HeadGeometry
@@ -23,7 +23,7 @@ from restorelcc.selection.picks import everything
 
 @pytest.fixture
 def c():
-    return Compensation(torch.randn(3, 4, 8, generator=torch.Generator().manual_seed(0)))
+    return Constants(torch.randn(3, 4, 8, generator=torch.Generator().manual_seed(0)))
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_an_adapter_there_and_back(pair, c, tmp_path):
 
 def test_an_adapter_for_a_7b_model_is_under_a_megabyte(tmp_path):
     shape = HeadGeometry(n_layers=32, n_heads=32, n_kv_heads=32, d_head=128, d_model=4096)
-    save_adapter(tmp_path / "adapter", Compensation(torch.randn(32, 32, 128)), shape, {"dense": "llama"})
+    save_adapter(tmp_path / "adapter", Constants(torch.randn(32, 32, 128)), shape, {"dense": "llama"})
     assert sum(path.stat().st_size for path in (tmp_path / "adapter").iterdir()) < 1_000_000
 
 
@@ -74,7 +74,7 @@ def test_damaged_adapters_are_refused(pair, c, tmp_path):
 
 def test_an_adapter_for_another_model_is_refused(pair, tmp_path):
     shape = HeadGeometry(2, 4, 2, 8, 24)
-    save_adapter(tmp_path / "adapter", Compensation(torch.zeros(2, 4, 8)), shape, {})
+    save_adapter(tmp_path / "adapter", Constants(torch.zeros(2, 4, 8)), shape, {})
     with pytest.raises(LoadError, match="made for"):
         adapter_fits(load_adapter(tmp_path / "adapter"), pair.pruned)
 

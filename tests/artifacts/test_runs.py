@@ -19,7 +19,7 @@ from restorelcc.artifacts.runs import (
     rename_run,
     save_run,
 )
-from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.constants import Constants
 from restorelcc.errors import LoadError, SettingError, WriteError
 from restorelcc.hf.layout import HeadGeometry
 from restorelcc.restoration.training import Restoration, Settings
@@ -32,7 +32,7 @@ def run(tmp_path) -> Run:
     vectors = torch.randn(2, 2, 4, generator=torch.Generator().manual_seed(0))
     selection = everything((2, 2, 4))
     trained = {"beta": vectors.clone(), "learned": vectors.clone()}
-    restoration = Restoration(Compensation(vectors), trained, 32, selection, Settings(), (), 0)
+    restoration = Restoration(Constants(vectors), trained, 32, selection, Settings(), (), 0)
     return save_run(restoration, shape, "first", {"dense": "a", "pruned": "b"}, tmp_path)
 
 

@@ -7,7 +7,7 @@ import torch
 from conftest import make_tokens, z_values
 
 from restorelcc.capture.statistics import MEANS, capture
-from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.constants import Constants
 from restorelcc.compensation.interface import compensated
 from restorelcc.errors import SettingError
 from restorelcc.progress import finish
@@ -134,7 +134,7 @@ def test_capture_sees_a_compensation_in_place_below(pair, tokens):
     vectors = torch.zeros(3, 4, 8)
     vectors[0, 1] = 1.0
     plain = finish(capture(pair, tokens))
-    with compensated(pair.pruned, Compensation(vectors)):
+    with compensated(pair.pruned, Constants(vectors)):
         changed = finish(capture(pair, tokens))
     assert torch.equal(changed.mean[0], plain.mean[0])
     assert not torch.allclose(changed.mean[1], plain.mean[1])

@@ -7,7 +7,7 @@ from families import logits_with, make_family
 
 from restorelcc.capture.statistics import capture
 from restorelcc.capture.vocabulary import context, strongest_moments, vocabulary_effect, written_alike
-from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.constants import Constants
 from restorelcc.compensation.interface import compensated
 from restorelcc.hf.layout import attention_norm, decoder_layers, final_norm, output_projections
 from restorelcc.hf.weights import prunable, weight_of
@@ -46,7 +46,7 @@ def test_where_nothing_follows_it_is_what_happens_to_the_logits(direction, token
     vectors = torch.zeros(1, 4, 8)
     vectors[0, 2] = amount * direction
     before = model(tokens.ids).logits
-    with compensated(model, Compensation(vectors)):
+    with compensated(model, Constants(vectors)):
         after = model(tokens.ids).logits
     hook.remove()
     rms = [(x.square().mean(-1, keepdim=True) + model.config.rms_norm_eps).sqrt() for x in stream]
@@ -131,7 +131,7 @@ def test_what_a_head_says_is_what_happens_to_the_logits_where_nothing_follows(mo
     own = attention_norm(last)
     own_hook = own.register_forward_pre_hook(lambda _, args: inner.append(args[0])) if own else hook
     still = model.get_output_embeddings()
-    before, after = model(ids).logits, logits_with(model, Compensation(vectors), ids)
+    before, after = model(ids).logits, logits_with(model, Constants(vectors), ids)
     hook.remove()
     own_hook.remove()
     centred = isinstance(final_norm(model), torch.nn.LayerNorm)

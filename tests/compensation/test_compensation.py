@@ -9,8 +9,7 @@ import torch
 from conftest import make_model, make_tokens
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from restorelcc.compensation.constants import Constants as Compensation
-from restorelcc.compensation.constants import injected, merged
+from restorelcc.compensation.constants import Constants, injected, merged
 from restorelcc.compensation.interface import compensated
 from restorelcc.errors import SettingError
 from restorelcc.hf import layout
@@ -19,7 +18,7 @@ from restorelcc.selection.picks import Selection
 
 
 def random_compensation(seed=0, shape=(3, 4, 8)):
-    return Compensation(torch.randn(shape, generator=torch.Generator().manual_seed(seed)))
+    return Constants(torch.randn(shape, generator=torch.Generator().manual_seed(seed)))
 
 
 def logits_with(model, compensation, ids):
@@ -71,7 +70,7 @@ def test_merged_equals_hooked_in_another_family_with_the_switch():
 
 
 def test_nothing_put_back_changes_nothing(pair, tokens):
-    none = Compensation.none(pair.geometry)
+    none = Constants.none(pair.geometry)
     assert torch.equal(logits_with(pair.pruned, none, tokens.ids), pair.pruned(tokens.ids).logits)
 
 
@@ -87,7 +86,7 @@ def test_all_components_inject_the_mean(pair, statistics, lost):
 def test_a_constant_loss_is_restored_in_full(pair, tokens):
     """What a constant can mend, it mends: the pruned model lost exactly c, and c gives it back."""
     c = random_compensation()
-    lost_it = with_output_biases(pair.pruned, merged(pair.pruned, Compensation(-c.vectors)))
+    lost_it = with_output_biases(pair.pruned, merged(pair.pruned, Constants(-c.vectors)))
     expected = pair.pruned(tokens.ids).logits
     torch.testing.assert_close(logits_with(lost_it, c, tokens.ids), expected, rtol=1e-4, atol=1e-4)
 
@@ -126,11 +125,11 @@ def test_two_threads_each_get_their_own_numbers(pair, tokens):
 
 def test_gradients_reach_the_vectors_and_nothing_else(pair, tokens):
     vectors = random_compensation().vectors.requires_grad_()
-    logits_with(pair.pruned, Compensation(vectors), tokens.ids).square().mean().backward()
+    logits_with(pair.pruned, Constants(vectors), tokens.ids).square().mean().backward()
     step = 1e-2 * torch.nn.functional.normalize(vectors.grad.flatten(), dim=0).view_as(vectors)
     with torch.no_grad():
         up, down = (
-            logits_with(pair.pruned, Compensation(vectors + sign * step), tokens.ids).square().mean().item()
+            logits_with(pair.pruned, Constants(vectors + sign * step), tokens.ids).square().mean().item()
             for sign in (1, -1)
         )
     assert (up - down) / 2e-2 == pytest.approx(vectors.grad.norm().item(), rel=0.02)
@@ -159,19 +158,19 @@ def hooks_within(model, compensation):
 
 
 def test_layers_without_a_constant_are_left_alone(pair):
-    assert hooks_within(pair.pruned, Compensation(constants_of((1, 2)))) == [0, 1, 0]
-    assert hooks_within(pair.pruned, Compensation.none(pair.geometry)) == [0, 0, 0]
+    assert hooks_within(pair.pruned, Constants(constants_of((1, 2)))) == [0, 1, 0]
+    assert hooks_within(pair.pruned, Constants.none(pair.geometry)) == [0, 0, 0]
     # What is trained may be zero only for now.
     trained, picked = torch.zeros(3, 4, 8, requires_grad=True), torch.zeros(3, 4, dtype=torch.bool)
     picked[2, [0, 3]] = True
-    assert hooks_within(pair.pruned, Compensation(trained, picked)) == [0, 0, 1]
-    assert hooks_within(pair.pruned, Compensation(trained)) == [1, 1, 1]
-    assert hooks_within(pair.pruned, Compensation(trained.detach(), picked)) == [0, 0, 0]
+    assert hooks_within(pair.pruned, Constants(trained, picked)) == [0, 0, 1]
+    assert hooks_within(pair.pruned, Constants(trained)) == [1, 1, 1]
+    assert hooks_within(pair.pruned, Constants(trained.detach(), picked)) == [0, 0, 0]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_columns_of_the_heads_that_count_give_what_all_of_them_give(dtype):
-    model, c = make_model().to(dtype), Compensation(constants_of((0, 1), (0, 3), (2, 0)))
+    model, c = make_model().to(dtype), Constants(constants_of((0, 1), (0, 3), (2, 0)))
     for layer, bias, vectors in zip(model.model.layers, merged(model, c), c.vectors, strict=True):
         assert bias.dtype == torch.float32
         torch.testing.assert_close(bias.double(), layer.self_attn.o_proj.weight.double() @ vectors.double().flatten(),
@@ -183,7 +182,7 @@ def test_gradients_of_picked_heads_are_those_of_all_heads_and_the_others_get_non
     picked = torch.zeros(3, 4, dtype=torch.bool)
     picked[tuple(torch.tensor(heads).T)] = True
     every, some = (constants_of(*heads, grad=True) for _ in range(2))
-    for compensation in (Compensation(every), Compensation(some, picked)):
+    for compensation in (Constants(every), Constants(some, picked)):
         logits_with(pair.pruned, compensation, tokens.ids).square().mean().backward()
     torch.testing.assert_close(some.grad[picked], every.grad[picked], rtol=1e-4, atol=1e-6)
     assert every.grad[~picked].any()
@@ -195,8 +194,8 @@ def test_no_gradient_runs_below_the_lowest_picked_head(pair, tokens):
     picked[2, 1] = True
     seen = []
     hook = pair.pruned.model.layers[2].register_forward_pre_hook(lambda _, args: seen.append(args[0].requires_grad))
-    logits_with(pair.pruned, Compensation(torch.zeros(3, 4, 8, requires_grad=True), picked), tokens.ids)
-    logits_with(pair.pruned, Compensation(torch.zeros(3, 4, 8, requires_grad=True)), tokens.ids)
+    logits_with(pair.pruned, Constants(torch.zeros(3, 4, 8, requires_grad=True), picked), tokens.ids)
+    logits_with(pair.pruned, Constants(torch.zeros(3, 4, 8, requires_grad=True)), tokens.ids)
     hook.remove()
     assert seen == [False, True]
 

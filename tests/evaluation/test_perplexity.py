@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from conftest import make_model, make_tokens
 
-from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.constants import Constants
 from restorelcc.compensation.interface import compensated
 from restorelcc.errors import SettingError
 from restorelcc.evaluation.perplexity import (
@@ -104,7 +104,7 @@ def test_padding_on_the_right_changes_nothing(pair):
 
 
 def test_measuring_within_leaves_nothing_in_place_between_steps(pair, tokens):
-    c = Compensation(torch.ones(3, 4, 8))
+    c = Constants(torch.ones(3, 4, 8))
     with compensated(pair.pruned, c):
         expected = token_loss(pair.pruned, tokens)
     work = measure(pair.pruned, tokens, batch=2, within=lambda: compensated(pair.pruned, c))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.constants import Constants
 from restorelcc.compensation.interface import compensated
 from restorelcc.evaluation.perplexity import token_loss
 from restorelcc.evaluation.prefix import Prefix
@@ -12,10 +12,10 @@ from restorelcc.progress import finish
 from restorelcc.text.tokens import Tokens
 
 
-def changed(layer: int) -> Compensation:
+def changed(layer: int) -> Constants:
     vectors = torch.zeros(3, 4, 8)
     vectors[layer, 1] = 0.5
-    return Compensation(vectors)
+    return Constants(vectors)
 
 
 # One byte keeps nothing but what the model reads; 5 000 keep every second layer's input.

@@ -13,8 +13,7 @@ from restorelcc.artifacts.export import save_checkpoint
 from restorelcc.capture.components import components
 from restorelcc.capture.passage import attention_weights
 from restorelcc.capture.statistics import capture
-from restorelcc.compensation.constants import Constants as Compensation
-from restorelcc.compensation.constants import injected
+from restorelcc.compensation.constants import Constants, injected
 from restorelcc.errors import UnsupportedModel
 from restorelcc.hf.families import FAMILIES, families_table
 from restorelcc.hf.layout import decoder_layers, geometry, layer_inputs, remarks
@@ -47,7 +46,7 @@ def test_the_whole_way(model_type, tokenizer, tmp_path):
     training = Training(pair, lost, everything(lost.shape), tokens, tokens, settings)
     first, *_, last = training.steps()
     assert last.held_out_loss < first.held_out_loss
-    restored = Compensation(training.compensation().vectors.detach())
+    restored = Constants(training.compensation().vectors.detach())
     hooked = logits_with(pruned, restored, tokens.ids)
     assert not torch.allclose(hooked, pruned(tokens.ids).logits, atol=1e-3)
 

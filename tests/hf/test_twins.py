@@ -6,7 +6,7 @@ from conftest import make_tokens
 from families import make_family
 from transformers import LlamaForCausalLM
 
-from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.constants import Constants
 from restorelcc.compensation.interface import compensated, folded
 from restorelcc.errors import UnsupportedModel
 from restorelcc.hf.layout import geometry, output_projections
@@ -18,7 +18,7 @@ WINDOW = {"use_sliding_window": True, "sliding_window": 4, "layer_types": ["full
 def constants(model, seed=0):
     shape = geometry(model)
     size = (shape.n_layers, shape.n_heads, shape.d_head)
-    return Compensation(0.3 * torch.randn(size, generator=torch.Generator().manual_seed(seed)))
+    return Constants(0.3 * torch.randn(size, generator=torch.Generator().manual_seed(seed)))
 
 
 def check_equal(model, ids=None):

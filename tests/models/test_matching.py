@@ -13,8 +13,7 @@ from restorelcc.capture.components import components
 from restorelcc.capture.head_loss import head_loss
 from restorelcc.capture.passage import read_passage
 from restorelcc.capture.statistics import capture
-from restorelcc.compensation.constants import Constants as Compensation
-from restorelcc.compensation.constants import merged
+from restorelcc.compensation.constants import Constants, merged
 from restorelcc.compensation.interface import compensated
 from restorelcc.errors import PairMismatch, SettingError
 from restorelcc.hf.layout import geometry
@@ -23,7 +22,7 @@ from restorelcc.models.matching import KEPT_FILE, matched, recognised
 from restorelcc.models.pair import load_pair, paired
 from restorelcc.progress import finish
 from restorelcc.pruning.layerwise import Pruning, prune
-from restorelcc.restoration.constants import lost_units as _units
+from restorelcc.restoration.constants import lost_units
 from restorelcc.restoration.training import Settings, Training
 from restorelcc.selection.picks import everything, of_heads, random_heads, top_components, top_heads, within_budget
 
@@ -179,7 +178,7 @@ def test_a_passage_shows_gone_heads_as_looking_nowhere(pair):
 def test_what_is_put_back_reaches_the_heads_that_are_left(pair, tmp_path):
     """By hand: the vector of a dense head through the columns of the pruned head that it is."""
     draw = torch.Generator().manual_seed(0)
-    whole = Compensation(torch.randn(3, 8, 8, generator=draw))
+    whole = Constants(torch.randn(3, 8, 8, generator=draw))
     for layer, bias in enumerate(merged(pair.pruned, whole)):
         weight = pair.pruned.model.layers[layer].self_attn.o_proj.weight
         expected = sum(
@@ -187,7 +186,7 @@ def test_what_is_put_back_reaches_the_heads_that_are_left(pair, tmp_path):
             for own, head in enumerate(pair.match.heads[layer].tolist())
         )
         torch.testing.assert_close(bias, expected)
-    own = Compensation(torch.stack([c[heads] for c, heads in zip(whole.vectors, pair.match.heads, strict=True)]))
+    own = Constants(torch.stack([c[heads] for c, heads in zip(whole.vectors, pair.match.heads, strict=True)]))
     ids = make_tokens().ids
     with compensated(pair.pruned, whole):
         hooked = pair.pruned(ids).logits
@@ -238,7 +237,7 @@ def test_heads_that_lost_nothing_step_carefully(lost):
     says nothing of how far they may go."""
     silent = lost.variance.clone()
     silent[0, lost.present[0]] = 0
-    unit = _units(replace(lost, variance=silent))[..., 0]
+    unit = lost_units(replace(lost, variance=silent))[..., 0]
     least = min(silent[layer, lost.present[layer]].mean() for layer in (1, 2)).sqrt()
     torch.testing.assert_close(unit[0, lost.present[0]], least.float().expand(4))
     torch.testing.assert_close(unit[1:].square(), silent[1:].mean(-1).float())

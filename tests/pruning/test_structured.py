@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from restorelcc.artifacts.export import save_checkpoint
-from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.constants import Constants
 from restorelcc.compensation.interface import compensated
 from restorelcc.errors import SettingError, UnsupportedModel
 from restorelcc.hf.layout import geometry
@@ -167,7 +167,7 @@ def test_heads_that_no_llama_may_have_make_an_equal_granite(tokenizer, tmp_path)
         assert narrow.config.model_type == ("granite" if dense.config.model_type == "llama" else "mistral")
         wide = widened(dense, narrow)
         torch.testing.assert_close(narrow(ids).logits, wide(ids).logits, rtol=1e-4, atol=1e-4)
-        c = Compensation(torch.randn(geometry(narrow).n_layers, 6, 8, generator=draw))
+        c = Constants(torch.randn(geometry(narrow).n_layers, 6, 8, generator=draw))
         save_checkpoint(tmp_path / dense.config.model_type, narrow, tokenizer, c)
         loaded = AutoModelForCausalLM.from_pretrained(tmp_path / dense.config.model_type)
         assert loaded.config.model_type == "granite"

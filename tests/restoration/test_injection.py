@@ -3,7 +3,7 @@
 import torch
 
 from restorelcc.capture.statistics import HeadStatistics, capture
-from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.constants import Constants
 from restorelcc.compensation.interface import compensated
 from restorelcc.models.pair import ModelPair
 from restorelcc.progress import finish
@@ -20,7 +20,7 @@ def test_the_first_layer_is_as_ever_and_each_other_sees_those_below_restored(
     for layer in (1, 2):
         vectors = torch.zeros(3, 4, 8)
         vectors[:layer] = found.mean[:layer].float()
-        with compensated(pair.pruned, Compensation(vectors)):
+        with compensated(pair.pruned, Constants(vectors)):
             plain = finish(capture(pair, tokens, samples=1000))
         for name in ("mean", "second_moment", "written_loss"):
             torch.testing.assert_close(getattr(found, name)[layer], getattr(plain, name)[layer])
@@ -32,6 +32,6 @@ def test_the_result_is_what_its_own_injection_is_measured_against(pair: ModelPai
     """With all of it put back, every layer is found to have lost what the result says, for its own constant comes after
     the place where a head is read."""
     found = finish(capture_in_order(pair, tokens))
-    with compensated(pair.pruned, Compensation(found.mean.float())):
+    with compensated(pair.pruned, Constants(found.mean.float())):
         left = finish(capture(pair, tokens)).mean
     torch.testing.assert_close(left, found.mean, rtol=1e-3, atol=1e-5)

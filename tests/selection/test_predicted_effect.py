@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from restorelcc.capture.components import LostComponents
-from restorelcc.compensation.constants import Constants as Compensation
+from restorelcc.compensation.constants import Constants
 from restorelcc.compensation.interface import compensated
 from restorelcc.errors import SettingError
 from restorelcc.evaluation.losses import cross_entropy, distillation
@@ -29,7 +29,7 @@ def effect(found: Slopes, lost: LostComponents) -> PredictedEffect:
 def plain_gradient(pair: ModelPair, tokens: Tokens, against: str) -> torch.Tensor:
     """∂(summed loss)/∂c by autograd through a compensation, the way training has it."""
     vectors = torch.zeros(3, 4, 8, requires_grad=True)
-    with compensated(pair.pruned, Compensation(vectors)):
+    with compensated(pair.pruned, Constants(vectors)):
         logits = pair.pruned(tokens.ids, use_cache=False).logits
     if against == "kl":
         loss = distillation(logits, pair.dense(tokens.ids).logits, tokens.scored)
@@ -56,7 +56,7 @@ def test_a_small_step_changes_the_loss_by_its_slope(
     for pick in ((0, 1, 0), (1, 2, 3), (2, 0, 7)):
         vectors = torch.zeros(3, 4, 8)
         vectors[pick[:2]] = 0.02 * lost.directions[pick].float()
-        with compensated(pair.pruned, Compensation(vectors)):
+        with compensated(pair.pruned, Constants(vectors)):
             change = float((token_loss(pair.pruned, tokens).nll - plain).sum()) / tokens.count
         assert change == pytest.approx(0.02 * float(effect.slope[pick]), rel=0.1, abs=1e-5)
 

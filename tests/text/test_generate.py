@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from restorelcc.compensation.constants import Constants as Compensation
-from restorelcc.compensation.constants import merged
+from restorelcc.compensation.constants import Constants, merged
 from restorelcc.compensation.interface import compensated
 from restorelcc.errors import SettingError
 from restorelcc.hf.twins import with_output_biases
@@ -38,7 +37,7 @@ def test_samples_follow_the_models_distribution(pair):
 
 
 def test_generation_under_compensation_equals_the_merged_model(pair):
-    c = Compensation(torch.randn(3, 4, 8, generator=torch.Generator().manual_seed(0)))
+    c = Constants(torch.randn(3, 4, 8, generator=torch.Generator().manual_seed(0)))
     twin = with_output_biases(pair.pruned, merged(pair.pruned, c))
     with compensated(pair.pruned, c):
         ours = drawn(pair.pruned, temperature=0)

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from ..errors import UnsupportedModel
+from ..hf.agreement import check_agreement
 from ..hf.layout import HeadGeometry, hooked
 
 if TYPE_CHECKING:
@@ -111,11 +113,21 @@ def compensated(model: PreTrainedModel, compensation: Compensation) -> Iterator[
 
 @torch.no_grad()
 def folded(model: PreTrainedModel, compensation: Compensation) -> PreTrainedModel:
-    """An ordinary model that computes what `model` does with the compensation; `model` stays as it is.
+    """An ordinary model that computes what `model` does with the compensation, which is checked on a batch of random
+    tokens; `model` stays as it is.
 
-    Raises SettingError, and UnsupportedModel with the reason where nothing of the architecture can carry it.
+    Raises SettingError, and UnsupportedModel with the reason where nothing of the architecture can carry it, or where
+    what was made computes something else.
     """
-    return compensation.fold(model)
+    twin = compensation.fold(model)
+    try:
+        check_agreement(twin, model, lambda: compensated(model, compensation))
+    except UnsupportedModel as error:
+        raise UnsupportedModel(
+            f"The restoration cannot be merged into {type(model).__name__}: {error} Export an adapter instead; "
+            "restorelcc.load_restored loads it."
+        ) from error
+    return twin
 
 
 def attach(model: PreTrainedModel, compensation: Compensation) -> None:

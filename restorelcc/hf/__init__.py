@@ -1,6 +1,7 @@
 """What Hugging Face models look like inside: where their heads, matrices and norms are, and how a model is built from
 another's tensors. The only wing that names a module of Transformers' models.
 
+agreement: check_agreement
 failures: advice, out_of_memory, RAN_OUT
 families: FAMILIES, RUNTIMES
 layout: attention_norm, cache_bytes, context_length, decoder_layers, device_of, final_norm, geometry, HeadGeometry,

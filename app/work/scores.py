@@ -7,24 +7,22 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from restorelcc.artifacts.findings import Recipe
-from restorelcc.capture.head_loss import METRICS
 from restorelcc.evaluation.perplexity import Difference
 from restorelcc.progress import Progress
 from restorelcc.restoration.bounds import bounds
-from restorelcc.selection.measured_effect import Trial, of_components, of_heads, tried
+from restorelcc.selection.measured_effect import Trial, of_components, tried
 from restorelcc.selection.predicted_effect import PredictedEffect
-from restorelcc.selection.probing import Probing
-from restorelcc.selection.scores import HeadScore, head_ceilings, of_effect, predicted_effect, probe_accuracy
+from restorelcc.selection.scores import CAPTURE, SCORES, ScoreInputs, captured, computed
+from restorelcc.selection.scoring import HeadScore, read, result_of
 from restorelcc.workspace import Workspace
 
-from ..values.words import ALL_WORDS
 from .jobs import jobs
 
 KEPT = 24
@@ -34,78 +32,133 @@ _lock = threading.Lock()
 _kept: OrderedDict[tuple[Recipe, str], Any] = OrderedDict()
 
 
-@dataclass(frozen=True)
-class Alone:
-    """Heads or components put back alone, as far as they are measured."""
-
-    changes: dict[tuple[int, ...], Difference]
-    """By (layer, head) or (layer, head, component)."""
-
-
-def known(recipe: Recipe, group: str) -> Any:
-    """What is computed, or None."""
+def known(recipe: Recipe, name: str) -> Any:
+    """The result of a computation, or None."""
     with _lock:
-        return _kept.get((recipe, group))
+        return _kept.get((recipe, name))
 
 
-def keep(recipe: Recipe, group: str, value: Any) -> None:
+def keep(recipe: Recipe, name: str, value: Any) -> None:
     """For everybody, until others take its place."""
     with _lock:
-        _kept[recipe, group] = value
-        _kept.move_to_end((recipe, group))
+        _kept[recipe, name] = value
+        _kept.move_to_end((recipe, name))
         while len(_kept) > KEPT:
             _kept.popitem(last=False)
 
 
-# --- what there is ----------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a recipe, for computations that build on one another."""
+
+    recipe: Recipe
+
+    def get(self, name: str, /) -> Any:
+        return known(self.recipe, name)
+
+    def __setitem__(self, name: str, result: Any, /) -> None:
+        keep(self.recipe, name, result)
 
 
-def effect(workspace: Workspace, group: str = "effect") -> Work:
-    """PredictedEffect, of the loss or (group `towards_dense`) of the distance to the dense model; computed once."""
-    found: PredictedEffect | None = known(workspace.recipe, group)
+# --- scores of heads --------------------------------------------------------------------------------------------
+
+
+def inputs(workspace: Workspace) -> ScoreInputs:
+    """What scores of a pair are computed from; loads its models."""
+    return ScoreInputs(
+        pair=workspace.pair(),
+        statistics=workspace.findings.statistics,
+        lost=workspace.lost,
+        training=workspace.training,
+        evaluation=workspace.findings.live,
+        results=_Known(workspace.recipe),
+    )
+
+
+def compute(workspace: Workspace, name: str) -> Work:
+    """The work of a score: what is measured one by one is kept as it comes."""
+    return (yield from result_of(SCORES[name], inputs(workspace)))
+
+
+def submit(workspace: Workspace, name: str, owner: str, label: str) -> None:
+    """Queue the job that computes a score; one for all who ask, and for all scores that share the computation."""
+    device = workspace.recipe.loading.resolved_device()
+    jobs.submit(label, owner, device, lambda _: compute(workspace, name), key=key(workspace, name))
+
+
+def key(workspace: Workspace, name: str) -> tuple[object, ...]:
+    """Under which the job that computes a score is found."""
+    return ("score", workspace.recipe, SCORES[name].computation.name)
+
+
+def score(workspace: Workspace, name: str) -> HeadScore | None:
+    """A measure of loss or a score; None if it is not there."""
+    row = SCORES[name]
+    result = workspace.loss if row.computation is CAPTURE else known(workspace.recipe, row.computation.name)
+    return None if result is None else read(row, result)
+
+
+def table(workspace: Workspace, name: str) -> Tensor | None:
+    """[layer, head] float64: a measure of loss or a score; NaN where not measured yet, None if it is not there."""
+    found = score(workspace, name)
+    return None if found is None else found.values
+
+
+def errors(workspace: Workspace, name: str) -> Tensor | None:
+    """[layer, head] standard errors of `table`, where it has them."""
+    found = score(workspace, name)
+    return None if found is None else found.errors
+
+
+def missing(workspace: Workspace, name: str) -> int:
+    """How many heads a score is not known of."""
+    found = table(workspace, name)
+    return workspace.lost.shape[0] * workspace.lost.shape[1] if found is None else int(found.isnan().sum())
+
+
+def there(workspace: Workspace) -> list[str]:
+    """Measures and scores that are known of every head."""
+    return [name for name in (captured() | computed()) if missing(workspace, name) == 0]
+
+
+def order(workspace: Workspace, name: str) -> Tensor:
+    """[layer, head], highest where a measure or score says to begin. Raises LookupError where it is not `there`."""
+    found = table(workspace, name)
     if found is None:
-        towards_dense = group == "towards_dense"
-        found = yield from predicted_effect(workspace.pair(), workspace.lost, workspace.training, towards_dense)
-        keep(workspace.recipe, group, found)
-    return found
+        raise LookupError(f"{name} orders heads before it is computed")
+    return SCORES[name].order(found)
 
 
-def _probing(workspace: Workspace) -> Work:
-    keep(workspace.recipe, "probing", (yield from probe_accuracy(workspace.pair())))
+# --- what could come back at all --------------------------------------------------------------------------------
 
 
-def _ceiling(workspace: Workspace) -> Work:
-    keep(workspace.recipe, "ceiling", (yield from head_ceilings(workspace.pair(), workspace.findings.live)))
+def submit_bounds(workspace: Workspace, owner: str, label: str) -> None:
+    """Queue the job that computes the bounds, which are then `known` by that name; one for all who ask."""
+
+    def work() -> Work:
+        found = bounds(
+            workspace.pair(), workspace.lost, workspace.training, workspace.held_out, workspace.findings.live
+        )
+        keep(workspace.recipe, "bounds", (yield from found))
+
+    device = workspace.recipe.loading.resolved_device()
+    jobs.submit(label, owner, device, lambda _: work(), key=bounds_key(workspace))
 
 
-def _bounds(workspace: Workspace) -> Work:
-    found = bounds(workspace.pair(), workspace.lost, workspace.training, workspace.held_out, workspace.findings.live)
-    keep(workspace.recipe, "bounds", (yield from found))
+def bounds_key(workspace: Workspace) -> tuple[object, ...]:
+    """Under which the job that computes the bounds is found."""
+    return ("bounds", workspace.recipe)
 
 
-def _measured(workspace: Workspace) -> Work:
-    found, before = (yield from effect(workspace)), known(workspace.recipe, "measured")
-    trials = of_heads(found.constants, found.of_head)
-    done = before.changes if before else {}
-    yield from measure_alone(workspace, "measured", [one for one in trials if (one.layer, one.head) not in done])
+# --- components of a head, one by one ---------------------------------------------------------------------------
 
 
-def measure_alone(workspace: Workspace, group: str, trials: list[Trial]) -> Work:
-    """Each trial on the live set; what is measured is kept as it comes."""
-    yield Progress("measuring the pruned model", 0, len(trials))
-    for done, (trial, change) in enumerate(tried(workspace.pair(), workspace.findings.live, trials), start=1):
-        place = (trial.layer, trial.head) if trial.component is None else (trial.layer, trial.head, trial.component)
-        before = known(workspace.recipe, group)
-        keep(workspace.recipe, group, Alone((before.changes if before else {}) | {place: change}))
-        yield Progress(f"measured {done} of {len(trials)}", done, len(trials))
+@dataclass(frozen=True)
+class Alone:
+    """Components put back alone, as far as they are measured."""
 
-
-def _head_components(workspace: Workspace, layer: int, head: int) -> Work:
-    found, before = (yield from effect(workspace)), known(workspace.recipe, "components")
-    done = before.changes if before else {}
-    picks = [(layer, head, i) for i in range(workspace.lost.shape[2]) if (layer, head, i) not in done]
-    picks.sort(key=lambda pick: float(found.of_component[pick]))
-    yield from measure_alone(workspace, "components", of_components(workspace.lost, found.best, picks))
+    changes: dict[tuple[int, int, int], Difference]
+    """By (layer, head, component)."""
 
 
 def submit_components(workspace: Workspace, layer: int, head: int, owner: str) -> None:
@@ -117,80 +170,27 @@ def submit_components(workspace: Workspace, layer: int, head: int, owner: str) -
 
 
 def components_key(workspace: Workspace, layer: int, head: int) -> tuple[object, ...]:
-    """Of that job."""
+    """Under which the job that measures a head's components is found."""
     return ("components", workspace.recipe, layer, head)
 
 
-GROUPS: dict[str, Callable[[Workspace], Work]] = {
-    "effect": effect,
-    "towards_dense": lambda workspace: effect(workspace, "towards_dense"),
-    "probing": _probing,
-    "ceiling": _ceiling,
-    "measured": _measured,
-    "bounds": _bounds,
-}
-GROUP_OF = {name: name for name in GROUPS} | {
-    "predicted": "effect",
-    "gradient": "effect",
-    "together": "effect",
-    "together_dense": "towards_dense",
-}
-"""Which work a score comes from."""
+def _head_components(workspace: Workspace, layer: int, head: int) -> Work:
+    effect: PredictedEffect = yield from compute(workspace, "predicted")
+    picks = [(layer, head, i) for i in range(workspace.lost.shape[2]) if (layer, head, i) not in _measured(workspace)]
+    picks.sort(key=lambda pick: float(effect.of_component[pick]))
+    yield from _measure(workspace, of_components(workspace.lost, effect.best, picks))
 
 
-def submit(workspace: Workspace, name: str, owner: str, label: str) -> None:
-    """Queue the job that computes a score, or the bounds; one for all who ask."""
-    group = GROUP_OF[name]
-    device = workspace.recipe.loading.resolved_device()
-    jobs.submit(label, owner, device, lambda _: GROUPS[group](workspace), key=key(workspace, name))
+def _measure(workspace: Workspace, trials: list[Trial]) -> Work:
+    """Each component on the live set; what is measured is kept as it comes."""
+    yield Progress("measuring the pruned model", 0, len(trials))
+    for done, (trial, change) in enumerate(tried(workspace.pair(), workspace.findings.live, trials), start=1):
+        place = (trial.layer, trial.head, trial.component or 0)
+        keep(workspace.recipe, "components", Alone(_measured(workspace) | {place: change}))
+        yield Progress(f"measured {done} of {len(trials)}", done, len(trials))
 
 
-def key(workspace: Workspace, name: str) -> tuple[object, ...]:
-    """Of that job."""
-    return ("score", workspace.recipe, GROUP_OF[name])
-
-
-def score(workspace: Workspace, name: str) -> HeadScore | None:
-    """A measure of loss or a score; None if it is not there."""
-    if name in METRICS:
-        return HeadScore(workspace.loss.table(name))
-    found = known(workspace.recipe, GROUP_OF[name])
-    if found is None or isinstance(found, HeadScore):
-        return found
-    if isinstance(found, Probing):
-        return HeadScore(found.accuracy.double(), found.stderr.double())
-    if isinstance(found, PredictedEffect):
-        return of_effect(name, found)
-    layers, heads, _ = workspace.lost.shape
-    return HeadScore.of_changes({(place[0], place[1]): one for place, one in found.changes.items()}, (layers, heads))
-
-
-def table(workspace: Workspace, name: str) -> Tensor | None:
-    """[layer, head] float64: a measure of loss or a score; NaN where not measured yet, None if it is not there."""
-    found = score(workspace, name)
-    return None if found is None else found.values
-
-
-def there(workspace: Workspace) -> list[str]:
-    """Measures and scores that are known of every head."""
-    return [name for name in ALL_WORDS if missing(workspace, name) == 0]
-
-
-def order(workspace: Workspace, name: str) -> Tensor:
-    """[layer, head], highest where a measure or score says to begin. Raises LookupError where it is not `there`."""
-    found = table(workspace, name)
-    if found is None:
-        raise LookupError(f"{name} orders heads before it is computed")
-    return -found if ALL_WORDS[name].lowest_first else found
-
-
-def missing(workspace: Workspace, name: str) -> int:
-    """How many heads a score is not known of."""
-    found = table(workspace, name)
-    return workspace.lost.shape[0] * workspace.lost.shape[1] if found is None else int(found.isnan().sum())
-
-
-def errors(workspace: Workspace, name: str) -> Tensor | None:
-    """[layer, head] standard errors of `table`, where it has them."""
-    found = score(workspace, name)
-    return None if found is None else found.errors
+def _measured(workspace: Workspace) -> dict[tuple[int, int, int], Difference]:
+    """Components that are measured already, of all heads."""
+    alone: Alone | None = known(workspace.recipe, "components")
+    return alone.changes if alone else {}

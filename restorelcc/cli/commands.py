@@ -15,8 +15,7 @@ from ..artifacts import export
 from ..artifacts.folders import check_free, check_writable
 from ..artifacts.runs import ADAPTER, list_runs, runs_folder, save_run
 from ..capture.components import components
-from ..capture.head_loss import METRICS, head_loss
-from ..capture.statistics import HeadStatistics, capture
+from ..capture.statistics import capture
 from ..compensation.interface import Compensation, compensated, folded
 from ..compensation.kinds import KINDS
 from ..demo.pair import DEFAULT, demo_dense, demo_pair
@@ -32,8 +31,9 @@ from ..pruning.layerwise import STRUCTURED, Pruning
 from ..pruning.layerwise import prune as prune_model
 from ..pruning.sparsity import measure_sparsity
 from ..restoration.training import Settings, Step, Training
-from ..selection.picks import check_share, random_score, share_of_heads
-from ..selection.scores import LOWEST_FIRST, score_heads
+from ..selection.picks import check_share, share_of_heads
+from ..selection.scores import SCORES, ScoreInputs
+from ..selection.scoring import score_heads
 from ..text import sources
 from ..text.calibration import calibration_tokens, split_held_out, window_length
 from ..text.tokens import Tokens, tokenized
@@ -117,17 +117,9 @@ def open_pair(dense: str, pruned: str, words: Text, loading: Loading) -> tuple[M
     return pair, words.tokens(model, tokenizer)
 
 
-def head_order(
-    score: str, pair: ModelPair, statistics: HeadStatistics, training: Tokens, held_out: Tokens, seed: int
-) -> Tensor:
-    """[layer, head], the head to take first highest: a measure of loss, `random`, or a score (see `scores`)."""
-    lost = components(statistics)
-    if score == "random":
-        return random_score(lost.shape, seed)
-    if score in METRICS:
-        return head_loss(statistics).table(score)
-    values = watched(score_heads(score, pair, lost, training, held_out)).values
-    return -values if LOWEST_FIRST[score] else values
+def head_order(score: str, inputs: ScoreInputs) -> Tensor:
+    """[layer, head], highest for the head that a score of this name takes first. Raises SettingError."""
+    return SCORES[score].order(watched(score_heads(score, inputs)).values)
 
 
 def shown(found: Perplexity) -> str:
@@ -239,7 +231,7 @@ def restore(
     lost = components(statistics)
     # Where all are taken no order is needed, and a score may take a while.
     score = picks.score if picks.heads < 1 else "relative_error"
-    order = head_order(score, pair, statistics, training, held_out, settings.seed)
+    order = head_order(score, ScoreInputs(pair, statistics, lost, training, held_out, seed=settings.seed))
     selection = share_of_heads(lost, order, picks.heads, picks.components)
     trainer = Training(pair, lost, selection, training, held_out, settings)
     stopped = _trained(trainer, quiet=as_json)

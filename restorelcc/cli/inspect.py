@@ -18,10 +18,11 @@ from ..hf.layout import remarks
 from ..models.loading import DEMO, Loading, load_model
 from ..models.memory import too_big
 from ..models.pair import ModelPair, skeleton_pair
+from ..registry import chosen
 from ..restoration.bounds import bounds
 from ..restoration.injection import capture_in_order
-from ..selection.predicted_effect import PredictedEffect
-from ..selection.scores import LOWEST_FIRST, check_scores, score_heads
+from ..selection.scores import SCORES, ScoreInputs, computed
+from ..selection.scoring import score_heads
 from ..text.calibration import split_held_out
 from ..text.sources import SELF
 from ..text.tokens import Tokens
@@ -83,7 +84,8 @@ def _note_remarks(pair: ModelPair) -> None:
 def inspect(dense: str, pruned: str, words: Text, what: Shown, loading: Loading, as_json: bool) -> None:
     """Tables of what was lost, and scores of heads."""
     names = [name.strip() for name in what.scores.split(",") if name.strip()]
-    check_scores(names)
+    for name in names:
+        chosen(name, computed(), "Score")
     check_csv(what.csv)
     why = "" if pruned == DEMO else too_big(dense, pruned, loading)
     if why or what.one_at_a_time:
@@ -95,13 +97,12 @@ def inspect(dense: str, pruned: str, words: Text, what: Shown, loading: Loading,
     lost = components(statistics)
     heads = head_loss(statistics).to_pandas()
     training, held_out = split_held_out(tokens) if names or what.bounds else (tokens, tokens)
-    kept: dict[bool, PredictedEffect] = {}
+    inputs = ScoreInputs(pair, statistics, lost, training, held_out, what.contrast)
     for name in names:
-        score = watched(score_heads(name, pair, lost, training, held_out, what.contrast, kept))
-        heads = heads.assign(**score.columns(name))
+        heads = heads.assign(**watched(score_heads(name, inputs)).columns(name))
     reach = None if not what.bounds else watched(bounds(pair, lost, training, held_out, held_out)).to_pandas()
     first = names[0] if names else "output_weighted"
-    heads = heads.sort_values(first, ascending=LOWEST_FIRST.get(first, False))
+    heads = heads.sort_values(first, ascending=SCORES[first].lowest_first)
     parts = lost.to_pandas().sort_values("variance", ascending=False).head(what.top)
     try:
         if what.csv is not None:
@@ -135,7 +136,7 @@ def _tell(
         for row in heads.head(top).itertuples()
     ]
     by = (
-        f"Heads by {names[0].replace('_', ' ')}"
+        f"Heads by {SCORES[names[0]].title.lower()}"
         if names
         else "Heads that lost most, by what it changes in the residual stream"
     )

@@ -1,11 +1,15 @@
 """The command line: what can be asked for. How it is done is in `commands`, imported when a command runs, because
 the libraries behind it take seconds to import and `--help` should not."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from ..registry import Choice, briefs
+from ..selection.scores import SCORES, computed
 
 if TYPE_CHECKING:
     from ..models.loading import Loading
@@ -77,22 +81,21 @@ class PositionsName(StrEnum):
     last = "last"
 
 
-class Score(StrEnum):
-    """What ranks heads."""
+WIDEST = 40
+"""Letters of names that fit into the column of values; more are listed in the help."""
 
-    output_weighted = "output_weighted"
-    relative_error = "relative_error"
-    mean_squared_error = "mean_squared_error"
-    cosine_distance = "cosine_distance"
-    together_dense = "together_dense"
-    together = "together"
-    towards_dense = "towards_dense"
-    predicted = "predicted"
-    gradient = "gradient"
-    probing = "probing"
-    ceiling = "ceiling"
-    measured = "measured"
-    random = "random"
+
+def one_of(rows: Mapping[str, Choice], help: str) -> Any:
+    """An option of which each value is a row of a table; any other is refused with the list of them."""
+
+    def check(value: str) -> str:
+        if value not in rows:
+            raise typer.BadParameter(f"'{value}' is not one of {', '.join(rows)}.")
+        return value
+
+    if len("|".join(rows)) > WIDEST:
+        return typer.Option(metavar="NAME", callback=check, help=f"{help} One of {', '.join(rows)}.")
+    return typer.Option(metavar=f"<{'|'.join(rows)}>", callback=check, help=help)
 
 
 Source = Annotated[str, typer.Option("--calibration", metavar="SRC", help="Text to calibrate on; see SRC below.")]
@@ -201,10 +204,7 @@ def inspect(
         str,
         typer.Option(
             metavar="A,B,…",
-            help="Reasons to pick a head, the first orders: predicted (what its best constant does to the loss, from "
-            "one backward pass), towards_dense (to the distance to the dense model), together and together_dense (the "
-            "same, beside the heads that come before), gradient, probing (the paper's Eq. 7), ceiling (nothing lost "
-            "there), measured (the prediction put to the test on held-out text).",
+            help=f"Reasons to pick a head; the first orders. {briefs(computed())}.",
         ),
     ] = "",
     contrast: Annotated[
@@ -233,7 +233,7 @@ def inspect(
     trust_remote_code: Trust = False,
     json: Json = False,
 ) -> None:
-    """What every head lost, by four measures, scores on request, and the strongest components of it."""
+    """What every head lost, by several measures, scores on request, and the strongest components of it."""
     from ..cli import commands
     from ..cli import inspect as inspect_command
 
@@ -254,9 +254,8 @@ def restore(
     calibration: Source = "demo",
     heads: Annotated[float, typer.Option(help="Share of the heads to restore, above 0 up to 1.")] = 1.0,
     score: Annotated[
-        Score,
-        typer.Option(help="Which heads, where not all: first by this loss or score (see inspect --scores)."),
-    ] = Score.together_dense,
+        str, one_of(SCORES, "Which heads, where not all: first by this loss or score (see inspect --scores).")
+    ] = "together_dense",
     components: Annotated[int | None, typer.Option(min=1, help="Strongest components a head. Default: all.")] = None,
     learned: Annotated[bool, typer.Option(help="Train a free component b per head beside the magnitudes.")] = True,
     loss: Annotated[
@@ -294,7 +293,7 @@ def restore(
     def command() -> None:
         text = commands.Text(calibration, windows, length, seed)
         loading = _loading(device, dtype, allow_pickle, trust_remote_code)
-        picks = commands.Picks(heads, score.value, components)
+        picks = commands.Picks(heads, score, components)
         fixed = {"loss": loss.value, "batch": batch, "start": start.value, "unit": unit.value, "patience": patience}
         chosen = {"learned": learned, "seed": seed, "lr": lr, "steps": steps}
         settings = fixed | {key: value for key, value in chosen.items() if value is not None}
@@ -315,7 +314,7 @@ def sweep(
         str, typer.Option(metavar="LIST", help="Shares of the text to train on, to see how much suffices: 0.1,0.3,1.")
     ] = "1",
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of every restoration.")] = None,
-    score: Annotated[Score, typer.Option(help="Which heads a share takes first.")] = Score.together_dense,
+    score: Annotated[str, one_of(SCORES, "Which heads a share takes first.")] = "together_dense",
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole table.")] = None,
     calibration: Source = "demo",
     windows: Windows = 128,
@@ -338,7 +337,7 @@ def sweep(
         grid = sweep_command.grid(heads, components, lr, loss, text, steps, seed)
         words = commands.Text(calibration, windows, length, seed)
         loading = _loading(device, dtype, allow_pickle, trust_remote_code)
-        sweep_command.sweep(dense, pruned, words, score.value, grid, csv, loading, json)
+        sweep_command.sweep(dense, pruned, words, score, grid, csv, loading, json)
 
     commands.run(command)
 

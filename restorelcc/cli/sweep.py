@@ -16,6 +16,7 @@ from ..progress import Progress
 from ..restoration.sweep import Failure, Grid, Point, SweepResult, best_first, enough, to_pandas
 from ..restoration.sweep import sweep as swept
 from ..restoration.training import Settings
+from ..selection.scores import ScoreInputs
 from ..text.calibration import split_held_out
 from .commands import Text, head_order, open_pair, records, shown
 from .console import say, show_json, show_table, watched
@@ -42,7 +43,7 @@ def sweep(
     training, held_out = split_held_out(tokens)
     statistics = watched(capture(pair, tokens))
     lost = components(statistics)
-    order = head_order(score, pair, statistics, training, held_out, words.seed)
+    order = head_order(score, ScoreInputs(pair, statistics, lost, training, held_out, seed=words.seed))
     results: list[SweepResult | Failure] = []
 
     def restoring(point: Point) -> str:

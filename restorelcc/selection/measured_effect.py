@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,8 +14,11 @@ from ..compensation.interface import compensated
 from ..evaluation.perplexity import Difference, paired_difference
 from ..evaluation.prefix import Prefix
 from ..models.pair import ModelPair
-from ..progress import finish
+from ..progress import Progress, finish
 from ..text.tokens import Tokens
+from .predicted_effect import PredictedEffect
+from .scores import MEASURED, SCORES, ScoreInputs
+from .scoring import HeadScore, result_of
 
 
 @dataclass(frozen=True)
@@ -60,3 +63,23 @@ def tried(
         back = Constants.of_head(pair.geometry, trial.layer, trial.head, trial.constant)
         loss = finish(prefix.again(trial.layer, within=partial(compensated, pair.pruned, back)))
         yield trial, paired_difference(loss, plain)
+
+
+def measured(inputs: ScoreInputs) -> Generator[Progress, None, HeadScore]:
+    """Change of the mean NLL with each head's predicted best constant alone in place, the most promising head first.
+
+    Every head that is measured is kept among the results at once; those that are there already are left out.
+    """
+    effect: PredictedEffect = yield from result_of(SCORES["predicted"], inputs)
+    score: HeadScore = inputs.results.get(MEASURED.name) or HeadScore.unknown(inputs.lost.shape[:2])
+    trials = [
+        trial
+        for trial in of_heads(effect.constants, effect.of_head)
+        if bool(score.values[trial.layer, trial.head].isnan())
+    ]
+    yield Progress("measuring the pruned model", 0, len(trials))
+    for done, (trial, change) in enumerate(tried(inputs.pair, inputs.evaluation, trials), start=1):
+        score = score.with_change((trial.layer, trial.head), change)
+        inputs.results[MEASURED.name] = score
+        yield Progress(f"measured {done} of {len(trials)}", done, len(trials))
+    return score

@@ -24,9 +24,12 @@ from ..models.pair import ModelPair
 from ..progress import Progress
 from ..text.tokens import Tokens
 from .greedy import in_turn
+from .scores import ScoreInputs
 
 Against = Literal["ce", "kl"]
 DAMPING = 1.0
+MOST_TOKENS = 33_000
+"""That a prediction for the scores looks at; more would say little that these do not."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,20 @@ def predicted(found: Slopes, components: LostComponents, damping: float = DAMPIN
         of_component=slope * best / 2,
         of_component_error=along * best.abs(),
     )
+
+
+def on_loss(inputs: ScoreInputs) -> Generator[Progress, None, PredictedEffect]:
+    """Of every head and component on the loss of the training text."""
+    return predicted((yield from slopes(inputs.pair, _some(inputs.training), "ce")), inputs.lost)
+
+
+def on_distance(inputs: ScoreInputs) -> Generator[Progress, None, PredictedEffect]:
+    """Of every head and component on the distance to the dense model on the training text."""
+    return predicted((yield from slopes(inputs.pair, _some(inputs.training), "kl")), inputs.lost)
+
+
+def _some(tokens: Tokens) -> Tokens:
+    return tokens[: max(2, MOST_TOKENS // tokens.ids.shape[1])]
 
 
 def _covariance(spread: Tensor) -> Tensor:

@@ -31,9 +31,10 @@ from ..errors import SettingError, TextError
 from ..hf.layout import Stop, context_length, device_of, geometry, hooked, output_projections, run_until_stop
 from ..models.pair import ModelPair
 from ..progress import Progress
-from ..text.contrast import ContrastItem
+from ..text.contrast import ContrastItem, contrast_items
 from ..text.tokens import lead, token_ids
 from .probes import fit_probes
+from .scores import ScoreInputs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -95,6 +96,12 @@ def probe(
     order = torch.randperm(len(items), generator=torch.Generator().manual_seed(seed)).tolist()
     contrast = yield from read_contrast_activations(pair, [items[index] for index in order], batch)
     return (yield from fit_all(contrast))
+
+
+def probed(inputs: ScoreInputs) -> Generator[Progress, None, Probing]:
+    """With the items of the source that the inputs name (see `contrast`)."""
+    yield Progress("reading contrast items", 0, 1)
+    return (yield from probe(inputs.pair, contrast_items(inputs.contrast)))
 
 
 def fit_all(contrast: Contrast) -> Generator[Progress, None, Probing]:

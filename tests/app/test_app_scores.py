@@ -12,9 +12,21 @@ from app.work import open_pairs, scores
 from app.work.jobs import jobs
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.progress import finish
-from restorelcc.selection.scores import LOWEST_FIRST, score_heads
+from restorelcc.selection.scores import ScoreInputs
+from restorelcc.selection.scoring import score_heads
 from restorelcc.workspace import Workspace
 
+LOWEST_FIRST = {
+    "together_dense": True,
+    "together": True,
+    "towards_dense": True,
+    "predicted": True,
+    "gradient": False,
+    "probing": False,
+    "ceiling": True,
+    "measured": True,
+}
+"""Every score, and whether it is a change of the loss, so that the lowest is the one to pick."""
 MAIN = str(Path(__file__).resolve().parents[2] / "app" / "shell" / "rerun.py")
 
 
@@ -31,7 +43,7 @@ def app(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> AppTest:
 
 
 def done(workspace: Workspace, name: str) -> None:
-    job = jobs.find(scores.key(workspace, name))
+    job = jobs.find(scores.bounds_key(workspace) if name == "bounds" else scores.key(workspace, name))
     assert job is not None
     assert job.wait(60)
     assert job.error == ""
@@ -49,21 +61,23 @@ def test_every_score_has_words_and_the_engines_order():
 def test_a_score_on_the_page_is_the_engines(workspace: Workspace, name: str):
     assert scores.table(workspace, name) is None
     assert scores.missing(workspace, name) == 12
-    finish(scores.GROUPS[scores.GROUP_OF[name]](workspace))
-    plain = finish(score_heads(name, workspace.pair(), workspace.lost, workspace.training, workspace.findings.live))
+    finish(scores.compute(workspace, name))
+    found = workspace.findings
+    inputs = ScoreInputs(workspace.pair(), found.statistics, workspace.lost, workspace.training, found.live)
+    plain = finish(score_heads(name, inputs))
     torch.testing.assert_close(scores.table(workspace, name), plain.values)
     assert scores.missing(workspace, name) == 0
 
 
 def test_what_measures_one_by_one_shows_what_it_has_and_goes_on_from_there(workspace: Workspace):
-    work = scores.GROUPS["measured"](workspace)
+    work = scores.compute(workspace, "measured")
     while scores.missing(workspace, "measured") > 9:
         next(work)
     work.close()  # cancelled
     table = scores.table(workspace, "measured")
     assert table is not None
     assert int(table.isfinite().sum()) == 3
-    steps = sum(1 for _ in scores.GROUPS["measured"](workspace))
+    steps = sum(1 for _ in scores.compute(workspace, "measured"))
     assert scores.missing(workspace, "measured") == 0
     assert steps == 10  # the pruned model, and the nine that were missing
 

@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.progress import finish
 from restorelcc.selection.measured_effect import of_components, of_heads, tried
-from restorelcc.selection.scores import predicted_effect
+from restorelcc.selection.predicted_effect import on_loss
+from restorelcc.selection.scores import ScoreInputs
 from restorelcc.workspace import open_workspace
 
 
@@ -35,7 +36,8 @@ def main() -> None:
         "evaluation": workspace.findings.evaluation,
         "live": workspace.findings.live,
     }
-    effect = finish(predicted_effect(pair, lost, workspace.training))
+    statistics, live = workspace.findings.statistics, workspace.findings.live
+    effect = finish(on_loss(ScoreInputs(pair, statistics, lost, workspace.training, live)))
     layers, heads, width = lost.shape
     draw = torch.randperm(layers * heads * width, generator=torch.Generator().manual_seed(0))[: args.components]
     picks = [(i // (heads * width), i // width % heads, i % width) for i in draw.tolist()]

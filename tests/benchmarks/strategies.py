@@ -24,7 +24,8 @@ from restorelcc.models.loading import DEMO
 from restorelcc.progress import finish
 from restorelcc.restoration.training import Settings, Training
 from restorelcc.selection.picks import Selection, everything, of_heads, random_heads, top_heads
-from restorelcc.selection.scores import LOWEST_FIRST, score_heads
+from restorelcc.selection.scores import SCORES, ScoreInputs
+from restorelcc.selection.scoring import score_heads
 from restorelcc.text import sources
 from restorelcc.text.tokens import Tokens, tokenized
 from restorelcc.workspace import Workspace, open_workspace
@@ -39,14 +40,12 @@ DRAWS = 9
 
 def strategies(workspace: Workspace, count: int, names: list[str]) -> dict[str, list[Selection]]:
     """By name; one selection, or one a seed."""
-    shape, lost = workspace.lost.shape, workspace.lost
+    shape, statistics = workspace.lost.shape, workspace.findings.statistics
+    inputs = ScoreInputs(workspace.pair(), statistics, workspace.lost, workspace.training, workspace.held_out)
     layers = max(1, count // shape[1])
     found: dict[str, list[Selection]] = {}
     for name in names:
-        if name in LOWEST_FIRST:
-            score = finish(score_heads(name, workspace.pair(), lost, workspace.training, workspace.held_out)).values
-            found[name] = [top_heads(shape, -score if LOWEST_FIRST[name] else score, count)]
-        elif name == "random":
+        if name == "random":
             found[name] = [random_heads(shape, count, seed) for seed in range(DRAWS)]
         elif name == "first_layers":
             heads = [(layer, head) for layer in range(layers) for head in range(shape[1])]
@@ -54,7 +53,8 @@ def strategies(workspace: Workspace, count: int, names: list[str]) -> dict[str, 
         elif name == "all_heads":
             found[name] = [everything(shape)]
         else:
-            found[name] = [top_heads(shape, workspace.loss.table(name), count)]
+            values = finish(score_heads(name, inputs)).values
+            found[name] = [top_heads(shape, SCORES[name].order(values), count)]
     return found
 
 

@@ -1,9 +1,12 @@
 """Predicted effects against plain differentiation and against what happens."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from restorelcc.capture.components import LostComponents
+from restorelcc.capture.statistics import HeadStatistics
 from restorelcc.compensation.constants import Constants
 from restorelcc.compensation.interface import compensated
 from restorelcc.errors import SettingError
@@ -12,7 +15,8 @@ from restorelcc.evaluation.perplexity import token_loss
 from restorelcc.models.pair import ModelPair
 from restorelcc.progress import finish
 from restorelcc.selection.predicted_effect import PredictedEffect, Slopes, predicted, slopes
-from restorelcc.selection.scores import score_heads
+from restorelcc.selection.scores import EFFECT, EFFECT_TOWARDS_DENSE, ScoreInputs
+from restorelcc.selection.scoring import score_heads
 from restorelcc.text.tokens import Tokens
 
 
@@ -100,15 +104,25 @@ def test_both_losses_have_one_curvature(pair: ModelPair, tokens: Tokens, lost: L
     assert not torch.allclose(towards_dense.slope, effect.slope, rtol=0.1)
 
 
-def test_scores_of_one_prediction_share_it(pair: ModelPair, tokens: Tokens, lost: LostComponents):
-    kept: dict[bool, PredictedEffect] = {}
-    alone = {name: finish(score_heads(name, pair, lost, tokens, tokens)) for name in ("predicted", "together")}
+def test_scores_of_one_prediction_share_it(
+    pair: ModelPair, tokens: Tokens, statistics: HeadStatistics, lost: LostComponents
+):
+    inputs = ScoreInputs(pair, statistics, lost, tokens, tokens)
+    alone = {name: finish(score_heads(name, replace(inputs, results={}))) for name in ("predicted", "together")}
     for name, score in alone.items():
-        shared = finish(score_heads(name, pair, lost, tokens, tokens, kept=kept))
+        shared = finish(score_heads(name, inputs))
         torch.testing.assert_close(shared.values, score.values)
+    kept = predictions(inputs)
     assert list(kept) == [False]
     again = kept[False]
-    finish(score_heads("gradient", pair, lost, tokens, tokens, kept=kept))
-    finish(score_heads("together_dense", pair, lost, tokens, tokens, kept=kept))
+    finish(score_heads("gradient", inputs))
+    finish(score_heads("together_dense", inputs))
+    kept = predictions(inputs)
     assert kept[False] is again
     assert set(kept) == {False, True}
+
+
+def predictions(inputs: ScoreInputs) -> dict[bool, PredictedEffect]:
+    """Those made so far, by whether they are towards the dense model."""
+    names = {EFFECT.name: False, EFFECT_TOWARDS_DENSE.name: True}
+    return {names[name]: effect for name, effect in inputs.results.items()}

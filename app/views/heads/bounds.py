@@ -31,7 +31,7 @@ def section(workspace: Workspace) -> None:
     """The bounds, or what they take and the button that computes them."""
     found = scores.known(workspace.recipe, "bounds")
     st.markdown(f"##### {TITLE}", help=HELP)
-    job = jobs.find(scores.key(workspace, "bounds"))
+    job = jobs.find(scores.bounds_key(workspace))
     if job is not None and (not job.finished or job.state in (State.FAILED, State.CANCELLED)):
         feedback.progress(job)
     if found is not None:
@@ -42,8 +42,8 @@ def section(workspace: Workspace) -> None:
             "Compute",
             key="compute-bounds",
             icon=":material/calculate:",
-            on_click=scores.submit,
-            args=(workspace, "bounds", state.session().owner, TITLE),
+            on_click=scores.submit_bounds,
+            args=(workspace, state.session().owner, TITLE),
         )
 
 

@@ -1,0 +1,81 @@
+"""Computing a score of heads by its name: what several scores share is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..capture.head_loss import HeadLoss, head_loss
+from ..evaluation.perplexity import Difference
+from ..progress import Progress
+from ..registry import chosen
+from .picks import random_score
+from .scores import SCORES, Score, ScoreInputs
+
+
+@dataclass(frozen=True)
+class HeadScore:
+    """One number a head. float64."""
+
+    values: Tensor
+    """[layer, head]; NaN where not measured."""
+    errors: Tensor | None = None
+    """[layer, head] standard errors."""
+
+    def columns(self, name: str) -> dict[str, np.ndarray]:
+        """For a table with a row a head: the values as `name`, their standard errors as `name_error`."""
+        tables = {name: self.values, f"{name}_error": self.errors}
+        return {key: table.flatten().numpy() for key, table in tables.items() if table is not None}
+
+    @classmethod
+    def unknown(cls, shape: tuple[int, int]) -> HeadScore:
+        """Of (layers, heads), none of them measured yet."""
+        return cls(torch.full(shape, torch.nan).double(), torch.full(shape, torch.nan).double())
+
+    def with_change(self, head: tuple[int, int], change: Difference) -> HeadScore:
+        """With one head more: the change of the mean NLL, nats per token, and its standard error."""
+        if self.errors is None:
+            raise ValueError("This score has no errors, so a change cannot be entered in it.")
+        values, errors = self.values.clone(), self.errors.clone()
+        values[head], errors[head] = change.nats, change.stderr
+        return HeadScore(values, errors)
+
+
+def score_heads(name: str, inputs: ScoreInputs) -> Generator[Progress, None, HeadScore]:
+    """The score of this name. Raises SettingError for a name that is not known, and what the computations raise."""
+    score = chosen(name, SCORES, "Score")
+    return read(score, (yield from result_of(score, inputs)))
+
+
+def result_of(score: Score, inputs: ScoreInputs) -> Generator[Progress, None, Any]:
+    """What the score is read from: computed, or finished, unless it is among the results already."""
+    computation = score.computation
+    result = inputs.results.get(computation.name)
+    if result is None or bool(read(score, result).values.isnan().any()):
+        result = yield from computation.run(inputs)
+        inputs.results[computation.name] = result
+    return result
+
+
+def read(score: Score, result: Any) -> HeadScore:
+    """The score in what its computation gave."""
+    values: Tensor = getattr(result, score.values)
+    errors: Tensor | None = getattr(result, score.errors, None)
+    return HeadScore(values.double(), None if errors is None else errors.double())
+
+
+def captured(inputs: ScoreInputs) -> Generator[Progress, None, HeadLoss]:
+    """All measures of loss: they come with the capture."""
+    yield from ()
+    return head_loss(inputs.statistics)
+
+
+def drawn(inputs: ScoreInputs) -> Generator[Progress, None, HeadScore]:
+    """Heads in random order."""
+    yield from ()
+    return HeadScore(random_score(inputs.lost.shape, inputs.seed))

@@ -1,18 +1,28 @@
 """A score that is one row and one function is offered everywhere: on the command line, in its help, on the pages."""
 
+from collections import OrderedDict
 from collections.abc import Generator
 from importlib import reload
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 from commands import answer, call
+from streamlit.testing.v1 import AppTest
 from typer.testing import CliRunner
 
+from app.session import state
+from app.work import open_pairs, scores
+from app.work.jobs import jobs
+from restorelcc.artifacts.findings import Recipe
 from restorelcc.cli import options
 from restorelcc.progress import Progress
 from restorelcc.selection.scores import SCORES, Computation, Score, ScoreInputs
 from restorelcc.selection.scoring import HeadScore
+from restorelcc.workspace import Workspace
+
+MAIN = str(Path(__file__).resolve().parents[1] / "app" / "shell" / "rerun.py")
 
 TITLE = "Distance from the last head"
 BRIEF = "how many heads come after it, which says nothing at all"
@@ -69,3 +79,36 @@ def test_restore_takes_the_heads_that_it_puts_first(pair_args, tmp_path):
     answer("restore", *pair_args, *some)
     (run,) = answer("runs")["runs"]
     assert sorted(run["selection"]["picks"]) == ["2.1", "2.2", "2.3"]
+
+
+def test_the_pages_offer_it_compute_it_draw_it_and_pick_by_it(
+    row: Score, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(scores, "_kept", OrderedDict())
+    monkeypatch.setattr(open_pairs, "_open", OrderedDict({Recipe(): workspace}))
+    monkeypatch.setattr(state, "_owner", lambda: "me")
+    app = AppTest.from_file(MAIN, default_timeout=60).run()
+    switch = app.segmented_control(key="score")
+    assert TITLE in switch.options
+    assert f"**{TITLE}**: Heads counted from the end." in switch.help
+    switch.set_value(row.name).run()
+    assert any("It takes no time at all" in caption.value for caption in app.caption)
+    assert app.query_params["metric"] == "heads_after"
+
+    app.button(key="compute-score").click().run()
+    job = jobs.find(scores.key(workspace, row.name))
+    assert job is not None
+    assert job.wait(60)
+    app.run()
+    assert not app.exception
+    said = [text.value for text in app.markdown]
+    assert f"##### {TITLE} of every head" in said
+    assert "##### Heads that come last" in said
+    drawn = {chart.proto.id: chart.proto.spec for chart in app.get("plotly_chart")}
+    assert any("head-map" in name and TITLE in spec for name, spec in drawn.items())
+
+    app.switch_page("../../pages/components.py").run()
+    app.selectbox(key="strategy").set_value("loss").run()
+    app.selectbox(key="strategy-metric").set_value(row.name).run()
+    app.button(key="fill").click().run()
+    assert app.session_state["studio"].picks.selection.heads == {(2, 1), (2, 2), (2, 3)}

@@ -8,15 +8,17 @@ import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
+from restorelcc.selection.scores import Measure
+
 from ..values.colours import Colours
 from ..values.picks import Head
-from ..values.words import Word, head_name
+from ..values.words import head_name
 from .common import base, faint, ticks
 
 
 def head_map(
     table: Tensor,
-    word: Word,
+    measure: Measure,
     colours: Colours,
     picked: dict[Head, int] | None = None,
     selected: Head | None = None,
@@ -32,7 +34,7 @@ def head_map(
     layers, heads = values.shape
     height = height or int(min(760, max(280, 46 * layers + 70)))
     grid_layer, grid_head = (part.ravel() for part in np.meshgrid(range(layers), range(heads), indexing="ij"))
-    scale, low, high = shades(values, word, colours)
+    scale, low, high = shades(values, measure, colours)
     figure = base(height, dragmode="select" if box else False, clickmode="event+select", hoverdistance=40)
     figure.add_heatmap(
         z=values,
@@ -41,7 +43,7 @@ def head_map(
         colorscale=scale,
         zmin=low,
         zmax=high,
-        colorbar={"title": {"text": word.unit, "side": "right"}, "thickness": 10, "len": 0.9, "x": 1.01},
+        colorbar={"title": {"text": measure.unit, "side": "right"}, "thickness": 10, "len": 0.9, "x": 1.01},
         hoverinfo="skip",
     )
     # Heat maps report no selection, so an invisible point in every cell is what the mouse meets.
@@ -54,7 +56,7 @@ def head_map(
         marker={"symbol": "square", "size": 22, "color": colours.text, "opacity": 0},
         selected={"marker": {"opacity": 0}},
         unselected={"marker": {"opacity": 0}},
-        hovertemplate="layer %{customdata[0]}, head %{customdata[1]}<br>" + word.label + " %{text}<extra></extra>",
+        hovertemplate="layer %{customdata[0]}, head %{customdata[1]}<br>" + measure.title + " %{text}<extra></extra>",
     )
     picked = picked or {}
     if picked:
@@ -93,29 +95,29 @@ def head_map(
     return figure
 
 
-def shades(values: np.ndarray, word: Word, colours: Colours) -> tuple[list[list[object]], float, float]:
+def shades(values: np.ndarray, measure: Measure, colours: Colours) -> tuple[list[list[object]], float, float]:
     """(colour scale, its lowest and its highest value) that fit what a measure is."""
     known = values[np.isfinite(values)]
     most = float(np.abs(known).max(initial=0.0)) or 1.0
-    if word.scale == "change":
+    if measure.scale == "change":
         return colours.diverging(), -most, most
-    if word.scale == "plain" and len(known):
+    if measure.scale == "plain" and len(known):
         return colours.plain(), float(known.min()), most
     return colours.scale(), 0.0, most
 
 
 def ranking(
     table: Tensor,
-    word: Word,
+    measure: Measure,
     colours: Colours,
     selected: Head | None,
     errors: Tensor | None = None,
     most: int = 14,
 ) -> go.Figure:
     """The heads to look at first by a measure, in order. errors: [layer, head] standard errors, drawn where known."""
-    names = ranked(table, word)[:most]
+    names = ranked(table, measure)[:most]
     values = np.array([float(table[name]) for name in names])
-    scale, low, high = shades(table.double().numpy(), word, colours)
+    scale, low, high = shades(table.double().numpy(), measure, colours)
     figure = base(26 * len(names) + 56)
     figure.add_bar(
         x=values,
@@ -135,19 +137,21 @@ def ranking(
         hovertemplate="%{y}<br>%{x:.4g}<extra></extra>",
     )
     figure.update_yaxes(autorange="reversed", fixedrange=True)
-    figure.update_xaxes(title=word.unit, fixedrange=True, rangemode="normal" if word.scale == "plain" else "tozero")
+    figure.update_xaxes(
+        title=measure.unit, fixedrange=True, rangemode="normal" if measure.scale == "plain" else "tozero"
+    )
     figure.update_layout(bargap=0.25, clickmode="event+select", dragmode=False)
     return figure
 
 
-def ranked(table: Tensor, word: Word) -> list[Head]:
+def ranked(table: Tensor, measure: Measure) -> list[Head]:
     """Heads in the order in which a measure has them looked at; without those of which nothing is known yet."""
     heads = table.shape[1]
-    order = table.flatten().argsort(descending=not word.lowest_first, stable=True).tolist()
+    order = table.flatten().argsort(descending=not measure.lowest_first, stable=True).tolist()
     return [divmod(index, heads) for index in order if bool(table.flatten()[index].isfinite())]
 
 
-def profile(table: Tensor, word: Word, colours: Colours) -> go.Figure:
+def profile(table: Tensor, measure: Measure, colours: Colours) -> go.Figure:
     """Mean over the heads of each layer, with the range from the lowest to the highest."""
     values = table.numpy()
     layers = np.arange(len(values))
@@ -175,7 +179,9 @@ def profile(table: Tensor, word: Word, colours: Colours) -> go.Figure:
         hovertemplate="layer %{x}<br>mean %{y:.4g}, %{customdata[0]:.4g} to %{customdata[1]:.4g}<extra></extra>",
     )
     figure.update_xaxes(title="layer", fixedrange=True, tickvals=ticks(len(table)))
-    figure.update_yaxes(title=word.unit, fixedrange=True, rangemode="normal" if word.scale == "plain" else "tozero")
+    figure.update_yaxes(
+        title=measure.unit, fixedrange=True, rangemode="normal" if measure.scale == "plain" else "tozero"
+    )
     return figure
 
 

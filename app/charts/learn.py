@@ -8,8 +8,10 @@ import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
+from restorelcc.selection.scores import Measure
+
 from ..values.colours import Colours
-from ..values.words import Word, percent
+from ..values.words import percent
 from ..work.lessons import Plane
 from ..work.live import Measured
 from .common import base
@@ -20,10 +22,10 @@ RECOVERED = "recovered share"  # of the lost log-likelihood
 TOP = {"l": 52, "r": 12, "t": 34, "b": 44}
 
 
-def damage_map(table: Tensor, word: Word, colours: Colours) -> go.Figure:
+def damage_map(table: Tensor, measure: Measure, colours: Colours) -> go.Figure:
     """Layer × head on a scale that stays, so that one sparsity can be compared with the next. table: [layer, head]
     share, 0 to 1."""
-    figure = head_map(table, word, colours, height=360)
+    figure = head_map(table, measure, colours, height=360)
     figure.update_traces(zmin=0.0, zmax=1.0, selector={"type": "heatmap"})
     return figure
 

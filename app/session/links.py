@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from restorelcc.selection.scores import captured, computed
 from restorelcc.workspace import Workspace
 
 from ..values import names
 from ..values.picks import WHOLE, Picks
 from ..values.recipes import recipe_read, recipe_written
-from ..values.words import ALL_WORDS
 from .state import Session
 
 LONGEST = 1_500  # characters of picks; browsers and chat programs cut much longer links
@@ -41,7 +41,7 @@ def written(session: Session) -> dict[str, str]:
 def applied(session: Session, link: Mapping[str, str]) -> None:
     """Set the view from a link. Raises SettingError; what was read until then stays."""
     session.run = link.get("run", "")
-    if link.get("metric") in ALL_WORDS:
+    if link.get("metric") in captured() | computed():
         session.metric = link["metric"]
     if "head" in link:
         matched = re.fullmatch(rf"({WHOLE})\.({WHOLE})", link["head"])

@@ -6,5 +6,5 @@ pages: PAGES
 picks: Head, Picks, WHOLE
 recipes: recipe_read, recipe_written
 run_facts: differing, known, NAMES, number, pair_names, plain, recipe_of, setting, table, written
-words: ALL_WORDS, count, head_name, HELP, METRIC_WORDS, model_name, percent, SCORE_WORDS, seconds, signed, Word
+words: count, head_name, HELP, model_name, percent, seconds, signed
 """

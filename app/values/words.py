@@ -1,41 +1,8 @@
-"""What measures are called on the screen, their units and definitions."""
+"""Figures, names and definitions as people read them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 from restorelcc.models.loading import DEMO
-from restorelcc.selection.scores import Score, captured, computed
-
-
-@dataclass(frozen=True)
-class Word:
-    """A measure, in words."""
-
-    label: str
-    unit: str
-    help: str
-    scale: Literal["loss", "change", "plain"] = "loss"
-    """loss: one hue growing darker; change: signed, of the loss, so that below 0 is better; plain: neither."""
-    ranked: str = "Heads that lost most"
-    """What the first of an order by it are."""
-    cost: str = ""
-    """What it takes to compute, where it is not there from the start."""
-
-    @property
-    def lowest_first(self) -> bool:
-        """Whether the lowest value is the one to look at first."""
-        return self.scale == "change"
-
-
-def _word(score: Score) -> Word:
-    return Word(score.title, score.unit, score.definition, score.scale, score.ranked, score.computation.cost)
-
-
-METRIC_WORDS = {name: _word(score) for name, score in captured().items()}
-SCORE_WORDS = {name: _word(score) for name, score in computed().items()}
-ALL_WORDS = METRIC_WORDS | SCORE_WORDS
 
 HELP = {
     "perplexity": "exp of the mean negative log-likelihood per token: the number of equally likely next tokens the "

@@ -10,8 +10,10 @@ import plotly.graph_objects as go
 import streamlit as st
 from torch import Tensor
 
+from restorelcc.registry import definitions
+from restorelcc.selection.scores import SCORES, captured, computed
+
 from ..session import state
-from ..values.words import ALL_WORDS, METRIC_WORDS, SCORE_WORDS
 
 CONFIG: dict[str, Any] = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "autoScale2d"]}
 
@@ -67,8 +69,8 @@ def figure(
 
 
 MEASURES = {
-    "metric": ("What was lost", METRIC_WORDS, "How much is missing. That is not what is worth restoring."),
-    "score": ("Which to restore", SCORE_WORDS, "Reasons to pick a head, each with what it costs to compute."),
+    "metric": ("What was lost", captured, "How much is missing. That is not what is worth restoring."),
+    "score": ("Which to restore", computed, "Reasons to pick a head, each with what it costs to compute."),
 }
 
 
@@ -80,15 +82,16 @@ def metric() -> str:
         here.metric = name or here.metric  # Pressed once more, the measure in view stays in view.
 
     with st.container(horizontal=True, gap="medium", key="measures"):
-        for key, (label, words, remark) in MEASURES.items():
+        for key, (label, rows, remark) in MEASURES.items():
+            offered = rows()
             st.segmented_control(
                 label,
-                list(words),
-                format_func=lambda name: ALL_WORDS[name].label,
+                list(offered),
+                format_func=lambda name: SCORES[name].title,
                 wrap=True,
                 width="content",
-                help="\n\n".join([remark, *(f"**{word.label}**: {word.help}" for word in words.values())]),
-                **mirrored(key, here.metric if here.metric in words else None, choose),
+                help=f"{remark}\n\n{definitions(offered)}",
+                **mirrored(key, here.metric if here.metric in offered else None, choose),
             )
     return here.metric
 

@@ -5,6 +5,6 @@ picks: check_share, everything, of_heads, Pick, random_heads, random_score, Sele
     top_components, top_heads, within_budget
 predicted_effect: PredictedEffect
 probing: Probing
-scores: CAPTURE, captured, computed, Score, ScoreInputs, SCORES
+scores: CAPTURE, captured, computed, Measure, ScoreInputs, SCORES
 scoring: HeadScore, read, result_of, score_heads
 """

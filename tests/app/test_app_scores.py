@@ -7,12 +7,12 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from app.session import state
-from app.values.words import ALL_WORDS, METRIC_WORDS, SCORE_WORDS, percent
+from app.values.words import percent
 from app.work import open_pairs, scores
 from app.work.jobs import jobs
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.progress import finish
-from restorelcc.selection.scores import ScoreInputs
+from restorelcc.selection.scores import SCORES, ScoreInputs, captured, computed
 from restorelcc.selection.scoring import score_heads
 from restorelcc.workspace import Workspace
 
@@ -27,6 +27,7 @@ LOWEST_FIRST = {
     "measured": True,
 }
 """Every score, and whether it is a change of the loss, so that the lowest is the one to pick."""
+METRIC_WORDS, SCORE_WORDS = captured(), computed()
 MAIN = str(Path(__file__).resolve().parents[2] / "app" / "shell" / "rerun.py")
 
 
@@ -125,7 +126,7 @@ def test_a_link_names_a_score(workspace: Workspace, monkeypatch: pytest.MonkeyPa
     app.query_params["metric"] = "ceiling"
     app.run()
     assert app.session_state["studio"].metric == "ceiling"
-    assert any(ALL_WORDS["ceiling"].label in text.value for text in app.markdown)
+    assert any(SCORES["ceiling"].title in text.value for text in app.markdown)
 
 
 def test_the_ceilings_come_with_what_could_come_back_at_all(app: AppTest, workspace: Workspace):

@@ -207,9 +207,9 @@ def test_figures_show_what_they_are_given(workspace: Workspace):
     energy = workspace.lost.energy[0, 0]
     bars = learn_charts.energy(energy, 3, LIGHT).data[0]
     assert list(bars.marker.color) == [LIGHT.restored] * 3 + [LIGHT.pruned] * (len(energy) - 3)
-    from app.values.words import METRIC_WORDS
+    from restorelcc.selection.scores import SCORES
 
-    faint = learn_charts.damage_map(torch.full((3, 4), 0.01), METRIC_WORDS["relative_error"], LIGHT)
+    faint = learn_charts.damage_map(torch.full((3, 4), 0.01), SCORES["relative_error"], LIGHT)
     assert faint.data[0].zmax == 1.0  # The scale stays, so that little damage looks like little.
     plane = lessons.plane(workspace, (0, 0))
     mean = learn_charts.arrows(plane, LIGHT).data[-1]

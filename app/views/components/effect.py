@@ -6,13 +6,14 @@ import pandas as pd
 import streamlit as st
 
 from restorelcc.selection.predicted_effect import PredictedEffect
+from restorelcc.selection.scores import SCORES
 from restorelcc.workspace import Workspace
 
 from ...charts import components as component_charts
 from ...session import state
 from ...values.colours import colours
 from ...values.picks import Head
-from ...values.words import SCORE_WORDS, head_name, signed
+from ...values.words import head_name, signed
 from ...widgets import controls, feedback
 from ...work import scores
 from ...work.jobs import jobs
@@ -31,13 +32,13 @@ def compute(workspace: Workspace, place: str) -> None:
     if job is not None:
         feedback.progress(job)
     if job is None or job.finished:
-        st.caption(f"Not predicted for this pair yet. It takes {SCORE_WORDS['predicted'].cost}.")
+        st.caption(f"Not predicted for this pair yet. It takes {SCORES['predicted'].computation.cost}.")
         st.button(
             "Predict the effect of every component",
             key=f"predict-{place}",
             icon=":material/calculate:",
             on_click=scores.submit,
-            args=(workspace, "predicted", state.session().owner, SCORE_WORDS["predicted"].label),
+            args=(workspace, "predicted", state.session().owner, SCORES["predicted"].title),
         )
 
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from restorelcc.selection.scores import Measure
 from restorelcc.workspace import Workspace
 
 from ...charts import heads as head_charts
 from ...session import state
 from ...values.colours import colours
-from ...values.words import Word
 from ...widgets import controls
 
-ENERGY = Word("Energy of the first components", "share of lost energy", "")
+ENERGY = Measure(
+    name="energy",
+    title="Energy of the first components",
+    brief="share of what a head lost that its first components hold",
+    unit="share of lost energy",
+)
 
 
 def energy_map(workspace: Workspace) -> None:

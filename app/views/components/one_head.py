@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from restorelcc.selection.scores import SCORES
 from restorelcc.workspace import Workspace
 
 from ...charts import components as component_charts
@@ -12,7 +13,7 @@ from ...charts import heads as head_charts
 from ...session import cache, state
 from ...values.colours import colours
 from ...values.picks import Head
-from ...values.words import ALL_WORDS, head_name
+from ...values.words import head_name
 from ...widgets import controls
 from ...work import scores
 
@@ -21,11 +22,11 @@ def chosen_head(workspace: Workspace) -> Head:
     """The head in view: the session's, else the one that lost most by the measure in view; and ways to change it."""
     here = state.session()
     metric = here.metric if scores.missing(workspace, here.metric) == 0 else state.Session.metric
-    word, table = ALL_WORDS[metric], scores.table(workspace, metric)
+    score, table = SCORES[metric], scores.table(workspace, metric)
     if table is None:
         raise LookupError(f"{metric} orders heads before it is computed")
     layers, heads, _ = workspace.lost.shape
-    order = head_charts.ranked(table, word)
+    order = head_charts.ranked(table, score)
     head = here.head if here.head is not None else order[0]
     rank = order.index(head)
     with st.container(horizontal=True, vertical_alignment="bottom", key="head-chooser"):
@@ -54,7 +55,7 @@ def chosen_head(workspace: Workspace) -> Head:
             on_click=lambda: state.look_at(order[rank + 1]),
         )
         st.markdown(
-            f"<span class='muted'>number {rank + 1} of {len(order)} by {word.label.lower()}: "
+            f"<span class='muted'>number {rank + 1} of {len(order)} by {score.title.lower()}: "
             f"{float(table[head]):.3g}</span>",
             unsafe_allow_html=True,
         )

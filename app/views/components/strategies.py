@@ -10,10 +10,11 @@ from restorelcc.errors import RestoreLCCError
 from restorelcc.restoration.constants import trained_parameters
 from restorelcc.restoration.training import Settings
 from restorelcc.selection.picks import Selection, everything, random_heads, top_components, top_heads, within_budget
+from restorelcc.selection.scores import SCORES
 from restorelcc.workspace import Workspace
 
 from ...session import state
-from ...values.words import ALL_WORDS, count
+from ...values.words import count
 from ...work import scores
 from . import effect
 
@@ -112,7 +113,7 @@ def _selection(workspace: Workspace, kind: str) -> Selection:
     metric = st.selectbox(
         "Measure",
         scores.there(workspace),
-        format_func=lambda name: ALL_WORDS[name].label,
+        format_func=lambda name: SCORES[name].title,
         key="strategy-metric",
         persist_state="session",
         help="Scores are here once the Heads page has computed them.",

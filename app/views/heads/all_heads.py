@@ -6,12 +6,13 @@ import pandas as pd
 import streamlit as st
 from torch import Tensor
 
+from restorelcc.selection.scores import SCORES, captured
 from restorelcc.workspace import Workspace
 
 from ...charts import heads as head_charts
 from ...session import state
 from ...values.colours import colours
-from ...values.words import ALL_WORDS, METRIC_WORDS, head_name
+from ...values.words import head_name
 from ...widgets import controls
 from ...work import scores
 
@@ -24,10 +25,10 @@ DOES = {
 
 def loss_map(workspace: Workspace, metric: str) -> None:
     """Layer × head; a click looks at a head, a box picks heads."""
-    here, word, table = state.session(), ALL_WORDS[metric], _table(workspace, metric)
+    here, score, table = state.session(), SCORES[metric], _table(workspace, metric)
     picked = state.picks().by_head()
     with st.container(horizontal=True, vertical_alignment="center", key="map-title"):
-        st.markdown(f"##### {word.label} of every head", help=word.help, width="stretch")
+        st.markdown(f"##### {score.title} of every head", help=score.definition, width="stretch")
         st.segmented_control(
             "The mouse",
             list(MOUSE),
@@ -36,12 +37,12 @@ def loss_map(workspace: Workspace, metric: str) -> None:
             label_visibility="collapsed",
             **controls.mirrored("mouse", here.mouse, lambda value: setattr(here, "mouse", value)),
         )
-    chart = head_charts.head_map(table, word, colours(state.dark()), picked, here.head, box=here.mouse == "box")
-    first = head_charts.ranked(table, word)[0]
+    chart = head_charts.head_map(table, score, colours(state.dark()), picked, here.head, box=here.mouse == "box")
+    first = head_charts.ranked(table, score)[0]
     controls.figure(
         chart,
         "head-map",
-        f"Map of {word.label.lower()} by layer and head; {'the lowest' if word.lowest_first else 'the most'} is "
+        f"Map of {score.title.lower()} by layer and head; {'the lowest' if score.lowest_first else 'the most'} is "
         f"{float(table[first]):.3g}, at {head_name(first)}.",
         _frame(workspace, metric),
         on_select=lambda: _map_selected(workspace),
@@ -59,7 +60,7 @@ def _table(workspace: Workspace, metric: str) -> Tensor:
 def _frame(workspace: Workspace, metric: str) -> pd.DataFrame:
     """All measures of loss, and the score in view with its errors."""
     frame = workspace.loss.to_pandas()
-    if metric in METRIC_WORDS:
+    if metric in captured():
         return frame
     errors = scores.errors(workspace, metric)
     columns = {metric: _table(workspace, metric)} | ({} if errors is None else {f"{metric}_error": errors})
@@ -76,24 +77,24 @@ def _map_selected(workspace: Workspace) -> None:
 
 def ranks(workspace: Workspace, metric: str) -> None:
     """The heads to look at first by the measure in view, and the profile by layer."""
-    here, word, table = state.session(), ALL_WORDS[metric], _table(workspace, metric)
+    here, score, table = state.session(), SCORES[metric], _table(workspace, metric)
     look, errors = colours(state.dark()), scores.errors(workspace, metric)
     frame = _frame(workspace, metric)
     columns = ["layer", "head", metric, *([f"{metric}_error"] if f"{metric}_error" in frame else [])]
-    st.markdown(f"##### {word.ranked}")
+    st.markdown(f"##### {score.ranked}")
     controls.figure(
-        head_charts.ranking(table, word, look, here.head, errors),
+        head_charts.ranking(table, score, look, here.head, errors),
         "head-ranking",
-        f"Bars of the heads that come first by {word.label.lower()}, in order.",
-        frame[columns].sort_values(metric, ascending=word.lowest_first),
+        f"Bars of the heads that come first by {score.title.lower()}, in order.",
+        frame[columns].sort_values(metric, ascending=score.lowest_first),
         on_select=_bar_selected,
         modes=("points",),
     )
     st.markdown("##### By layer: mean, and range over heads")
     controls.figure(
-        head_charts.profile(table, word, look),
+        head_charts.profile(table, score, look),
         "layer-profile",
-        f"Mean {word.label.lower()} of the heads of each layer, with the range from the lowest to the highest.",
+        f"Mean {score.title.lower()} of the heads of each layer, with the range from the lowest to the highest.",
         frame.groupby("layer")[metric].agg(["mean", "min", "max"]).reset_index(),
     )
 

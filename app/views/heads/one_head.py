@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from restorelcc.selection.scores import SCORES, captured, computed
 from restorelcc.workspace import Workspace
 
 from ...charts import heads as head_charts
@@ -12,19 +13,19 @@ from ...session import state
 from ...values.colours import colours
 from ...values.pages import PAGES
 from ...values.picks import Head
-from ...values.words import METRIC_WORDS, SCORE_WORDS, signed
+from ...values.words import signed
 from ...widgets import controls
 from ...work import scores
 
 
 def title(workspace: Workspace, head: Head) -> None:
     """Name, figures, and what can be done with the head."""
-    losses = {name: float(workspace.loss.table(name)[head]) for name in METRIC_WORDS}
+    losses = {name: float(workspace.loss.table(name)[head]) for name in captured()}
     picked = len(state.picks().components_of(*head))
     total = workspace.lost.shape[2]
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="head-title"):
         st.markdown(f"#### Layer {head[0]}, head {head[1]}", width="content")
-        figures = " · ".join(f"{METRIC_WORDS[name].label.lower()} {value:.3f}" for name, value in losses.items())
+        figures = " · ".join(f"{SCORES[name].title.lower()} {value:.3f}" for name, value in losses.items())
         figures += _scored(workspace, head)
         st.markdown(f"<span class='muted'>{figures}</span>", unsafe_allow_html=True, width="stretch")
         gone = not bool(workspace.lost.present[head])
@@ -52,10 +53,10 @@ def title(workspace: Workspace, head: Head) -> None:
 def _scored(workspace: Workspace, head: Head) -> str:
     """The changes of the loss that are known of a head, each with its error."""
     parts = []
-    for name, word in SCORE_WORDS.items():
+    for name, score in computed().items():
         table, errors = scores.table(workspace, name), scores.errors(workspace, name)
-        if word.scale == "change" and table is not None and errors is not None and bool(table[head].isfinite()):
-            parts.append(f" · {word.label.lower()} {signed(float(table[head]))} ± {float(errors[head]):.4f}")
+        if score.scale == "change" and table is not None and errors is not None and bool(table[head].isfinite()):
+            parts.append(f" · {score.title.lower()} {signed(float(table[head]))} ± {float(errors[head]):.4f}")
     return "".join(parts)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
+from restorelcc.selection.scores import SCORES, captured
 from restorelcc.workspace import Workspace
 
 from ...session import state
-from ...values.words import METRIC_WORDS, SCORE_WORDS
 from ...widgets import feedback
 from ...work import scores
 from ...work.jobs import State, jobs
@@ -20,9 +20,9 @@ def available(workspace: Workspace, metric: str) -> bool:
 
     While it is being computed, its progress; measurements that come one by one are there from the first.
     """
-    if metric in METRIC_WORDS:
+    if metric in captured():
         return True
-    word, there = SCORE_WORDS[metric], scores.table(workspace, metric) is not None
+    score, there = SCORES[metric], scores.table(workspace, metric) is not None
     job = jobs.find(scores.key(workspace, metric))
     if job is not None and (not job.finished or job.state in (State.FAILED, State.CANCELLED)):
         feedback.progress(job)
@@ -31,10 +31,10 @@ def available(workspace: Workspace, metric: str) -> bool:
     missing = scores.missing(workspace, metric)
     if not there:
         with st.container(border=True, key="score-missing"):
-            st.markdown(f"##### {word.label}")
-            st.markdown(word.help)
+            st.markdown(f"##### {score.title}")
+            st.markdown(score.definition)
             if job is None or job.finished:
-                st.caption(f"Not computed for this pair yet. It takes {word.cost}.")
+                st.caption(f"Not computed for this pair yet. It takes {score.computation.cost}.")
                 _compute(workspace, metric, "Compute")
     elif missing and (job is None or job.finished):
         _compute(workspace, metric, f"Measure the other {missing} heads")
@@ -54,5 +54,5 @@ def _compute(workspace: Workspace, metric: str, label: str) -> None:
         type="primary",
         icon=":material/calculate:",
         on_click=scores.submit,
-        args=(workspace, metric, state.session().owner, SCORE_WORDS[metric].label),
+        args=(workspace, metric, state.session().owner, SCORES[metric].title),
     )

@@ -7,6 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from restorelcc.errors import RestoreLCCError
+from restorelcc.selection.scores import Measure
 from restorelcc.workspace import Workspace
 
 from ...charts import heads as head_charts
@@ -14,7 +15,7 @@ from ...charts import learn as learn_charts
 from ...session import state
 from ...values.colours import colours
 from ...values.picks import Head, Picks
-from ...values.words import Word, head_name, signed
+from ...values.words import head_name, signed
 from ...widgets import controls
 from ...work import lessons
 from ...work.live import Superseded, lane
@@ -22,7 +23,13 @@ from .introduction import MAP, places
 
 COUNTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256)
 SCOPES = {"head": "This head", "shallow": "First two layers", "all": "All heads"}
-CONSTANT = Word("Share a constant can hold", "share of lost energy", "‖E δz‖² / E‖δz‖² over tokens.")
+CONSTANT = Measure(
+    name="constant",
+    title="Share a constant can hold",
+    brief="share of what a head lost that is the same at every token",
+    definition="‖E δz‖² / E‖δz‖² over tokens.",
+    unit="share of lost energy",
+)
 
 
 @st.fragment

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
+from restorelcc.selection.scores import SCORES
 from restorelcc.workspace import Workspace
 
 from ...charts import learn as learn_charts
 from ...session import state
 from ...values.colours import colours
-from ...values.words import METRIC_WORDS, head_name, signed
+from ...values.words import head_name, signed
 from ...widgets import controls, feedback
 from ...work import lessons
 from ...work.jobs import State, jobs
@@ -52,11 +53,11 @@ def step(workspace: Workspace) -> None:
             "text."
         )
     with right, st.container(width=MAP):
-        word = METRIC_WORDS["relative_error"]
+        measure = SCORES["relative_error"]
         table = found.relative_error
         worst = divmod(int(table.argmax()), table.shape[1])
         controls.figure(
-            learn_charts.damage_map(table, word, colours(state.dark())),
+            learn_charts.damage_map(table, measure, colours(state.dark())),
             "learn-damage",
             f"Relative error by layer and head at {label}. It reaches {float(table.max()):.2f}, at {head_name(worst)}.",
             controls.by_head(table, "relative_error"),

@@ -9,6 +9,7 @@ import streamlit as st
 
 from restorelcc.artifacts.runs import Run, load_run, runs_folder
 from restorelcc.errors import RestoreLCCError
+from restorelcc.selection.scores import Measure
 from restorelcc.workspace import Workspace
 
 from ...charts import heads as head_charts
@@ -16,7 +17,7 @@ from ...charts import training as training_charts
 from ...session import state
 from ...values.colours import colours
 from ...values.recipes import recipe_written
-from ...values.words import HELP, Word, count, signed
+from ...values.words import HELP, count, signed
 from ...widgets import controls
 
 
@@ -86,13 +87,14 @@ def _trained(workspace: Workspace, run: Run) -> None:
     look = colours(state.dark())
     compensation = run.adapter().compensation
     norms, (symbol, unit) = compensation.norms, compensation.size
+    measure = Measure(name="size", title=symbol, brief="how much is put back", unit=unit)
     left, right = st.columns(2)
     with left:
         st.markdown(
             f"##### Trained: {compensation.made_of}, {symbol}", help=f"How much is put back into each head, in {unit}."
         )
         controls.figure(
-            head_charts.head_map(norms, Word(symbol, unit, ""), look),
+            head_charts.head_map(norms, measure, look),
             "norms",
             f"Map of how much is put back into each head, by layer and head, at most {float(norms.max()):.2f}.",
             controls.by_head(norms, "norm"),

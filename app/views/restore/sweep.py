@@ -7,14 +7,16 @@ from typing import Any
 import streamlit as st
 
 from restorelcc.errors import RestoreLCCError
+from restorelcc.registry import definitions
 from restorelcc.restoration.sweep import Grid, to_pandas
 from restorelcc.restoration.training import LOSSES, Settings
+from restorelcc.selection.scores import SCORES
 from restorelcc.workspace import Workspace
 
 from ...charts import sweep as sweep_charts
 from ...session import state
 from ...values.colours import colours
-from ...values.words import ALL_WORDS, seconds
+from ...values.words import seconds
 from ...widgets import feedback
 from ...work import scores, sweeps
 from ...work.jobs import Job, State
@@ -85,11 +87,11 @@ def _form(workspace: Workspace, job: Job | None) -> None:
             "Heads first by",
             names,
             index=names.index("together_dense" if "together_dense" in names else "output_weighted"),
-            format_func=lambda name: ALL_WORDS[name].label,
+            format_func=lambda name: SCORES[name].title,
             key="sweep-metric",
             persist_state="session",
             help="Which heads a share takes first. Scores are here once the Heads page has computed them.\n\n"
-            + "\n\n".join(f"**{ALL_WORDS[name].label}**: {ALL_WORDS[name].help}" for name in names),
+            + definitions({name: SCORES[name] for name in names}),
             width=260,
         )
         grid = _grid(values, typed)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import UnsupportedModel
 from .agreement import check_agreement
@@ -26,12 +26,18 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 
+HOOKS = [name for name in vars(nn.Module()) if name.startswith("_forward")]
+"""A module's tables of forward hooks. Those of state dicts are part of the model."""
+
+
 def copied(model: PreTrainedModel) -> PreTrainedModel:
-    """A copy to change, free of any hook that a thread had on the original at that moment."""
-    twin = copy.deepcopy(model)
-    for module in twin.modules():
-        module._forward_hooks.clear()
-    return twin
+    """A copy to change, free of any hook that a thread has on the original meanwhile."""
+    # Tables of hooks grow and shrink while others compute with the model, so they are never looked through: `deepcopy`
+    # takes what its memo says stands for them.
+    memo: dict[int, Any] = {
+        id(vars(module)[table]): type(vars(module)[table])() for module in model.modules() for table in HOOKS
+    }
+    return copy.deepcopy(model, memo)
 
 
 SWITCHES = ("attention_bias", "enable_bias", "attention_out_bias")

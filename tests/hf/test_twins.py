@@ -1,8 +1,10 @@
 """Where a restoration goes, in every shape of model that can take it, and why the others cannot."""
 
+import threading
+
 import pytest
 import torch
-from conftest import make_tokens
+from conftest import make_model, make_tokens
 from families import make_family
 from transformers import LlamaForCausalLM
 
@@ -10,7 +12,7 @@ from restorelcc.compensation.constants import Constants
 from restorelcc.compensation.interface import compensated, folded
 from restorelcc.errors import UnsupportedModel
 from restorelcc.hf.layout import geometry, output_projections
-from restorelcc.hf.twins import takes_value_biases, with_value_biases
+from restorelcc.hf.twins import copied, takes_value_biases, with_value_biases
 
 WINDOW = {"use_sliding_window": True, "sliding_window": 4, "layer_types": ["full_attention", "sliding_attention"]}
 
@@ -123,3 +125,50 @@ def test_half_precision_folds_too():
         with compensated(model, c):
             expected = model(ids).logits.float()
         assert (twin(ids).logits.float() - expected).norm() / expected.norm() < 0.03
+
+
+def test_a_copy_is_made_while_others_hook_the_model():
+    """Hooks hold what cannot be copied, such as the lock here, and come and go meanwhile: they are not looked at."""
+    model, ids = make_model(), make_tokens().ids
+    plain = model(ids).logits
+    lock = threading.Lock()
+
+    class Hook:
+        def __init__(self):
+            self.lock = lock
+
+        def __call__(self, module, *inputs_and_output):
+            with self.lock:
+                return inputs_and_output[-1] + 1
+
+    target = model.model.layers[0].mlp.down_proj
+    handles = [
+        target.register_forward_hook(Hook(), always_call=True),
+        target.register_forward_hook(lambda module, args, kwargs, output: output, with_kwargs=True),
+        target.register_forward_pre_hook(lambda module, args: None),
+        target.register_forward_pre_hook(lambda module, args, kwargs: None, with_kwargs=True),
+    ]
+    hooked = model(ids).logits
+    assert not torch.equal(hooked, plain)
+    stop, first = threading.Event(), threading.Event()
+
+    def come_and_go():
+        while not stop.is_set():
+            for module in model.modules():
+                handles.append(module.register_forward_hook(Hook()))
+            first.set()
+            while len(handles) > 4:
+                handles.pop().remove()
+
+    others = threading.Thread(target=come_and_go)
+    others.start()
+    try:
+        assert first.wait(10)
+        twins = [copied(model) for _ in range(20)]
+    finally:
+        stop.set()
+        others.join()
+    assert all(torch.equal(twin(ids).logits, plain) for twin in twins)
+    assert torch.equal(model(ids).logits, hooked)
+    twins[0].model.layers[0].mlp.down_proj.weight.zero_()
+    assert bool(model.model.layers[0].mlp.down_proj.weight.any())

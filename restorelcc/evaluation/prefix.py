@@ -40,15 +40,18 @@ class Prefix:
         self._states: dict[int, list[Tensor]] = {}
 
     def measured(self) -> Generator[Progress, None, TokenLoss]:
-        """The whole model, keeping what enters its layers; yields after every batch."""
+        """The whole model, keeping what enters its layers; yields after every batch. Stopped before its end, it leaves
+        the prefix as it was."""
         kept = range(self._stride, len(self._layers), self._stride)  # layer 0 needs no keeping
-        self._states = {layer: [] for layer in kept}
+        states: dict[int, list[Tensor]] = {layer: [] for layer in kept}
 
         def keeping(layer: int) -> Callable[[Tensor], Tensor | None]:
-            return lambda hidden: self._states[layer].append(hidden)
+            return lambda hidden: states[layer].append(hidden)
 
-        layers = [StandIn(layer, keeping(i)) if i in self._states else layer for i, layer in enumerate(self._layers)]
-        return (yield from measure(with_layers(self.model, layers), self.tokens, self.batch))
+        layers = [StandIn(layer, keeping(i)) if i in states else layer for i, layer in enumerate(self._layers)]
+        loss = yield from measure(with_layers(self.model, layers), self.tokens, self.batch)
+        self._states = states
+        return loss
 
     def again(
         self, layer: int, within: Callable[[], AbstractContextManager[None]] = nullcontext

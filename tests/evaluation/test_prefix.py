@@ -59,3 +59,17 @@ def test_the_model_is_left_as_it_is(pair: ModelPair, tokens: Tokens):
     assert [(name, id(module)) for name, module in before] == [
         (name, id(module)) for name, module in pair.pruned.named_modules()
     ]
+
+
+@pytest.mark.parametrize("measured_before", [False, True])
+def test_stopped_half_way_it_is_as_it_was(pair: ModelPair, tokens: Tokens, measured_before: bool):
+    prefix = Prefix(pair.pruned, tokens, batch=2)
+    if measured_before:
+        finish(prefix.measured())
+    stopped = prefix.measured()
+    next(stopped)
+    stopped.close()
+    back = changed(2)
+    found = finish(prefix.again(2, lambda: compensated(pair.pruned, back)))
+    with compensated(pair.pruned, back):
+        assert torch.equal(found.nll, token_loss(pair.pruned, tokens, batch=2).nll)

@@ -63,12 +63,13 @@ class Loading:
             raise SettingError(f"device '{self.device}' is not known: give auto, cpu, cuda or mps, or map.") from error
 
     def resolved_device(self) -> str:
-        """The device that `auto` stands for here, and that `map` fills first: a GPU where there is one."""
-        if self.device not in ("auto", MAP):
-            return self.device
-        if torch.cuda.is_available():
-            return "cuda"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
+        """The device that `auto` stands for here, and that `map` fills first: a GPU where there is one.
+
+        One name for each device, since work queues by it: `cuda` is `cuda:0`.
+        """
+        best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        device = torch.device(best if self.device in ("auto", MAP) else self.device)
+        return f"{device.type}:{device.index or 0}" if device.type == "cuda" else device.type
 
     def access(self, name: str) -> dict[str, Any]:
         """What Transformers and the hub's client should be told beside `source_of(name)`."""

@@ -138,6 +138,16 @@ def test_packed_weights_need_a_gpu_and_say_so(monkeypatch, folders, load, packed
 # --- from where -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("device", "name"),
+    [("auto", "cuda:0"), ("map", "cuda:0"), ("cuda", "cuda:0"), ("cuda:0", "cuda:0"), ("cuda:1", "cuda:1"),
+     ("cpu", "cpu"), ("cpu:0", "cpu"), ("mps", "mps"), ("mps:0", "mps")],
+)  # fmt: skip
+def test_a_device_has_one_name_whatever_it_was_called(monkeypatch, device, name):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert Loading(device).resolved_device() == name
+
+
 @pytest.fixture
 def asked(monkeypatch):
     """What Transformers is asked for."""

@@ -3,6 +3,7 @@
 export: adapter_fits, fingerprint, load_restored, save_checkpoint
 findings: Findings, keep_findings, kept_findings, LIVE_TOKENS, LIVE_WINDOW, Recipe, Size
 folders: check_csv, check_free, check_writable, write_csv
+provenance: code_digest
 runs: ADAPTER, bring_back, discard_run, empty_trash, list_runs, load_run, LONGEST_NAME, rename_run, Run,
     runs_folder, save_run, step_rows
 """

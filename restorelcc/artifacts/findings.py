@@ -31,6 +31,7 @@ from ..text import sources
 from ..text.tokens import Tokens
 from .folders import whole
 from .formats import FORMAT, read_json, write_json
+from .provenance import code_digest
 
 FACTS, TENSORS = "findings.json", "findings.safetensors"
 PRUNING = Pruning("wanda", 0.6)
@@ -137,9 +138,9 @@ def _keepable(recipe: Recipe) -> bool:
 
 
 def _place(recipe: Recipe) -> Path:
-    """Named by all that decides what is found: the recipe, the embedded weights and texts, versions."""
+    """Named by all that decides what is found: the recipe, the embedded weights and texts, the code."""
     decisive = (recipe, recipe.loading.resolved_device(), LIVE_TOKENS, LIVE_WINDOW, __version__, torch.__version__)
-    digest = hashlib.sha256(repr(decisive).encode())
+    digest = hashlib.sha256(repr((*decisive, code_digest())).encode())
     texts = [sources.ASSETS / f"{purpose}.txt" for purpose in ("calibration", "evaluation")]
     for path in (Path(source_of(DEMO)) / "model.safetensors", *texts):
         digest.update(path.read_bytes())

@@ -13,6 +13,7 @@ from platformdirs import user_cache_path
 
 from .. import __version__
 from ..artifacts.export import save_checkpoint
+from ..artifacts.provenance import code_digest
 from ..errors import LoadError
 from ..models.loading import DEMO, Loading, load_model, load_tokenizer, source_of
 from ..models.pair import ModelPair, paired
@@ -54,10 +55,10 @@ def demo_pair(
 
 
 def cached_pruned(dense: PreTrainedModel, tokens: Tokens, pruning: Pruning) -> Path:
-    """The folder named by everything that the pruned model depends on: weights, precision, rule, text, versions."""
+    """The folder named by everything that the pruned model depends on: weights, precision, rule, text, code."""
     weights = hashlib.sha256((Path(source_of(DEMO)) / "model.safetensors").read_bytes()).hexdigest()
     facts = (weights, str(dense.dtype), dense.device.type, sorted(asdict(pruning).items(), key=str), tokens.digest())
-    key = hashlib.sha256(repr((*facts, __version__, torch.__version__)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr((*facts, __version__, torch.__version__, code_digest())).encode()).hexdigest()[:16]
     amount = (pruning.pattern or f"{pruning.sparsity:g}").replace(":", "of")
     method = pruning.method if pruning.allocation == "uniform" else f"{pruning.method}-{pruning.allocation}"
     return user_cache_path("restorelcc") / "pruned" / f"demo-{method}-{amount}-{key}"

@@ -76,12 +76,15 @@ class Picks:
 
     def to_text(self) -> str:
         """Such as `2.3` (all of head 3 of layer 2), `2.4_0-3_7`, `2.5_0*1.5`; or `all`."""
-        if len(self) and len(self) == len(self.selection.mask().flatten()) and not self.factors:
+        if len(self) and len(self) == math.prod(self.selection.shape) and not self.factors:
             return "all"
         factors = dict(self.factors)
+        components: dict[tuple[int, int], list[int]] = {}
+        for layer, head, component in self.selection.picks:
+            components.setdefault((layer, head), []).append(component)
         heads = []
-        for layer, head in sorted(self.selection.heads):
-            chosen = self.components_of(layer, head)
+        for layer, head in sorted(components):
+            chosen = sorted(components[layer, head])
             plain = [i for i in chosen if (layer, head, i) not in factors]
             if len(plain) == self.selection.shape[2]:
                 heads.append(f"{layer}.{head}")

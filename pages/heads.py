@@ -5,7 +5,7 @@ import streamlit as st
 from app.session import state
 from app.views.heads import all_heads, bounds, one_head, score
 from app.views.heads import passage as passages
-from app.widgets import controls
+from app.widgets import controls, feedback
 
 workspace = state.opened()
 metric = controls.metric()
@@ -37,10 +37,13 @@ def panel() -> None:
     spread, text = st.columns([4, 6], gap="medium")
     passage = passages.passage(workspace)
     with text:
-        passages.tinted_passage(workspace, head, passage)
+        readable = feedback.models_there(workspace, "passage")
+        if readable:
+            passages.tinted_passage(workspace, head, passage)
     with spread:
         one_head.spread(workspace, head)
-    passages.attention(workspace, head, passage)
+    if readable:
+        passages.attention(workspace, head, passage)
 
 
 # A click is answered where it shows first; while the models are still to be loaded, the map, which needs none.

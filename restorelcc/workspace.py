@@ -7,11 +7,10 @@ workspace.pair()                                    # the models, loaded when fi
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .artifacts.findings import LIVE_TOKENS, LIVE_WINDOW, Findings, Recipe, Size, keep_findings, kept_findings
 from .capture.components import LostComponents, components
@@ -27,7 +26,7 @@ from .hf.weights import values_of
 from .models.loading import DEMO, load_model, load_tokenizer
 from .models.memory import too_big
 from .models.pair import ModelPair, load_pair, paired, skeleton_pair
-from .progress import Progress, finish
+from .progress import Once, Progress, finish
 from .pruning.layerwise import prune
 from .pruning.sparsity import measure_sparsity
 from .restoration.injection import capture_in_order
@@ -41,57 +40,70 @@ if TYPE_CHECKING:
 SMALLER = "open the pair in half precision, or where there is more memory."
 
 
+@dataclass(frozen=True)
+class LoadedPair:
+    """The models of a pair, in memory."""
+
+    models: ModelPair
+    apart: str = ""
+    """Why the pruned model is here alone, its partner without weights (see `skeleton_pair`); empty where both are."""
+
+
 class Workspace:
-    """A pair and what was found of it. Shared by everybody who looks at it: nothing in it ever changes."""
+    """A pair and what was found of it, shared by everybody who looks at it.
+
+    What was found never changes. The models come and stay when they are first needed (see `loading`): what is kept of
+    a pair can be shown without them.
+    """
 
     def __init__(self, recipe: Recipe, findings: Findings, pair: ModelPair | None = None, apart: str = "") -> None:
         """pair, apart: the models, where they are in memory already, and why the pruned one is alone there, if so."""
-        self.recipe, self.findings = recipe, findings
-        self._apart = apart
-        self.loss: HeadLoss = head_loss(findings.statistics)
-        self.lost: LostComponents = components(findings.statistics)
+        self.recipe: Final = recipe
+        self.findings: Final = findings
+        self.loss: Final[HeadLoss] = head_loss(findings.statistics)
+        self.lost: Final[LostComponents] = components(findings.statistics)
         self.training, self.held_out = split_held_out(findings.calibration)
-        self._pair, self._lock = pair, threading.Lock()
-        self._prefix: Prefix | None = None
+        loaded = None if pair is None else LoadedPair(pair, apart)
+        self.models: Final = Once(partial(_loaded, recipe, findings.calibration), loaded)
+        """Loaded once for everybody; says how far that is."""
+        self._prefix: Final = Once(partial(_prefix, self.models, findings.live))
 
     @property
     def loaded(self) -> bool:
-        """The models are in memory."""
-        return self._pair is not None
+        """The models are in memory: `pair` answers at once."""
+        return self.models.value is not None
 
     def remarks(self) -> list[str]:
         """What should be said of how this pair was read, a sentence each: which heads are gone, that one model is here
         alone, what `layout.remarks` says of its layers. Of models that are not in memory nothing new is found."""
-        said = [self.findings.gone]
-        if self._apart:
-            said.append(f"{self._apart} They were read one at a time, and the pruned model is here alone.")
-        if self._pair is not None:
-            said += remarks(self._pair.pruned)
-        return [one for one in said if one]
+        said, loaded = [self.findings.gone], self.models.value
+        if loaded is not None and loaded.apart:
+            said.append(f"{loaded.apart} They were read one at a time, and the pruned model is here alone.")
+        if loaded is not None:
+            said += remarks(loaded.models.pruned)
+        return [remark for remark in said if remark]
 
-    def pair(self, dense: bool = True) -> ModelPair:
-        """The models; loads them, in seconds, if only findings were read so far. Raises LoadError, also where both
-        cannot be in memory at once.
+    def loading(self, dense: bool = True) -> Generator[Progress, None, ModelPair]:
+        """The models: at once where they are in memory, else loaded, which takes seconds to minutes, or waited for
+        where somebody loads them already.
 
         dense: whether the dense model has to compute; without it, it may be a skeleton (see `models.skeleton_pair`).
+        Raises LoadError, also where both are asked for and cannot be in memory at once; then, and where loading failed,
+        asking again tries again.
         """
-        with self._lock:
-            if self._pair is None:
-                self._apart = _too_big(self.recipe)
-                self._pair = _pruned_alone(self.recipe) if self._apart else finish(_paired(self.recipe))[0]
-            if dense and self._apart:
-                raise LoadError(f"{self._apart} The pruned model is here alone, and this needs both: {SMALLER}")
-            return self._pair
+        loaded = yield from self.models.made()
+        if dense and loaded.apart:
+            raise LoadError(f"{loaded.apart} The pruned model is here alone, and this needs both: {SMALLER}")
+        return loaded.models
+
+    def pair(self, dense: bool = True) -> ModelPair:
+        """`loading` to its end: blocks for as long as that takes, unless they are `loaded`."""
+        return finish(self.loading(dense))
 
     def prefix(self) -> Prefix:
         """The pruned model on the live set, to be measured again from the first changed layer on; ready after one
-        forward pass, when it is first asked for."""
-        pair = self.pair(dense=False)
-        with self._lock:
-            if self._prefix is None:
-                self._prefix = Prefix(pair.pruned, self.findings.live)
-                finish(self._prefix.measured())
-            return self._prefix
+        forward pass, when it is first asked for. Raises LoadError."""
+        return finish(self._prefix.made())
 
 
 def open_workspace(recipe: Recipe) -> Generator[Progress, None, Workspace]:
@@ -120,27 +132,46 @@ def pruned_name(recipe: Recipe) -> str:
     return str(recipe.pruning) if recipe.pruned is None else recipe.pruned
 
 
-def _paired(recipe: Recipe) -> Generator[Progress, None, tuple[ModelPair, Tokens]]:
-    """The models, and the tokens that calibrate."""
+def _loaded(recipe: Recipe, tokens: Tokens) -> Generator[Progress, None, LoadedPair]:
+    """The models of a pair that was opened before; tokens: those that calibrated it."""
+    apart = _too_big(recipe)
+    if apart:
+        yield Progress(f"loading {recipe.pruned}", 0, 1)
+        return LoadedPair(_pruned_alone(recipe), apart)
+    pair, _ = yield from _paired(recipe, tokens)
+    return LoadedPair(pair)
+
+
+def _prefix(models: Once[LoadedPair], live: Tokens) -> Generator[Progress, None, Prefix]:
+    prefix = Prefix((yield from models.made()).models.pruned, live)
+    yield from prefix.measured()
+    return prefix
+
+
+def _paired(recipe: Recipe, known: Tokens | None = None) -> Generator[Progress, None, tuple[ModelPair, Tokens]]:
+    """The models, and the tokens that calibrate; known: these tokens, which may take long to read or to sample."""
+
     yield Progress(f"loading {recipe.dense}", 0, 1)
     if recipe.pruned is not None:
         pair = load_pair(recipe.dense, recipe.pruned, recipe.loading)
-        return pair, (yield from _calibration(recipe, pair.dense, pair.tokenizer))
+        return pair, (yield from _calibration(recipe, pair.dense, pair.tokenizer, known))
     if recipe.dense == DEMO:
         dense, tokenizer = demo_dense(recipe.loading)
-        tokens = yield from _calibration(recipe, dense, tokenizer)
+        tokens = yield from _calibration(recipe, dense, tokenizer, known)
         pair = yield from demo_pair(dense, tokenizer, tokens, recipe.pruning, recipe.calibration, recipe.loading)
         return pair, tokens
     dense, tokenizer = load_model(recipe.dense, recipe.loading), load_tokenizer(recipe.dense, recipe.loading)
-    tokens = yield from _calibration(recipe, dense, tokenizer)
+    tokens = yield from _calibration(recipe, dense, tokenizer, known)
     twin = yield from prune(dense, tokens, recipe.pruning, recipe.calibration)
     return paired(dense, twin, tokenizer, recipe.dense, pruned_name(recipe)), tokens
 
 
 def _calibration(
-    recipe: Recipe, dense: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+    recipe: Recipe, dense: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, known: Tokens | None = None
 ) -> Generator[Progress, None, Tokens]:
-    return calibration_tokens(recipe.calibration, dense, tokenizer, recipe.length, recipe.windows)
+    if known is not None:
+        return known
+    return (yield from calibration_tokens(recipe.calibration, dense, tokenizer, recipe.length, recipe.windows))
 
 
 def _too_big(recipe: Recipe) -> str:

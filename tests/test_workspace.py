@@ -15,7 +15,7 @@ from restorelcc.capture.components import components
 from restorelcc.capture.statistics import MEANS, capture
 from restorelcc.errors import LoadError, SettingError, TextError
 from restorelcc.evaluation.perplexity import token_loss
-from restorelcc.progress import finish
+from restorelcc.progress import Standing, finish
 from restorelcc.pruning.layerwise import Pruning
 from restorelcc.pruning.sparsity import measure_sparsity
 from restorelcc.workspace import Workspace, open_workspace, pruned_name
@@ -229,3 +229,66 @@ def test_what_was_special_is_said(recipe, cramped, monkeypatch):
     assert Workspace(recipe, apart.findings).remarks() == []  # no models yet
     monkeypatch.setattr(module, "too_big", lambda *_: "")
     assert finish(open_workspace(recipe)).remarks() == []
+
+
+# --- models that are not there yet --------------------------------------------------------------------------------
+
+
+def test_loading_says_how_far_it_is_and_reads_no_text_again(folders, story, monkeypatch):
+    recipe = Recipe(str(folders[0]), pruning=Pruning("wanda", 0.5), calibration=story, evaluation=story, **SMALL)
+    opened = finish(open_workspace(recipe))
+    closed = Workspace(recipe, opened.findings)
+    monkeypatch.setattr(module, "calibration_tokens", lambda *_: pytest.fail("the text was read again"))
+    assert (closed.loaded, closed.models.standing) == (False, Standing.ABSENT)
+    steps = [step.what for step in closed.loading()]
+    assert steps[0] == f"loading {recipe.dense}"
+    assert "pruning layer 1 of 3" in steps
+    assert closed.loaded
+    assert list(closed.loading()) == []
+    first, again = opened.pair().pruned.state_dict(), closed.pair().pruned.state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
+
+
+def test_nothing_waits_for_models_that_somebody_loads(recipe, pair, monkeypatch):
+    """What is known without them can be asked for meanwhile: no lock is held while they load."""
+    found = finish(open_workspace(recipe)).findings
+    began, go = threading.Event(), threading.Event()
+
+    def slowly(*_):
+        began.set()
+        assert go.wait(10)
+        return pair
+
+    monkeypatch.setattr(module, "load_pair", slowly)
+    opened = Workspace(recipe, found)
+    loader = threading.Thread(target=opened.pair)
+    loader.start()
+    assert began.wait(10)
+    assert (opened.loaded, opened.models.standing, opened.remarks()) == (False, Standing.MAKING, [])
+    steps = opened.loading()
+    assert next(steps).what == f"loading {recipe.dense}"  # somebody else's progress
+    go.set()
+    loader.join(10)
+    assert finish(steps) is pair
+
+
+def test_a_measurement_that_fails_leaves_no_half_of_a_prefix(recipe):
+    """The second batch fails once: what the first left must not be taken for the whole."""
+    opened = finish(open_workspace(recipe))
+    model = opened.pair().pruned
+    assert len(opened.findings.live) > 8  # a batch
+    expected = token_loss(model, opened.findings.live)
+    fails = [False, True]
+
+    def failing(*_):
+        if fails and fails.pop(0):
+            raise RuntimeError("out of memory")
+
+    hook = model.register_forward_pre_hook(failing)
+    try:
+        with pytest.raises(RuntimeError, match="out of memory"):
+            opened.prefix()
+        assert not fails
+        assert torch.equal(finish(opened.prefix().again(2)).nll, expected.nll)
+    finally:
+        hook.remove()

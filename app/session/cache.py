@@ -131,4 +131,4 @@ def merge_check(recipe: Recipe, factor: float, _workspace: Workspace) -> MergeCh
     """Hook against bias, with so many times the mean of every head put back."""
     live = _workspace.findings.live
     ids = live.ids[0, : min(PASSAGE, int(live.real[0].sum()))]
-    return lane.run(_workspace, lambda: check_merge(_workspace.pair(), _workspace.lost, factor, ids))
+    return lane.run(_workspace, lambda: check_merge(_workspace.pair(dense=False), _workspace.lost, factor, ids))

@@ -15,10 +15,7 @@ from ..values.pages import PAGES
 from ..widgets import feedback
 from ..work import open_pairs
 from ..work.jobs import State, jobs
-from ..work.live import lane
 from .header import Header
-
-GLANCE = 1.0  # seconds in which a pair that is known already opens, without a bar flashing up
 
 
 def run(root: Path) -> None:
@@ -39,7 +36,7 @@ def run(root: Path) -> None:
         _full_measurement()
         screen.run()
         header.finish()
-        lane.warm_up(workspace)
+        open_pairs.warm_up(workspace)
     elif not screens[screen].needs_pair:
         screen.run()
     _write_link()
@@ -85,7 +82,7 @@ def _workspace() -> Workspace | None:
 def _opened(here: state.Session) -> bool:
     """Wait a moment for the session's pair; what there is to see until it is open, or instead."""
     job = open_pairs.awaited(here.recipe, here.owner)
-    job.wait(GLANCE)
+    job.wait(feedback.GLANCE)
     if job.state == State.DONE:
         return True
     feedback.progress(job)

@@ -15,6 +15,8 @@ from restorelcc.workspace import Workspace
 from ..session import state
 from ..values.picks import Picks
 from ..values.words import HELP, model_name, percent, signed
+from ..widgets import feedback
+from ..work import open_pairs
 from ..work.jobs import jobs
 from ..work.live import Measured, Superseded, lane, unpicked
 
@@ -23,18 +25,29 @@ class Header:
     """Drawn in two steps: `__init__` before the page, so that measuring and drawing go on at once; `finish` after."""
 
     def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
-        here = state.session()
-        picks = state.picks()
-        self._asked: Future[Measured] = lane.ask(workspace, picks, here.tab)
+        self._workspace, self._picks = workspace, state.picks()
+        known = lane.known(workspace, self._picks)
+        self._asked: Future[Measured] | None = None
+        if known is not None or workspace.loaded:
+            self._asked = self._ask()
         with st.container(key="header", horizontal=True, vertical_alignment="center", gap="small"):
             self._place: DeltaGenerator = st.empty()
-            _buttons(workspace, picks)
-        known = lane.known(workspace, picks)
+            _buttons(workspace, self._picks)
+        if self._asked is None:
+            self._loading: DeltaGenerator = st.empty()
+            open_pairs.awaited_load(workspace, state.session().owner)  # goes on while the page is drawn
         self._draw(known)
 
+    def _ask(self) -> Future[Measured]:
+        return lane.ask(self._workspace, self._picks, state.session().tab)
+
     def finish(self) -> None:
-        """Wait for the measurement and draw it."""
+        """Wait for the measurement and draw it; where the models are still to be loaded, how far that is."""
+        if self._asked is None:
+            with self._loading.container():
+                if not feedback.models_there(self._workspace, "header", dense=False):
+                    return
+            self._asked = self._ask()
         try:
             measured = self._asked.result()
         except Superseded:  # This rerun is stale: another one is under way.
@@ -45,8 +58,8 @@ class Header:
         self._draw(measured)
 
     def _draw(self, measured: Measured | None) -> None:
-        full = lane.known(self._workspace, state.picks(), full=True)
-        self._place.html(_html(self._workspace, len(state.picks()), measured, full))
+        full = lane.known(self._workspace, self._picks, full=True)
+        self._place.html(_html(self._workspace, len(self._picks), measured, full))
 
 
 def _buttons(workspace: Workspace, picks: Picks) -> None:

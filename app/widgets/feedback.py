@@ -9,12 +9,16 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from restorelcc.errors import RestoreLCCError
+from restorelcc.workspace import Workspace
 
 from ..session import state
 from ..values.words import seconds
+from ..work import open_pairs
 from ..work.jobs import Job, State, jobs
 
 POLL = 0.8  # seconds; every tick is a rerun that the work itself pays for where both share a processor
+
+GLANCE = 1.0  # seconds in which what is nearly there comes, without a bar flashing up
 
 CURVES = {"cpu": 4.0}  # seconds, by device: curves cost a training dearly where the browser shares its processor
 
@@ -40,17 +44,47 @@ def pause(job: Job) -> float:
     return CURVES.get(job.device, 1.0)
 
 
-def progress(job: Job) -> None:
-    """A bar that moves by itself, a Cancel for whoever owns the job, one rerun of the page when it is over."""
+def progress(job: Job, place: str = "") -> None:
+    """A bar that moves by itself, a Cancel for whoever owns the job, one rerun of the page when it is over.
+
+    place: where on the page, for a job that is shown at several.
+    """
     if job.finished:
         _over(job)
         return
-    st.fragment(_moving, run_every=POLL)(job.id)
+    st.fragment(_moving, run_every=POLL)(job.id, place)
 
 
-def _moving(job_id: str) -> None:
+def _moving(job_id: str, place: str) -> None:
     job = running(job_id)
-    bar(job, f"cancel-{job.id}")
+    bar(job, f"cancel-{job.id}{place}")
+
+
+def models_there(workspace: Workspace, place: str, dense: bool = True) -> bool:
+    """Whether the models are in memory, so that a part of a page that needs them can be drawn.
+
+    Where they are not, what is there to see instead: how far their loading is, which begins with this, or why they
+    cannot be had. place: which part of the page asks; dense: whether it needs the dense model too.
+    """
+    if not workspace.loaded:
+        owner = state.session().owner
+        job = open_pairs.awaited_load(workspace, owner)
+        job.wait(max(0.0, GLANCE - job.age))
+        if not workspace.loaded:
+            progress(job, place)
+            if job.finished:
+                st.button("Load the models", key=f"load-{place}", on_click=_load, args=(workspace, owner))
+            return False
+    try:
+        workspace.pair(dense)
+    except RestoreLCCError as error:
+        st.info(str(error), icon=":material/memory:")
+        return False
+    return True
+
+
+def _load(workspace: Workspace, owner: str) -> None:
+    open_pairs.loading(workspace, owner)
 
 
 def running(job_id: str) -> Job:

@@ -56,7 +56,7 @@ def continued(
     workspace: Workspace, compensation: Compensation, asked: Asked, job: Job
 ) -> Generator[Progress, None, Continued]:
     """Write; the job's only note is what is written so far. Raises SettingError if it does not fit the context."""
-    pair = workspace.pair()
+    pair = yield from workspace.loading()
     tokenizer = pair.tokenizer
     prompt = lead(tokenizer) + list(tokenizer(asked.prompt, add_special_tokens=False, verbose=False).input_ids)
     room = context_length(pair.dense)

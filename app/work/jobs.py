@@ -62,9 +62,18 @@ class Job:
     error: str = ""
     notes: list[Any] = field(default_factory=list)
     """What the work shows on its way, such as training steps."""
+    queued: float = field(default_factory=time.monotonic)
     started: float | None = None
     ended: float | None = None
+    beside: str = ""
+    """Its queue, where that is not the device's usual one."""
     _stop: threading.Event = field(default_factory=threading.Event)
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def queue(self) -> str:
+        """Jobs of one queue run one after the other."""
+        return f"{self.device} {self.beside}".rstrip()
 
     @property
     def stopping(self) -> bool:
@@ -83,16 +92,18 @@ class Job:
         return progress.done / progress.total if progress and progress.total else 0.0
 
     @property
+    def age(self) -> float:
+        """Seconds since it was asked for."""
+        return time.monotonic() - self.queued
+
+    @property
     def seconds(self) -> float:
         """Since it began to run."""
         return 0.0 if self.started is None else (self.ended or time.monotonic()) - self.started
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Until it is finished; False if it is not by then. For tests and scripts."""
-        limit = time.monotonic() + (seconds if seconds is not None else 1e9)
-        while not self.finished and time.monotonic() < limit:
-            time.sleep(0.01)
-        return self.finished
+        """Until it is finished, at most so long; False if it is not by then."""
+        return self._over.wait(seconds)
 
 
 class Jobs:
@@ -105,11 +116,19 @@ class Jobs:
         self._finished: deque[Job] = deque(maxlen=history)
 
     def submit(
-        self, title: str, owner: str, device: str, work: Work, key: Hashable = None, keeps_on_cancel: bool = False
+        self,
+        title: str,
+        owner: str,
+        device: str,
+        work: Work,
+        key: Hashable = None,
+        keeps_on_cancel: bool = False,
+        beside: str = "",
     ) -> Job:
         """Put work into the device's queue; work of the same key that is waiting or running is joined, not repeated.
 
-        Work without an owner, which the server began by itself, belongs to the first who joins it.
+        Work without an owner, which the server began by itself, belongs to the first who joins it. beside: the name of
+        a second queue of the device, for what somebody waits for and should not wait behind minutes of training.
         """
         with self._lock:
             if key is not None:
@@ -117,11 +136,12 @@ class Jobs:
                     if other.key == key and not other.stopping:
                         other.owner = other.owner or owner
                         return other
-            job = Job(title, owner, device, work, key, keeps_on_cancel)
-            if device not in self._queues:
-                self._queues[device] = deque()
-                threading.Thread(target=self._serve, args=(device,), name=f"jobs-{device}", daemon=True).start()
-            self._queues[device].append(job)
+            job = Job(title, owner, device, work, key, keeps_on_cancel, beside=beside)
+            queue = job.queue
+            if queue not in self._queues:
+                self._queues[queue] = deque()
+                threading.Thread(target=self._serve, args=(queue,), name=f"jobs-{queue}", daemon=True).start()
+            self._queues[queue].append(job)
             return job
 
     def get(self, job_id: str) -> Job | None:
@@ -137,10 +157,10 @@ class Jobs:
     def waiting_before(self, job: Job) -> int:
         """How many jobs come first: running ones and those queued earlier."""
         with self._lock:
-            queue = self._queues.get(job.device, deque())
+            queue = self._queues.get(job.queue, deque())
             if job not in queue:
                 return 0
-            return queue.index(job) + (job.device in self._running)
+            return queue.index(job) + (job.queue in self._running)
 
     def listed(self) -> list[Job]:
         """Running, then queued, then finished ones, newest first."""
@@ -153,7 +173,7 @@ class Jobs:
             return False
         with self._lock:
             job._stop.set()
-            queue = self._queues.get(job.device, deque())
+            queue = self._queues.get(job.queue, deque())
             if job in queue:
                 queue.remove(job)
                 self._end(job, State.CANCELLED)
@@ -162,18 +182,18 @@ class Jobs:
     def _alive(self) -> list[Job]:
         return [*self._running.values(), *itertools.chain.from_iterable(self._queues.values())]
 
-    def _serve(self, device: str) -> None:
+    def _serve(self, queue: str) -> None:
         while True:
             with self._lock:
-                if not self._queues[device]:
-                    del self._queues[device]  # The thread ends, so that its pool of workers does (see `brief`).
+                if not self._queues[queue]:
+                    del self._queues[queue]  # The thread ends, so that its pool of workers does (see `idle_thread`).
                     return
-                job = self._queues[device].popleft()
-                self._running[device] = job
+                job = self._queues[queue].popleft()
+                self._running[queue] = job
                 job.state, job.started = State.RUNNING, time.monotonic()
             state = self._run(job)
             with self._lock:
-                del self._running[device]
+                del self._running[queue]
                 self._end(job, state)
 
     def _run(self, job: Job) -> State:
@@ -203,6 +223,7 @@ class Jobs:
         job.ended, job.state = time.monotonic(), state
         job.work = _nothing  # What it closed over, models perhaps, may be freed.
         self._finished.append(job)
+        job._over.set()
 
 
 def _nothing(job: Job) -> Generator[Progress, None, None]:

@@ -159,8 +159,7 @@ def training_job(workspace: Workspace, loss: Loss, owner: str) -> Job:
     """Constants of all heads, trained for `STEPS` steps; `result` is a Lesson."""
 
     def work(job: Job) -> Generator[Progress, None, Lesson]:
-        yield Progress("loading the models", 0, 1)
-        pair, found = workspace.pair(), workspace.findings
+        pair, found = (yield from workspace.loading()), workspace.findings
         dense = yield from measure(pair.dense, workspace.held_out)
         training = Training(
             pair,

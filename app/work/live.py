@@ -32,7 +32,6 @@ from ..values.picks import Picks
 from .idle_thread import BriefThread
 
 T = TypeVar("T")
-WARM_UP = 3.0  # seconds
 KEPT = 256  # measurements, a few hundred bytes each
 
 
@@ -94,7 +93,6 @@ class Lane:
         self._kept: OrderedDict[Key, Measured] = OrderedDict()
         self._asked: dict[Key, Future[Measured]] = {}
         self._wanted: dict[str, Key] = {}
-        self._warmed: set[Recipe] = set()
         self._baselines: OrderedDict[Recipe, tuple[TokenLoss, TokenLoss]] = OrderedDict()
 
     def known(self, workspace: Workspace, picks: Picks, full: bool = False) -> Measured | None:
@@ -119,17 +117,10 @@ class Lane:
                 self._asked[key] = self._thread(workspace).submit(self._measure, workspace, picks)
             return self._asked[key]
 
-    def warm_up(self, workspace: Workspace) -> None:
-        """Load the models while nobody waits for them: a little later, since the browser draws the first page now and
-        may share the processor. Whoever needs the models before loads them then."""
+    def prepare(self, workspace: Workspace) -> None:
+        """Run the pruned model over the live set before anybody asks: the first measurement need not, then."""
         with self._lock:
-            if workspace.recipe in self._warmed:
-                return
-            self._warmed.add(workspace.recipe)
-            thread = self._thread(workspace)
-        timer = threading.Timer(WARM_UP, thread.submit, args=(workspace.prefix,))
-        timer.daemon = True
-        timer.start()
+            self._thread(workspace).submit(workspace.prefix)
 
     def run(self, workspace: Workspace, call: Callable[[], T]) -> T:
         """Run something short on the thread of the workspace's device, and wait for it."""
@@ -139,7 +130,7 @@ class Lane:
 
     def measure_fully(self, workspace: Workspace, picks: Picks) -> Generator[Progress, None, Measured]:
         """On the whole evaluation text; for a job."""
-        pair, tokens = workspace.pair(), workspace.findings.evaluation
+        pair, tokens = (yield from workspace.loading()), workspace.findings.evaluation
         back = injected(workspace.lost, picks.weights())
         picked = yield from measure(pair.pruned, tokens, within=lambda: compensated(pair.pruned, back))
         measured = yield from self.against_both(workspace, picked)
@@ -149,7 +140,7 @@ class Lane:
 
     def against_both(self, workspace: Workspace, picked: TokenLoss) -> Generator[Progress, None, Measured]:
         """A measurement of the whole evaluation text beside those of the two models, which are made once."""
-        pair, tokens = workspace.pair(), workspace.findings.evaluation
+        pair, tokens = (yield from workspace.loading()), workspace.findings.evaluation
         known = self._baselines.get(workspace.recipe)
         if known is None:
             known = ((yield from measure(pair.dense, tokens)), (yield from measure(pair.pruned, tokens)))
@@ -174,10 +165,10 @@ class Lane:
                     raise Superseded
 
         try:
-            pair, found = workspace.pair(dense=False), workspace.findings
+            prefix, found = workspace.prefix(), workspace.findings
             back = injected(workspace.lost, picks.weights())
             lowest = min((layer for layer, _ in picks.selection.heads), default=0)
-            work = workspace.prefix().again(lowest, within=lambda: compensated(pair.pruned, back))
+            work = prefix.again(lowest, within=lambda: compensated(prefix.model, back))
             measured = compared(found.live_dense, found.live_pruned, finish(work, give_up_if_unwanted))
             with self._lock:
                 _put(self._kept, key, measured, KEPT)

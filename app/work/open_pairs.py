@@ -6,6 +6,7 @@ import gc
 import threading
 from collections import OrderedDict
 from collections.abc import Generator
+from weakref import WeakSet
 
 import torch
 
@@ -14,10 +15,13 @@ from restorelcc.progress import Progress
 from restorelcc.workspace import Workspace, open_workspace, pruned_name
 
 from .jobs import Job, State, jobs
+from .live import lane
 
 MOST = 3  # pairs in memory; the one longest unused goes first
+WARM_UP = 3.0  # seconds from the first page to the loading of models that nobody asked for
 _lock = threading.Lock()
 _open: OrderedDict[Recipe, Workspace] = OrderedDict()
+_warmed: WeakSet[Workspace] = WeakSet()
 
 
 def workspace(recipe: Recipe) -> Workspace | None:
@@ -33,19 +37,26 @@ def opening(recipe: Recipe, owner: str) -> Job:
 
     def work(job: Job) -> Generator[Progress, None, Recipe]:
         if workspace(recipe) is None:
+            _forget_beyond(MOST - 1)  # First: there may be room for so many pairs, and for no more.
             opened = yield from open_workspace(recipe)
             with _lock:
                 _open[recipe] = opened
-                forgotten = [_open.popitem(last=False) for _ in range(len(_open) - MOST)]
-            if forgotten:  # Looking through all of memory takes a tenth of a second.
-                forgotten.clear()
-                gc.collect()
-                if torch.cuda.is_available():
-                    torch.cuda.empty_cache()
+            _forget_beyond(MOST)
         return recipe
 
     title = f"Opening {recipe.dense} and {pruned_name(recipe)}"
     return jobs.submit(title, owner, recipe.loading.resolved_device(), work, key=("open", recipe))
+
+
+def _forget_beyond(most: int) -> None:
+    """Let go of all but the `most` pairs used last, and of their memory."""
+    with _lock:
+        forgotten = [_open.popitem(last=False) for _ in range(len(_open) - most)]
+    if forgotten:  # Looking through all of memory takes a tenth of a second.
+        forgotten.clear()
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
 def awaited(recipe: Recipe, owner: str) -> Job:
@@ -55,3 +66,49 @@ def awaited(recipe: Recipe, owner: str) -> Job:
     if job is None or job.state == State.DONE or not job.owner:
         return opening(recipe, owner)
     return job
+
+
+# --- the models of a pair that is open --------------------------------------------------------------------------
+
+
+def loading(opened: Workspace, owner: str) -> Job:
+    """The job that loads the models of a pair that was opened from what is kept of it: the one under way, or a new one.
+
+    It runs beside the device's other work, since a page waits for it.
+    """
+
+    def work(job: Job) -> Generator[Progress, None, None]:
+        yield from opened.loading(dense=False)
+        lane.prepare(opened)
+
+    title = f"Loading {opened.findings.dense_name} and {opened.findings.pruned_name}"
+    device = opened.recipe.loading.resolved_device()
+    return jobs.submit(title, owner, device, work, key=("load", opened.recipe), beside="loading")
+
+
+def awaited_load(opened: Workspace, owner: str) -> Job:
+    """The job of `loading` to wait for: one that failed or was cancelled too, so that nothing starts anew by itself."""
+    job = jobs.find(("load", opened.recipe))
+    # Done, yet not loaded: it was of a workspace that had to make room for others since.
+    if job is None or job.state == State.DONE or not job.owner:
+        return loading(opened, owner)
+    return job
+
+
+def warm_up(opened: Workspace) -> None:
+    """Have the models loaded and the live set read while nobody waits for them: a little later, since the browser draws
+    the first page now and may share the processor. Whoever needs the models before loads them then."""
+    with _lock:
+        if opened in _warmed:
+            return
+        _warmed.add(opened)
+    timer = threading.Timer(WARM_UP, _warmed_up, args=(opened,))
+    timer.daemon = True
+    timer.start()
+
+
+def _warmed_up(opened: Workspace) -> None:
+    if opened.loaded:
+        lane.prepare(opened)
+    else:
+        loading(opened, owner="")

@@ -36,8 +36,7 @@ def start(workspace: Workspace, plan: Plan, owner: str) -> Job:
 
     def work(job: Job) -> Generator[Progress, None, None]:
         job.notes.append(plan)
-        yield Progress("loading the models", 0, 1)
-        pair = workspace.pair()
+        pair = yield from workspace.loading()
         text, held_out = yield from texts(workspace, plan.sampled, plan.grid.settings.seed)
         for step in sweep(pair, workspace.lost, plan.score, text, held_out, plan.grid):
             if isinstance(step, Progress):

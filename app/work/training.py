@@ -42,8 +42,7 @@ def start(
 
     def work(job: Job) -> Generator[Progress, None, Run | None]:
         check_writable(runs_folder())
-        yield Progress("loading the models", 0, settings.steps)
-        pair = workspace.pair()
+        pair = yield from workspace.loading()
         text, held = yield from texts(workspace, sampled, settings.seed)
         trainer = Training(pair, workspace.lost, selection, text, held, settings)
         job.notes.append(perplexity((yield from measure(pair.dense, held))))
@@ -75,7 +74,7 @@ def texts(workspace: Workspace, sampled: int, seed: int) -> Generator[Progress, 
     """(to train on, held out): of the calibration text, or of `sampled` windows that the dense model writes."""
     if not sampled:
         return workspace.training, workspace.held_out
-    pair, length = workspace.pair(), workspace.findings.calibration.ids.shape[1]
+    pair, length = (yield from workspace.loading()), workspace.findings.calibration.ids.shape[1]
     return split_held_out((yield from sampled_windows(pair.dense, pair.tokenizer, length, sampled, seed)))
 
 
@@ -87,7 +86,7 @@ def _kept(
     held_out: dict[str, Any],
     stopped: bool,
 ) -> Generator[Progress, None, Run]:
-    pair, found = workspace.pair(), workspace.findings
+    pair, found = (yield from workspace.loading()), workspace.findings
     evaluation = found.evaluation
     restored = yield from measure(
         pair.pruned, evaluation, within=lambda: compensated(pair.pruned, restoration.compensation)

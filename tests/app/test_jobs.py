@@ -241,6 +241,39 @@ def test_waiting_has_a_limit(busy):
     assert not busy[0].wait(0.02)
 
 
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_who_waits_is_woken_when_it_is_over_and_looks_no_more_often(jobs, busy, monkeypatch, cancelled):
+    """Also where it is cancelled before it began."""
+    monkeypatch.setattr("app.work.jobs.time.sleep", lambda _: pytest.fail("somebody looks again and again"))
+    job = jobs.submit("Waited for", "me", "cpu", quick())
+    woken = []
+    threads = [threading.Thread(target=lambda: woken.append(job.wait())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    if cancelled:
+        jobs.cancel(job, "me")
+    else:
+        busy[1].go.set()
+    for thread in threads:
+        thread.join(SOON)
+    assert woken == [True] * 3
+    assert job.state == (State.CANCELLED if cancelled else State.DONE)
+    assert jobs.get(job.id) is job
+
+
+def test_work_beside_a_devices_queue_waits_for_its_own_kind_alone(jobs, busy):
+    gate = Gated(2)
+    first = jobs.submit("First", "me", "cpu", gate, beside="loading")
+    assert gate.began.wait(SOON)
+    second = jobs.submit("Second", "me", "cpu", quick(2), beside="loading")
+    assert [jobs.waiting_before(job) for job in (first, second)] == [0, 1]
+    assert (second.device, second.state) == ("cpu", State.QUEUED)
+    assert jobs.cancel(second, "me")
+    gate.go.set()
+    assert first.wait(SOON)
+    assert [job.state for job in (busy[0], first, second)] == [State.RUNNING, State.DONE, State.CANCELLED]
+
+
 def test_no_screen_is_needed():
     """Nor for what else runs in the background; in a process of its own, as tests of pages import Streamlit."""
     rooms = "app.values.picks, app.work.jobs, app.work.live, app.work.open_pairs"

@@ -167,12 +167,12 @@ def test_a_failed_load_reaches_who_asked_and_is_tried_again(lane, workspace, mon
     closed = Workspace(workspace.recipe, workspace.findings)
     answers = [LoadError("There is no folder.")]
 
-    def pair(dense=True):
+    def load(*_):
         if answers:
             raise answers.pop()
-        return workspace.pair(dense)
+        return workspace.pair()
 
-    monkeypatch.setattr(closed, "pair", pair)
+    monkeypatch.setattr("restorelcc.workspace.load_pair", load)
     with pytest.raises(LoadError, match="no folder"):
         lane.ask(closed, ONE, "me").result(SOON)
     assert lane.ask(closed, ONE, "me").result(SOON).picked == alone(workspace, ONE, workspace.findings.live)

@@ -81,15 +81,13 @@ def _write(workspace: Workspace, run: Run, asked: Asked) -> None:
         adapter, recipe = run.adapter(), workspace.recipe
 
         def work(job: Job) -> Generator[Progress, None, Continued]:
-            yield Progress("loading the pair", 0, asked.length)
-            adapter_fits(adapter, workspace.pair().pruned)
+            adapter_fits(adapter, (yield from workspace.loading()).pruned)
             return (yield from continued(workspace, adapter.compensation, asked, job))
 
         # A queue of its own: a sentence should not wait for minutes of training. What computes is the lane's thread,
         # one token of each model at a time, so that the header's measurements come in between.
-        queue = f"{recipe.loading.resolved_device()} (text)"
-        key = ("continued", recipe, run.folder.name, asked)
-        job = jobs.submit("Writing", state.session().owner, queue, work, key=key, keeps_on_cancel=True)
+        device, key = recipe.loading.resolved_device(), ("continued", recipe, run.folder.name, asked)
+        job = jobs.submit("Writing", state.session().owner, device, work, key, keeps_on_cancel=True, beside="text")
         st.session_state["compare-writing"] = job.id
 
 

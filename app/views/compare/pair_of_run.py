@@ -48,8 +48,6 @@ def pair_of(run: Run) -> Workspace | None:
         return None
     try:
         shape = run.adapter().geometry
-        with st.spinner("Loading the models"):
-            workspace.pair()
     except RestoreLCCError as error:
         st.error(str(error), icon=":material/error:")
         return None
@@ -60,7 +58,7 @@ def pair_of(run: Run) -> Workspace | None:
             icon=":material/error:",
         )
         return None
-    return workspace
+    return workspace if feedback.models_there(workspace, "compare") else None
 
 
 def _pair_name(run: Run) -> str:

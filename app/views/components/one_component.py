@@ -16,7 +16,7 @@ from ...values.colours import colours
 from ...values.names import LONGEST
 from ...values.picks import Head
 from ...values.words import signed
-from ...widgets import controls
+from ...widgets import controls, feedback
 from ...work import scores
 
 
@@ -97,6 +97,8 @@ def _promised(workspace: Workspace, pick: tuple[int, int, int], alpha: float) ->
 
 def reads_and_writes(workspace: Workspace, head: Head, index: int) -> None:
     """The tokens where it is strongest, the vocabulary it moves, and its like in other layers."""
+    if not feedback.models_there(workspace, "detail", dense=False):
+        return
     reads, writes, others = st.tabs(["Where it is lost", "What it writes", "In other layers"])
     with reads:
         rows = []
@@ -108,35 +110,48 @@ def reads_and_writes(workspace: Workspace, head: Head, index: int) -> None:
             )
         st.caption("δz·v, in activation units, at the sampled tokens where it is largest.")
         st.html("".join(rows))
+    gone = not bool(workspace.lost.present[head])
     with writes:
-        promoted, suppressed = cache.vocabulary(workspace.recipe, *head, index, 8, workspace)
-        st.caption(
-            "Through W_O, the final norm's gain and the unembedding: the direct path alone, without what later layers "
-            "make of it."
-        )
-        controls.figure(
-            component_charts.words(promoted, suppressed, colours(state.dark())),
-            "words",
-            f"Words promoted: {', '.join(word for word, _ in promoted)}. Suppressed: "
-            f"{', '.join(word for word, _ in suppressed)}.",
-            pd.DataFrame([*promoted, *suppressed], columns=["token", "logit_change"]),
-        )
+        if feedback.models_there(workspace, "writes", dense=gone):
+            _writes(workspace, head, index)
     with others:
-        table = cache.alike(workspace.recipe, *head, index, workspace)
-        rest = table.abs().clone()
-        rest[head[0]] = 0
-        layer, component = divmod(int(rest.argmax()), table.shape[1])
-        st.caption(
-            f"Cosine of what it writes into the residual stream with what the components of head {head[1]} write in "
-            f"every layer; signs are arbitrary. Most alike: component {component} of layer {layer}, "
-            f"{signed(float(table[layer, component]), 2)}."
-        )
-        controls.figure(
-            component_charts.alike(table, head[0], index, colours(state.dark())),
-            "alike",
-            f"Map of cosines by layer and component; the largest in another layer is "
-            f"{float(table[layer, component]):.2f}, component {component} of layer {layer}.",
-            pd.DataFrame(table.numpy(), columns=[f"component {i}" for i in range(table.shape[1])])
-            .rename_axis("layer")
-            .reset_index(),
-        )
+        if feedback.models_there(workspace, "others"):
+            _others(workspace, head, index)
+
+
+def _writes(workspace: Workspace, head: Head, index: int) -> None:
+    """The vocabulary that a component moves."""
+    promoted, suppressed = cache.vocabulary(workspace.recipe, *head, index, 8, workspace)
+    st.caption(
+        "Through W_O, the final norm's gain and the unembedding: the direct path alone, without what later layers "
+        "make of it."
+    )
+    controls.figure(
+        component_charts.words(promoted, suppressed, colours(state.dark())),
+        "words",
+        f"Words promoted: {', '.join(word for word, _ in promoted)}. Suppressed: "
+        f"{', '.join(word for word, _ in suppressed)}.",
+        pd.DataFrame([*promoted, *suppressed], columns=["token", "logit_change"]),
+    )
+
+
+def _others(workspace: Workspace, head: Head, index: int) -> None:
+    """The components of the same head that write alike, in every layer."""
+    table = cache.alike(workspace.recipe, *head, index, workspace)
+    rest = table.abs().clone()
+    rest[head[0]] = 0
+    layer, component = divmod(int(rest.argmax()), table.shape[1])
+    st.caption(
+        f"Cosine of what it writes into the residual stream with what the components of head {head[1]} write in "
+        f"every layer; signs are arbitrary. Most alike: component {component} of layer {layer}, "
+        f"{signed(float(table[layer, component]), 2)}."
+    )
+    controls.figure(
+        component_charts.alike(table, head[0], index, colours(state.dark())),
+        "alike",
+        f"Map of cosines by layer and component; the largest in another layer is "
+        f"{float(table[layer, component]):.2f}, component {component} of layer {layer}.",
+        pd.DataFrame(table.numpy(), columns=[f"component {i}" for i in range(table.shape[1])])
+        .rename_axis("layer")
+        .reset_index(),
+    )

@@ -14,7 +14,7 @@ from ...session import cache, state
 from ...values.colours import colours
 from ...values.picks import Head
 from ...values.words import head_name
-from ...widgets import controls
+from ...widgets import controls, feedback
 from ...work import scores
 
 
@@ -119,14 +119,16 @@ def _bar_selected() -> None:
 def plane(workspace: Workspace, head: Head) -> None:
     """PCA of the differences, and the two clouds on its axes."""
     here = state.session()
-    view = cache.projection(workspace.recipe, *head, workspace)
-    names = cache.sample_contexts(workspace.recipe, workspace)
-    picked = state.picks().components_of(*head)
     st.markdown(
         f"##### Sampled tokens of {head_name(head)}, seen flat",
         help="Principal components (scikit-learn) of the differences about their mean. The head's own components are "
         "not centred, so a v need not lie along an axis.",
     )
+    if not feedback.models_there(workspace, "plane", dense=False):
+        return
+    view = cache.projection(workspace.recipe, *head, workspace)
+    names = cache.sample_contexts(workspace.recipe, workspace)
+    picked = state.picks().components_of(*head)
     kind = st.segmented_control(
         "Show",
         ["Differences", "Dense and pruned"],

@@ -16,7 +16,7 @@ from ...session import state
 from ...values.colours import colours
 from ...values.picks import Head, Picks
 from ...values.words import head_name, signed
-from ...widgets import controls
+from ...widgets import controls, feedback
 from ...work import lessons
 from ...work.live import Superseded, lane
 from .introduction import MAP, places
@@ -94,10 +94,13 @@ def _injected(
 ) -> None:
     """Measure this choice, and draw it beside all that are known."""
     every = {k: Picks(lessons.first_components(workspace.lost.shape, scope, head, k)) for k in options}
+    with place.container():
+        if count and not feedback.models_there(workspace, "learn-constant", dense=False):
+            return
     try:
         with place, st.spinner("Measuring perplexity"):
-            # A name of its own: the header measures for the same person at the same time.
-            now = lane.ask(workspace, every[count], f"{state.session().owner}-learn").result()
+            # A name of its own: the header measures for the same tab at the same time.
+            now = lane.ask(workspace, every[count], f"{state.session().tab}-learn").result()
     except Superseded:
         return
     except RestoreLCCError as error:

@@ -38,6 +38,9 @@ def step(workspace: Workspace) -> None:
                 help="Not to make the model better (step 4), but to see that both ways agree whatever c is.",
             )
         )
+    with right:
+        if not feedback.models_there(workspace, "learn-folding", dense=False):
+            return
     with right, st.spinner("Comparing hook and bias"), feedback.guarded():
         check = cache.merge_check(workspace.recipe, factor, workspace)
         controls.figure(

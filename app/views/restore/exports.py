@@ -79,8 +79,7 @@ def _write(workspace: Workspace, run: Run, name: str, key: str) -> None:
         return
 
     def work(job: Job) -> Generator[Progress, None, Path]:
-        yield Progress("loading the models", 0, 2)
-        pair, adapter = workspace.pair(), run.adapter()
+        pair, adapter = (yield from workspace.loading()), run.adapter()
         adapter_fits(adapter, pair.pruned)
         yield Progress("writing", 1, 2)
         save_checkpoint(folder, pair.pruned, pair.tokenizer, adapter.compensation, about=run.config)

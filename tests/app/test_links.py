@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -125,7 +126,8 @@ def test_any_link_is_read_or_refused(link):
     session = Session(owner="me")
     try:
         links.applied(session, link)
-        links.fitted(session, SimpleNamespace(lost=SimpleNamespace(shape=SHAPE)))
+        lost = SimpleNamespace(shape=SHAPE, present=torch.ones(SHAPE[:2], dtype=torch.bool))
+        links.fitted(session, SimpleNamespace(lost=lost))
     except RestoreLCCError:
         return
     again = Session(owner="me")

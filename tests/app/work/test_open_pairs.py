@@ -15,7 +15,7 @@ from restorelcc.errors import LoadError
 from restorelcc.progress import Progress
 from restorelcc.workspace import LoadedPair, Workspace
 
-MAIN = str(Path(__file__).resolve().parents[2] / "app" / "shell" / "rerun.py")
+MAIN = str(Path(__file__).resolve().parents[3] / "app" / "shell" / "rerun.py")
 SOON = 10  # seconds
 RECIPES = [Recipe(windows=number) for number in range(2, 8)]
 
@@ -176,6 +176,7 @@ def app(workspace, monkeypatch, gate):
     for module in ("widgets.feedback", "shell.frame"):
         monkeypatch.setattr(f"app.{module}.jobs", open_pairs.jobs)
     monkeypatch.setattr("app.widgets.feedback.GLANCE", 0.01)
+    monkeypatch.setattr(open_pairs.lane, "_kept", OrderedDict())  # what other tests measured
     monkeypatch.setattr(state, "_owner", lambda: "me")
     monkeypatch.setattr(open_pairs, "_open", OrderedDict({Recipe(): closed(workspace, monkeypatch, gate)}))
     yield AppTest.from_file(MAIN, default_timeout=60)

@@ -65,6 +65,7 @@ def _front(dense: object, kind: Kind) -> str:
 
 
 def _what(kind: Kind, about: Mapping[str, Any], put_back: Compensation | None) -> str:
+    """What lies in the folder, in a sentence or two."""
     if kind == "pruned":
         narrow = (about.get("pruning") or {}).get("method") == "structured"
         less = "fewer attention heads and MLP channels than its base" if narrow else "zeros in its weight matrices"
@@ -79,6 +80,7 @@ def _what(kind: Kind, about: Mapping[str, Any], put_back: Compensation | None) -
 
 
 def _usage(kind: Kind, pruned: str) -> str:
+    """The two lines that load it."""
     if kind == "adapter":
         call = f'restorelcc.load_restored("{pruned or "PRUNED"}", "THIS FOLDER")'
         lines = ("import restorelcc", f"model, tokenizer = {call}")
@@ -91,6 +93,7 @@ def _usage(kind: Kind, pruned: str) -> str:
 
 
 def _facts(about: Mapping[str, Any]) -> list[str]:
+    """How it came about, a sentence each: models, pruning, text, training."""
     facts = [f"Base model: {_name(about.get('dense')) or 'not recorded'}."]
     pruning = about.get("pruning") or {}
     amount = pruning.get("pattern") or f"{100 * float(pruning.get('sparsity', 0)):g} %"
@@ -117,6 +120,7 @@ def _facts(about: Mapping[str, Any]) -> list[str]:
 
 
 def _figures(about: Mapping[str, Any]) -> str:
+    """The section of what was measured, and on what."""
     figures = about["figures"]
     rows = [
         f"| {state} | {figure['perplexity']:.3f} ± {figure['stderr']:.3f} | {figure['tokens']} |"

@@ -130,6 +130,7 @@ def keep_findings(recipe: Recipe, findings: Findings) -> None:
 
 
 def _keepable(recipe: Recipe) -> bool:
+    """Whether a recipe alone decides what is found: what others wrote, on disk or on the hub, may change under it."""
     return (
         recipe.dense == DEMO
         and recipe.pruned is None
@@ -190,6 +191,8 @@ def load_findings(folder: Path) -> Findings:
 
 
 def _built(facts: dict[str, Any], tensors: Mapping[str, Tensor]) -> Findings:
+    """From what the two files hold; `part`: tensors whose names begin so."""
+
     def part(name: str) -> dict[str, Tensor]:
         return {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith(f"{name}.")}
 

@@ -158,6 +158,7 @@ def list_runs(root: Path | None = None) -> list[Run]:
 
 
 def _runs_in(place: Path) -> list[Run]:
+    """Runs right below a folder, newest first; those of unknown age last."""
     runs = []
     for folder in place.iterdir() if place.is_dir() else ():
         if not folder.name.startswith("."):

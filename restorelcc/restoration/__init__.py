@@ -1,5 +1,5 @@
-"""Putting it back: training constants, injecting means layer after layer, bounds of what can come back, and sweeps over
-settings.
+"""Putting it back: training what is put back, of any kind; injecting means layer after layer, bounds of what can come
+back, and sweeps over settings.
 
 bounds: bounds, CONSTANTS, DENSE, HEADS, MLPS, PRUNED
 constants: trained_parameters

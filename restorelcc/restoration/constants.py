@@ -39,6 +39,7 @@ class ConstantParameters(Parameters):
         self.count = trained_parameters(selection, settings, self._learned.shape[-1])
 
     def _started(self, alpha: Tensor, generator: torch.Generator) -> Tensor:
+        """Where training begins, in units: zero, noise, or `alpha`, which is in activation units."""
         values = torch.zeros_like(alpha)
         if self._start == "noise":
             values = torch.randn(alpha.shape, generator=generator) * 1e-3

@@ -136,11 +136,12 @@ class Grid:
         return replace(self.settings, lr=point.lr, loss=point.loss)
 
 
-def _number(kind: Callable[[str], T], text: str, what: str, wanted: str) -> T:
+def _number(read: Callable[[str], T], typed: str, what: str, wanted: str) -> T:
+    """What was typed, read as `wanted`. Raises SettingError that says what it was to be."""
     try:
-        return kind(text)
+        return read(typed)
     except ValueError:
-        raise SettingError(f"'{text.strip()}' cannot be read as {what}: give {wanted}.") from None
+        raise SettingError(f"'{typed.strip()}' cannot be read as {what}: give {wanted}.") from None
 
 
 @dataclass(frozen=True)
@@ -227,6 +228,7 @@ def _restored(
 
 
 def _judged(point: Point, training: Training, dense: TokenLoss, pruned: TokenLoss) -> SweepResult:
+    """The best of a training on its held-out windows, beside what both models lose there; its time is left open."""
     model, restoration = training.pair.pruned, training.result()
     best = next(step for step in restoration.history if step.step == restoration.best_step)
     put_back = restoration.compensation
@@ -262,6 +264,7 @@ def best_first(results: Iterable[SweepResult | Failure]) -> dict[Loss, list[Swee
 
 
 def _place(result: SweepResult) -> tuple[bool, float]:
+    """By which results are sorted: the lowest loss first, what has none last."""
     return math.isnan(result.held_out_loss), result.held_out_loss
 
 
@@ -281,6 +284,7 @@ COLUMNS = [
 
 
 def _row(result: SweepResult | Failure) -> dict[str, object]:
+    """What `COLUMNS` name, as far as a failure has it."""
     point = result.point
     row: dict[str, object] = {
         "loss": point.loss,
@@ -338,5 +342,6 @@ def enough(results: Iterable[SweepResult | Failure]) -> list[Enough]:
 
 
 def _least(ordered: list[SweepResult]) -> SweepResult:
+    """See `Enough.least`; the results by rising number of tokens."""
     most = ordered[-1].restored
     return next(result for result in ordered if paired_difference(result.restored, most).z <= 2)

@@ -239,6 +239,7 @@ class Training:
         )
 
     def _noted(self, step: Step) -> Step:
+        """The step, which history has now too."""
         self.history.append(step)
         return step
 

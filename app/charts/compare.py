@@ -14,6 +14,7 @@ from restorelcc.artifacts.runs import Run
 
 from ..values.colours import Colours
 from ..values.run_facts import number, setting
+from ..values.verbatim import in_figure, shortened
 from ..values.words import count
 from .common import BELOW, LINES, SYMBOLS, base, palette
 
@@ -23,6 +24,7 @@ VIEWS = {
     "loss": ("Training loss", "training loss, nats per token"),
 }
 SMOOTH = 20  # training losses; single batches differ by more than what training wins
+LONGEST = 60  # letters of a run's name; a legend has room for no more
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def curves(
         figure.add_scatter(
             x=part["step"],
             y=part[column],
-            name=run.name,
+            name=in_figure(shortened(run.name, LONGEST)),
             mode="lines" if view == "loss" else "lines+markers",
             line={"color": look.colour, "dash": look.dash, "width": 2},
             marker={"size": 5, "color": look.colour},
@@ -138,7 +140,7 @@ def against_size(runs: Sequence[Run], frame: pd.DataFrame, colours: Colours) -> 
             x=[row["trained"]],
             y=[row["perplexity"]],
             error_y=error,
-            name=run.name,
+            name=in_figure(shortened(run.name, LONGEST)),
             mode="markers",
             marker={"size": 11, "color": look.colour, "symbol": _symbol(drawn, run)},
             hovertemplate="%{fullData.name}<br>%{x:,} trained parameters<br>perplexity %{y:.3f}<extra></extra>",
@@ -178,7 +180,7 @@ def cumulated(frame: pd.DataFrame, colours: Colours) -> go.Figure:
             name=side,
             mode="lines",
             line={"color": getattr(colours, side), "width": 2, "dash": "solid" if side == "restored" else "dash"},
-            customdata=frame["token"],
+            customdata=[in_figure(token) for token in frame["token"]],
             hovertemplate=side + " − pruned, up to token %{x} (%{customdata}): %{y:.2f} nats<extra></extra>",
         )
     _level(figure, "pruned", 0.0, colours)

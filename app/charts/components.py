@@ -12,6 +12,7 @@ from torch import Tensor
 from restorelcc.capture.plane import Points, Projection
 
 from ..values.colours import Colours
+from ..values.verbatim import in_figure
 from .common import base
 
 
@@ -164,7 +165,7 @@ def _cloud(figure: go.Figure, points: Points, names: Sequence[str], colour: str,
             y=points[:, 1],
             mode="markers",
             name=name,
-            text=list(names),
+            text=[in_figure(name) for name in names],
             marker={"size": 6, "color": colour, "opacity": 0.55},
             hovertemplate="%{text}<br>(%{x:.2f}, %{y:.2f})<extra>" + name + "</extra>",
         )
@@ -209,7 +210,7 @@ def words(
     """Vocabulary that a component raises and lowers, with the change of the logit."""
     rows = [*promoted, *reversed(suppressed)]
     figure = base(19 * len(rows) + 60, bargap=0.2)
-    names = [repr(word)[1:-1] for word, _ in rows]
+    names = [in_figure(word) for word, _ in rows]
     figure.add_bar(
         x=[value for _, value in rows],
         y=list(range(len(rows))),

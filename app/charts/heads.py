@@ -12,6 +12,7 @@ from restorelcc.selection.scores import Measure
 
 from ..values.colours import Colours
 from ..values.picks import Head
+from ..values.verbatim import in_figure
 from ..values.words import head_name
 from .common import base, faint, ticks
 
@@ -216,7 +217,7 @@ def attention(
     values = weights.double().numpy()
     if not signed:  # What a causal model cannot see is not zero attention: it is not there.
         values = np.where(np.tril(np.ones_like(values)) > 0, values, np.nan)
-    names = [f"{index}: {token!r}" for index, token in enumerate(tokens)]
+    names = [f"{index}: '{in_figure(token)}'" for index, token in enumerate(tokens)]
     most = float(np.nanmax(np.abs(values))) or 1.0
     figure = base(height)
     figure.add_heatmap(

@@ -6,6 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ..values.colours import Colours
+from ..values.verbatim import in_figure
 from .common import base, ticks
 
 
@@ -16,7 +17,7 @@ def sparsity_map(frame: pd.DataFrame, colours: Colours) -> go.Figure:
     figure = base(int(min(760, 34 * len(table) + 110)))
     figure.add_heatmap(
         z=table.to_numpy(),
-        x=[name.rpartition(".")[2] for name in table.columns],
+        x=[in_figure(name.rpartition(".")[2]) for name in table.columns],
         y=list(table.index),
         customdata=patterns.to_numpy(),
         xgap=2,

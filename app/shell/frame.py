@@ -57,7 +57,7 @@ def _read_link() -> None:
     try:
         links.applied(state.session(), dict(st.query_params))
     except RestoreLCCError as error:
-        st.error(str(error), icon=":material/error:")
+        feedback.refused(error)
 
 
 def _write_link() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from concurrent.futures import Future
 
@@ -14,6 +13,7 @@ from restorelcc.workspace import Workspace
 
 from ..session import state
 from ..values.picks import Picks
+from ..values.verbatim import in_html
 from ..values.words import HELP, model_name, percent, signed
 from ..widgets import feedback
 from ..work import open_pairs
@@ -53,7 +53,7 @@ class Header:
         except Superseded:  # This rerun is stale: another one is under way.
             return
         except RestoreLCCError as error:
-            self._place.error(str(error))
+            feedback.refused(error, self._place)
             return
         self._draw(measured)
 
@@ -113,8 +113,8 @@ def _html(workspace: Workspace, picked: int, measured: Measured | None, full: Me
     removed = 1 - found.pruned_size.parameters / found.dense_size.parameters
     less = f"{found.sparsity.sparsity:.1%} of weights zero" if removed == 0 else f"{removed:.1%} of parameters gone"
     names = (
-        f'<div class="names"><b>{html.escape(model_name(found.dense_name))}</b> <span class="muted">pruned:</span> '
-        f"<b>{html.escape(found.pruned_name)}</b>"
+        f'<div class="names"><b>{in_html(model_name(found.dense_name))}</b> <span class="muted">pruned:</span> '
+        f"<b>{in_html(found.pruned_name)}</b>"
         f'<div class="muted">{less} · {picked} picked</div></div>'
     )
     if shown is None:

@@ -25,6 +25,7 @@ from restorelcc.restoration.training import Settings
 from restorelcc.workspace import pruned_name
 
 from ..values import recipes
+from .verbatim import visible
 
 HYPERPARAMETERS = tuple(field.name for field in fields(Settings) if field.name != "teacher_bytes")
 """Settings that change the result; where logits are kept does not."""
@@ -87,7 +88,7 @@ def written(value: object) -> str:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else visible(str(value))
 
 
 def differing(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
@@ -111,7 +112,7 @@ def table(runs: Sequence[Run], columns: Sequence[str], parameters: Mapping[str, 
     for run in runs:
         trained = number(run, "trained_parameters")
         size = parameters.get(str(known(run, "dense"))) or number(run, "parameters")
-        row: dict[str, Any] = {"run": run.name, **{name: setting(run, name) for name in columns}}
+        row: dict[str, Any] = {"run": visible(run.name), **{name: setting(run, name) for name in columns}}
         row |= {
             "recovered": number(run, "figures", "recovered_share"),
             "recovered_stderr": number(run, "figures", "share_stderr"),
@@ -121,7 +122,7 @@ def table(runs: Sequence[Run], columns: Sequence[str], parameters: Mapping[str, 
             "gain_stderr": number(run, "figures", "gain", "stderr"),
             "trained": trained,
             "share": trained / size if trained is not None and size else None,
-            "pair": " → ".join(part or "–" for part in pair_names(run)) if any(pair_names(run)) else None,
+            "pair": visible(" → ".join(part or "–" for part in pair_names(run))) if any(pair_names(run)) else None,
             "made": run.created,
         }
         rows.append(row)
@@ -154,8 +155,3 @@ def _partner(found: re.Match[str] | None) -> Pruning:
     if found[4]:
         return Pruning(found[1], pattern=f"{found[3]}:{found[4].removeprefix('of')}")
     return Pruning(found[1], float(found[3]), allocation="owl" if found[2] else "uniform")
-
-
-def plain(text: str) -> str:
-    """Text of a user's, with nothing in it taken for Markdown."""
-    return re.sub(r"([\\`*_{}\[\]<>()#|~$:])", r"\\\1", text)

@@ -14,7 +14,7 @@ import re
 UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 SIGNS = {"\n": "↵", "\t": "⇥"}
 
-MARKDOWN = re.compile(r"[\\`*_\[\]<>#|~$:&]|^(?:[-+=]|\d+(?=[.)]))")
+MARKDOWN = re.compile(r"[\\`*_\[\]<>#|~$:&]|^(?:[-+=]|\d+(?=[.)](?:\s|$)))")
 # Streamlit replaces these in the text that is left once Markdown is read, where no backslash reaches: arrows and dashes
 # between spaces, emoji and icons between colons, addresses that become links.
 ARROW = re.compile(r"(?<!\S)(?:<->|->|<-|--|>=|<=|~=)(?!\S)")
@@ -55,6 +55,11 @@ def in_figure(text: str) -> str:
 def in_html(text: str) -> str:
     """For HTML, inside and outside of quotes."""
     return html.escape(visible(text))
+
+
+def lines_in_html(text: str, end: str = "\n") -> str:
+    """For HTML that keeps lines, each ended by `end`."""
+    return end.join(in_html(line) for line in text.split("\n"))
 
 
 def _escaped(line: str) -> str:

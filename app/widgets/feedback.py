@@ -12,6 +12,7 @@ from restorelcc.errors import RestoreLCCError
 from restorelcc.workspace import Workspace
 
 from ..session import state
+from ..values.verbatim import in_markdown, in_message
 from ..values.words import seconds
 from ..work import open_pairs
 from ..work.jobs import Job, State, jobs
@@ -23,13 +24,18 @@ GLANCE = 1.0  # seconds in which what is nearly there comes, without a bar flash
 CURVES = {"cpu": 4.0}  # seconds, by device: curves cost a training dearly where the browser shares its processor
 
 
+def refused(reason: RestoreLCCError | str, place: DeltaGenerator | None = None) -> None:
+    """Why something was not done, as a message; where no place is given, at the place in turn."""
+    (st if place is None else place).error(in_message(str(reason)), icon=":material/error:")
+
+
 @contextmanager
 def guarded() -> Iterator[None]:
     """What the engine refuses becomes a message, and the page goes on after it."""
     try:
         yield
     except RestoreLCCError as error:
-        st.error(str(error), icon=":material/error:")
+        refused(error)
 
 
 def time_left(job: Job) -> str:
@@ -103,13 +109,14 @@ def bar(job: Job, key: str, label: str = "Cancel") -> None:
 
 
 def doing(job: Job) -> str:
-    """What it does now, for people."""
+    """What it does now, as Markdown."""
+    title = in_markdown(job.title)
     if job.state == State.QUEUED:
-        return f"{job.title}: waiting, {jobs.waiting_before(job)} before it"
+        return f"{title}: waiting, {jobs.waiting_before(job)} before it"
     if job.stopping:
-        return f"{job.title}: stopping"
+        return f"{title}: stopping"
     what = job.progress.what if job.progress else "starting"
-    return f"{job.title}: {what}{time_left(job)}"
+    return f"{title}: {in_markdown(what)}{time_left(job)}"
 
 
 def cancel_button(job: Job, place: DeltaGenerator, key: str, label: str = "Cancel") -> None:
@@ -132,9 +139,9 @@ def _cancel(job: Job, owner: str) -> None:
 
 def _over(job: Job) -> None:
     if job.state == State.FAILED:
-        st.error(job.error, icon=":material/error:")
+        refused(job.error)
     elif job.state == State.CANCELLED:
-        st.info(f"{job.title}: cancelled.", icon=":material/cancel:")
+        st.info(f"{in_markdown(job.title)}: cancelled.", icon=":material/cancel:")
 
 
 def empty(message: str, page: str | None = None, label: str = "") -> None:

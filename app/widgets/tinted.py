@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import streamlit as st
+
+from ..values.verbatim import in_html, lines_in_html
 
 STRONGEST = 70  # per cent of the colour
 
@@ -27,16 +28,16 @@ class Token:
 
 def show(tokens: Sequence[Token], **attributes: str) -> None:
     """attributes: of the whole, such as `id`."""
-    named = "".join(f' {name.replace("_", "-")}="{html.escape(value)}"' for name, value in attributes.items())
+    named = "".join(f' {name.replace("_", "-")}="{in_html(value)}"' for name, value in attributes.items())
     st.html(f'<div class="tinted"{named}>{"".join(map(_span, tokens))}</div>')
 
 
 def _span(token: Token) -> str:
-    shown = html.escape(token.text).replace("\n", "↵\n")
+    shown = lines_in_html(token.text, "↵\n")
     # Below linear, small numbers would all look like none.
     share = STRONGEST * min(1.0, token.strength) ** 0.7
     data = "" if token.change is None else f' data-change="{token.change:.6f}"'
     return (
-        f'<span title="{html.escape(token.says)}"{data} '
+        f'<span title="{in_html(token.says)}"{data} '
         f'style="background:color-mix(in srgb,{token.colour} {share:.0f}%,transparent)">{shown}</span>'
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from restorelcc.progress import Progress
 from restorelcc.workspace import Workspace
 
 from ...session import cache, state
+from ...values.verbatim import lines_in_html
 from ...widgets import feedback
 from ...work.jobs import Job, jobs
 
@@ -100,7 +100,7 @@ def _growing(job_id: str, asked: Asked) -> None:
         st.session_state[f"seen-{job_id}"] = True
         st.rerun()  # Of the whole page, once: the polling ends and the button comes back.
     if job.error:
-        st.error(job.error, icon=":material/error:")
+        feedback.refused(job.error)
         return
     found: Continued | None = job.result or (job.notes[0] if job.notes else None)
     if not job.finished:
@@ -120,5 +120,5 @@ def _growing(job_id: str, asked: Asked) -> None:
             f'<div style="display:flex;justify-content:space-between;gap:1rem"><b style="color:var(--{name})">'
             f'{name.capitalize()}</b><span class="muted">{note}</span></div><div style="white-space:pre-wrap;'
             f'line-height:1.6;margin-top:.3rem"><span class="muted" style="font-size:inherit">'
-            f"{html.escape(asked.prompt)}</span>{html.escape(text)}{caret}</div></div>"
+            f"{lines_in_html(asked.prompt)}</span>{lines_in_html(text)}{caret}</div></div>"
         )

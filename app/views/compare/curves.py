@@ -14,6 +14,7 @@ from ...charts import compare as compare_charts
 from ...session import cache, state
 from ...values import run_facts
 from ...values.colours import colours
+from ...values.verbatim import in_markdown
 from ...widgets import controls
 
 
@@ -25,7 +26,7 @@ def metrics(runs: Sequence[Run]) -> dict[str, pd.DataFrame]:
         try:
             found[run.folder.name] = cache.metrics(str(run.folder), run)
         except LoadError:
-            lacking.append(run_facts.plain(run.name))
+            lacking.append(in_markdown(run.name))
     if lacking:
         st.caption(f"Without readable training steps: {', '.join(lacking)}.")
     return found
@@ -60,7 +61,7 @@ def curves(runs: Sequence[Run]) -> None:
         f"{compare_charts.VIEWS[view][0]} by step of {len(runs)} runs: {', '.join(run.name for run in runs)}.",
         shown,
     )
-    lacking = [run_facts.plain(run.name) for run in runs if run.folder.name in ends and len(ends[run.folder.name]) < 2]
+    lacking = [in_markdown(run.name) for run in runs if run.folder.name in ends and len(ends[run.folder.name]) < 2]
     if view == "perplexity" and len({run_facts.pair_names(run) for run in runs}) > 1:
         st.caption("These runs are of several pairs, so only lines that hold for all of them are drawn.")
     if view == "share" and lacking:

@@ -14,6 +14,7 @@ from ...session import state
 from ...values import run_facts
 from ...values.pages import PAGES
 from ...values.picks import Picks
+from ...values.verbatim import in_markdown, visible
 from ...widgets import controls, feedback
 from ...work.jobs import jobs
 from ..restore import exports
@@ -40,7 +41,7 @@ def in_view(runs: list[Run], compared: Sequence[Run]) -> Run:
         st.selectbox(
             "Run in view",
             list(by_name),
-            format_func=lambda folder: f"{by_name[folder].name} ({_made(by_name[folder])})",
+            format_func=lambda folder: f"{visible(by_name[folder].name)} ({_made(by_name[folder])})",
             width=360,
             **controls.mirrored("run-in-view", name, look),
         )
@@ -100,4 +101,4 @@ def _rename(run: Run) -> None:
 def _renamed(run: Run, key: str) -> None:
     with feedback.guarded():
         renamed = rename_run(run, st.session_state[key])
-        st.toast(f"Renamed to {run_facts.plain(renamed.name)}.", icon=":material/edit:")
+        st.toast(f"Renamed to {in_markdown(renamed.name)}.", icon=":material/edit:")

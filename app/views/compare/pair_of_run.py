@@ -10,6 +10,7 @@ from restorelcc.workspace import Workspace
 
 from ...session import state
 from ...values import run_facts
+from ...values.verbatim import in_markdown
 from ...values.words import count, model_name
 from ...widgets import feedback
 from ...work import open_pairs
@@ -26,7 +27,7 @@ def pair_of(run: Run) -> Workspace | None:
     recipe, here = run_facts.recipe_of(run), state.session()
     if recipe is None:
         feedback.empty(
-            f"**{run_facts.plain(run.name)}** does not say which models it restored, so it cannot be tried on text.",
+            f"**{in_markdown(run.name)}** does not say which models it restored, so it cannot be tried on text.",
         )
         return None
     workspace = open_pairs.workspace(recipe)
@@ -34,8 +35,7 @@ def pair_of(run: Run) -> Workspace | None:
         opening = here.pending or recipe == here.recipe
         with st.container(border=True, key="open-pair-first"):
             st.markdown(
-                f"To try **{run_facts.plain(run.name)}** on text, its pair must be open: "
-                f"{run_facts.plain(_pair_name(run))}."
+                f"To try **{in_markdown(run.name)}** on text, its pair must be open: {in_markdown(_pair_name(run))}."
             )
             st.button(
                 "Open this pair",
@@ -49,7 +49,7 @@ def pair_of(run: Run) -> Workspace | None:
     try:
         shape = run.adapter().geometry
     except RestoreLCCError as error:
-        st.error(str(error), icon=":material/error:")
+        feedback.refused(error)
         return None
     if shape != workspace.findings.geometry:
         st.error(
@@ -74,4 +74,4 @@ def about(run: Run, workspace: Workspace) -> None:
         f"{count(trained)} trained parameters" if trained is not None else "",
         f"{share:.0%}".replace("-", "−") + " of the lost log-likelihood recovered" if share is not None else "",
     ]
-    st.caption(" · ".join(run_facts.plain(fact) for fact in facts if fact))
+    st.caption(" · ".join(in_markdown(fact) for fact in facts if fact))

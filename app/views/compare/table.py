@@ -14,6 +14,7 @@ from ...charts.common import faint
 from ...session import state
 from ...values import run_facts
 from ...values.colours import colours
+from ...values.verbatim import in_markdown
 from ...values.words import HELP
 from . import trash
 from .pair_of_run import workspace_of
@@ -96,11 +97,10 @@ def _columns(frame: pd.DataFrame, differ: Sequence[str]) -> dict[str, Any]:
 def _caption(
     runs: Sequence[Run], chosen: Sequence[Run], compared: Sequence[Run], differ: Sequence[str], same: Sequence[str]
 ) -> str:
-    values = " · ".join(
-        f"{run_facts.NAMES.get(name, name)} {run_facts.written(run_facts.setting(compared[0], name))}" for name in same
-    )
+    settings = {name: in_markdown(run_facts.written(run_facts.setting(compared[0], name))) for name in same}
+    values = " · ".join(f"{run_facts.NAMES.get(name, name)} {value}" for name, value in settings.items())
     if len(compared) == 1:
-        return f"**{run_facts.plain(compared[0].name)}**: {values}."
+        return f"**{in_markdown(compared[0].name)}**: {values}."
     which = f"the {len(chosen)} chosen" if chosen else f"all {len(runs)}" if len(runs) <= MOST_DRAWN else "the newest"
     tinted = "Tinted settings differ. " if differ else ""
     choose = "" if chosen else " Tick rows to compare only those."

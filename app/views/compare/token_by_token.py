@@ -17,6 +17,7 @@ from restorelcc.workspace import Workspace
 from ...charts import compare as compare_charts
 from ...session import cache, state
 from ...values.colours import Colours, colours
+from ...values.verbatim import in_markdown
 from ...values.words import signed
 from ...widgets import controls, feedback, tinted
 
@@ -137,9 +138,7 @@ def _helped(scored: pd.DataFrame) -> None:
     ends = [("Most helped", better.nsmallest(5, "change")), ("Most hurt", worse.nlargest(5, "change"))]
     for label, rows in ends:
         words = ", ".join(
-            f"`{token.strip() or '␣'}` {signed(change, 2)}"
-            for token, change in zip(
-                rows["token"].str.replace("`", "'").str.replace("\n", "↵"), rows["change"], strict=True
-            )
+            f"<code>{in_markdown(token) or '␣'}</code> {signed(change, 2)}"
+            for token, change in zip(rows["token"], rows["change"], strict=True)
         )
-        st.markdown(f"{label}: {words or '–'}")
+        st.markdown(f"{label}: {words or '–'}", unsafe_allow_html=True)

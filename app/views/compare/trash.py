@@ -7,7 +7,7 @@ import streamlit as st
 from restorelcc.artifacts.runs import Run, bring_back, discard_run
 
 from ...session import state
-from ...values import run_facts
+from ...values.verbatim import in_markdown
 from ...widgets import feedback
 
 
@@ -30,7 +30,7 @@ def way_back() -> None:
     if not deleted:
         return
     with st.container(border=True, horizontal=True, vertical_alignment="center", key="deleted-run"):
-        st.markdown(f":material/delete: Deleted **{run_facts.plain(deleted[-1].name)}**.", width="content")
+        st.markdown(f":material/delete: Deleted **{in_markdown(deleted[-1].name)}**.", width="content")
         st.button("Undo", key="undo-delete", icon=":material/undo:", on_click=_undelete)
         st.button("Dismiss", key="dismiss-delete", type="tertiary", on_click=deleted.clear)
 

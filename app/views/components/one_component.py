@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-
 import pandas as pd
 import streamlit as st
 
@@ -15,6 +13,7 @@ from ...session import cache, state
 from ...values.colours import colours
 from ...values.names import LONGEST
 from ...values.picks import Head
+from ...values.verbatim import in_html
 from ...values.words import signed
 from ...widgets import controls, feedback
 from ...work import scores
@@ -103,7 +102,7 @@ def reads_and_writes(workspace: Workspace, head: Head, index: int) -> None:
     with reads:
         rows = []
         for moment in cache.moments(workspace.recipe, *head, index, 8, workspace):
-            parts = [html.escape(part).replace("\n", " ↵ ") for part in (moment.before, moment.token, moment.after)]
+            parts = [in_html(part) for part in (moment.before, moment.token, moment.after)]
             rows.append(
                 f'<div class="context"><span class="value">{signed(moment.value, 2)}</span> '
                 f"{parts[0]}<b>{parts[1]}</b>{parts[2]}</div>"

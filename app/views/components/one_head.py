@@ -13,6 +13,7 @@ from ...charts import heads as head_charts
 from ...session import cache, state
 from ...values.colours import colours
 from ...values.picks import Head
+from ...values.verbatim import in_markdown
 from ...values.words import head_name
 from ...widgets import controls, feedback
 from ...work import scores
@@ -85,7 +86,7 @@ def scree(workspace: Workspace, head: Head) -> None:
     st.pills(
         f"Put back ({len(picked)} of {len(energy)}, holding {held:.0%} of the lost energy)",
         list(range(len(energy))),
-        format_func=lambda i: f"{i} {here.names[(*head, i)]}" if (*head, i) in here.names else str(i),
+        format_func=lambda i: f"{i} {in_markdown(here.names[*head, i])}" if (*head, i) in here.names else str(i),
         selection_mode="multi",
         wrap=True,
         help="Ticked components are put back with their mean magnitude α. A bar of the chart shows a component.",

@@ -15,6 +15,7 @@ from restorelcc.workspace import Workspace
 
 from ...session import state
 from ...values.words import count
+from ...widgets import feedback
 from ...work import scores
 from . import effect
 
@@ -62,7 +63,7 @@ def strategies(workspace: Workspace) -> None:
     try:
         selection = _selection(workspace, kind)
     except RestoreLCCError as error:
-        st.error(str(error), icon=":material/error:")
+        feedback.refused(error)
         return
     width = workspace.findings.geometry.d_head
     cost = trained_parameters(selection, Settings(), width)

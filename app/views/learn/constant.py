@@ -104,7 +104,7 @@ def _injected(
     except Superseded:
         return
     except RestoreLCCError as error:
-        words.error(str(error), icon=":material/error:")
+        feedback.refused(error, words)
         return
     known = [(k, one) for k, one in ((k, lane.known(workspace, picks)) for k, picks in every.items()) if one]
     with words:

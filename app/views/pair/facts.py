@@ -9,6 +9,7 @@ from restorelcc.workspace import Workspace
 from ...charts import pair as pair_charts
 from ...session import state
 from ...values.colours import colours
+from ...values.verbatim import in_markdown
 from ...values.words import HELP, count, model_name, signed
 from ...widgets import controls
 from ...work.live import unpicked
@@ -19,14 +20,14 @@ def facts(workspace: Workspace) -> None:
     found = workspace.findings
     shape = found.geometry
     kv = "" if shape.n_kv_heads == shape.n_heads else f", {shape.n_kv_heads} key/value heads"
-    st.markdown(f"#### {model_name(found.dense_name)} and {found.pruned_name}")
+    st.markdown(f"#### {in_markdown(model_name(found.dense_name))} and {in_markdown(found.pruned_name)}")
     st.caption(
         f"{shape.n_layers} layers of {shape.n_heads} heads of width {shape.d_head}{kv}; residual stream of "
         f"{shape.d_model}. Head activations read from {found.statistics.count:,} tokens of "
-        f"'{workspace.recipe.calibration}'."
+        f"'{in_markdown(workspace.recipe.calibration)}'."
     )
     for remark in workspace.remarks():
-        st.caption(remark)
+        st.caption(in_markdown(remark))
     columns = st.columns(4)
     columns[0].metric("Parameters", count(found.dense_size.parameters), help=f"{found.dense_size.parameters:,}")
     columns[1].metric(

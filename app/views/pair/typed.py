@@ -12,7 +12,7 @@ from restorelcc.errors import RestoreLCCError
 from restorelcc.models.loading import DEMO, Loading
 from restorelcc.pruning.layerwise import STRUCTURED, Pruning
 
-from ...widgets import controls
+from ...widgets import controls, feedback
 
 KEY = "pair-form"
 """What is typed, as a dict: kept across pages."""
@@ -80,7 +80,7 @@ def recipe_typed() -> Recipe | None:
             return replace(recipe, pruning=_chosen(typed))
         return recipe
     except RestoreLCCError as error:
-        st.error(str(error), icon=":material/error:")
+        feedback.refused(error)
         return None
 
 

@@ -18,6 +18,7 @@ from restorelcc.workspace import Workspace
 
 from ...session import state
 from ...values.pages import PAGES
+from ...values.verbatim import in_markdown
 from ...widgets import feedback
 from ...work.jobs import Job, State, jobs
 
@@ -62,12 +63,12 @@ def checkpoint(workspace: Workspace, run: Run, key: str) -> None:
         )
     said = st.session_state.pop(f"export-refused-{key}", "")
     if said:
-        st.error(said, icon=":material/error:")
+        feedback.refused(said)
     job = jobs.get(st.session_state.get(f"export-{key}", ""))
     if job is not None:
         feedback.progress(job)
         if job.state == State.DONE:
-            st.success(f"Written to {job.result}", icon=":material/check:")
+            st.success(f"Written to {in_markdown(str(job.result))}", icon=":material/check:")
 
 
 def _write(workspace: Workspace, run: Run, name: str, key: str) -> None:
@@ -97,4 +98,4 @@ def next_steps(workspace: Workspace, run: Run) -> None:
         adapter_button(run, "result")
         checkpoint(workspace, run, "result")
         st.page_link(PAGES["compare"].link, label="Compare with other runs", icon=":material/table_rows:")
-    st.caption(f"Kept as a run in {run.folder}.")
+    st.caption(f"Kept as a run in {in_markdown(str(run.folder))}.")

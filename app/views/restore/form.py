@@ -13,6 +13,7 @@ from restorelcc.workspace import Workspace
 from ...session import state
 from ...values.names import names_written
 from ...values.pages import PAGES
+from ...values.verbatim import in_markdown, visible
 from ...values.words import count
 from ...widgets import feedback
 from ...work import training
@@ -34,7 +35,7 @@ def what(workspace: Workspace) -> None:
     if sampled:
         text = f"{sampled} windows that the dense model writes"
     else:
-        text = f"{len(workspace.findings.calibration)} windows of '{workspace.recipe.calibration}'"
+        text = f"{len(workspace.findings.calibration)} windows of '{in_markdown(workspace.recipe.calibration)}'"
     st.caption(
         f"Trains on {text}, of which a tenth is held out and judges every few steps; the evaluation text is measured "
         "at the end and is never trained on."
@@ -78,8 +79,9 @@ def form(workspace: Workspace) -> None:
             number("cool_down", "Cool-down", 0.0, 1.0, 0.05, "%.2f")
             number("patience", "Patience", 0, 1_000, 1)
         number("seed", "Seed", 0, 100_000, 1)
+    suggested = _suggested(workspace)
     name = st.text_input(
-        "Name of the run", placeholder=_suggested(workspace), key="run-name", persist_state="session", max_chars=60
+        "Name of the run", placeholder=visible(suggested), key="run-name", persist_state="session", max_chars=60
     )
     settings = settings_typed(show=True)
     empty = len(state.picks()) == 0
@@ -90,7 +92,7 @@ def form(workspace: Workspace) -> None:
         icon=":material/play_arrow:",
         disabled=empty or settings is None,
         help="Pick heads or components first." if empty else None,
-        on_click=lambda: _start(workspace, settings, name or _suggested(workspace)),
+        on_click=lambda: _start(workspace, settings, name or suggested),
         width="stretch",
     )
     if empty:

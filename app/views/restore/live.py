@@ -29,7 +29,7 @@ def live(job: Job) -> None:
         st.fragment(_growing, run_every=feedback.pause(job))(job.id)
         return
     if job.state == State.FAILED:
-        st.error(job.error, icon=":material/error:")
+        feedback.refused(job.error)
     elif isinstance(job.result, Run):
         state.session().run = job.result.folder.name
     else:

@@ -17,6 +17,7 @@ from ...charts import training as training_charts
 from ...session import state
 from ...values.colours import colours
 from ...values.recipes import recipe_written
+from ...values.verbatim import in_markdown
 from ...values.words import HELP, count, signed
 from ...widgets import controls
 
@@ -34,7 +35,7 @@ def kept(name: str) -> Run | None:
 
 def result(workspace: Workspace, run: Run) -> None:
     """Everything about it."""
-    st.markdown(f"#### {run.name}")
+    st.markdown(f"#### {in_markdown(run.name)}")
     _figures(run)
     _curves(run)
     _trained(workspace, run)
@@ -58,7 +59,7 @@ def _figures(run: Run) -> None:
     columns[4].metric("Trained parameters", count(run.config["trained_parameters"]))
     names = run.config.get("names")
     if names:
-        st.caption("Named components: " + ", ".join(f"{place} {name}" for place, name in names.items()))
+        st.caption("Named components: " + in_markdown(", ".join(f"{place} {name}" for place, name in names.items())))
     gain = figures.get("gain")
     if gain:
         stopped = " It was stopped early; the best so far was kept." if run.config.get("stopped") else ""

@@ -10,7 +10,7 @@ import streamlit as st
 from restorelcc.errors import RestoreLCCError
 from restorelcc.restoration.training import Settings
 
-from ...widgets import controls
+from ...widgets import controls, feedback
 
 KEY = "restore-settings"
 """Settings as typed so far, as a dict: kept across pages, and filled by whoever opens earlier settings again."""
@@ -63,7 +63,7 @@ def settings_typed(show: bool = False) -> Settings | None:
         return Settings(**typed)
     except RestoreLCCError as error:
         if show:
-            st.error(str(error), icon=":material/error:")
+            feedback.refused(error)
         return None
 
 

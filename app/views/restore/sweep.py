@@ -65,7 +65,7 @@ def section(workspace: Workspace) -> None:
             st.fragment(_growing, run_every=feedback.pause(job))(job.id)
             return
         if job.state == State.FAILED:
-            st.error(job.error, icon=":material/error:")
+            feedback.refused(job.error)
         elif job.state == State.CANCELLED:
             st.info(_cancelled(job), icon=":material/cancel:")
         plan = sweeps.plan_of(job)
@@ -135,7 +135,7 @@ def _grid(values: dict[str, list[str]], typed: Settings | None) -> Grid | None:
     try:
         return Grid.read(values["heads"], values["components"], values["lr"], values["loss"], typed, values["text"])
     except RestoreLCCError as error:
-        st.error(str(error), icon=":material/error:")
+        feedback.refused(error)
         return None
 
 

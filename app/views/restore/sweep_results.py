@@ -11,6 +11,7 @@ from restorelcc.workspace import Workspace
 from ...charts import sweep as sweep_charts
 from ...session import state
 from ...values.colours import colours
+from ...values.verbatim import in_markdown
 from ...values.words import count, signed
 from ...widgets import controls
 from ...work.sweeps import Plan
@@ -62,7 +63,7 @@ def section(workspace: Workspace, plan: Plan, results: list[SweepResult | Failur
         )
     for one in results:
         if isinstance(one, Failure):
-            st.warning(f"{_settings(one)}{_text(one)}: {one.error}", icon=":material/error:")
+            st.warning(f"{_settings(one)}{_text(one)}: {in_markdown(one.error)}", icon=":material/error:")
 
 
 def _amounts(amounts: list[Enough]) -> None:

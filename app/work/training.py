@@ -112,4 +112,4 @@ def _kept(
             "share_stderr": measured.share_error if measured.share == measured.share else None,
         },
     }
-    return save_run(restoration, found.geometry, name, about)
+    return save_run(restoration, found.geometry, name, about, pruned=pair.pruned)

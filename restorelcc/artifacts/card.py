@@ -10,6 +10,8 @@ from typing import Any, Literal
 from huggingface_hub import ModelCardData
 
 from ..compensation.interface import Compensation
+from ..hf.families import FAMILIES, RUNTIMES
+from . import peft
 
 Kind = Literal["pruned", "checkpoint", "adapter"]
 LOSSES = {
@@ -17,6 +19,13 @@ LOSSES = {
     "ce": "on the cross-entropy of the text",
     "response": "on the cross-entropy of answers",
 }
+RUNS = {
+    "kept": "{} reads them.",
+    "dropped": "{} **drops them in silence**: what it runs is the pruned model without its restoration.",
+    "refused": "{} refuses the file, having no place for them.",
+    "unknown": "Whether {} reads them is not known.",
+}
+"""What a runtime does with biases, in a sentence."""
 CITATION = """```bibtex
 @inproceedings{feng2025restoring,
   title     = {Restoring Pruned Large Language Models via Lost Component Compensation},
@@ -28,17 +37,28 @@ CITATION = """```bibtex
 
 
 def model_card(
-    kind: Kind, about: Mapping[str, Any], versions: Mapping[str, str], put_back: Compensation | None = None
+    kind: Kind,
+    about: Mapping[str, Any],
+    versions: Mapping[str, str],
+    put_back: Compensation | None = None,
+    merged_type: str = "",
+    for_peft: bool = False,
 ) -> str:
     """README.md of an export, in Markdown. about: dense, pruned, pruning, calibration, settings, figures … as far as
-    they are known; what is not is left out. `figures` are measured on what `evaluation` says."""
-    base = _name(about.get("dense"))
+    they are known; what is not is left out. `figures` are measured on what `evaluation` says.
+
+    merged_type: the `model_type` of a checkpoint in whose output biases a restoration is. for_peft: an adapter is also
+    there in PEFT's format.
+    """
+    base = name_of(about.get("dense"))
     title = {"pruned": "pruned", "checkpoint": "pruned and restored", "adapter": "restoration of a pruned model"}[kind]
     parts = [
         _front(about.get("dense"), kind),
         f"# {base or 'A model'}, {title}",
         _what(kind, about, put_back),
-        _usage(kind, _name(about.get("pruned"))),
+        _usage(kind, name_of(about.get("pruned"))),
+        _for_peft(name_of(about.get("pruned"))) if for_peft else "",
+        _elsewhere(merged_type) if merged_type else "",
         "## How it came about\n\n" + "\n".join(f"- {fact}" for fact in _facts(about)),
         _figures(about) if about.get("figures") else "",
         "Made with " + ", ".join(f"{name} {number}" for name, number in versions.items()) + ".",
@@ -47,15 +67,15 @@ def model_card(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _name(source: object) -> str:
-    """A hub id as it is; of a folder its own name, since where it lay is nobody's business."""
+def name_of(source: object) -> str:
+    """How a card calls a model: a hub id as it is; of a folder its own name, since where it lay is not told."""
     text = str(source or "")
     return Path(text).name if text.startswith(("/", ".", "~")) or text.count("/") > 1 else text
 
 
 def _front(dense: object, kind: Kind) -> str:
     """What the hub reads of a card: the block of YAML at its top."""
-    on_the_hub = str(dense or "").count("/") == 1 and _name(dense) == dense
+    on_the_hub = str(dense or "").count("/") == 1 and name_of(dense) == dense
     facts = ModelCardData(
         library_name="transformers",
         tags=["pruned"] if kind == "pruned" else ["pruned", "restorelcc"],
@@ -92,12 +112,34 @@ def _usage(kind: Kind, pruned: str) -> str:
     return "```python\n" + "\n".join(lines) + "\n```"
 
 
+def _for_peft(pruned: str) -> str:
+    lines = (
+        "from peft import PeftModel",
+        "from transformers import AutoModelForCausalLM",
+        f'model = AutoModelForCausalLM.from_pretrained("{pruned or "PRUNED"}", dtype="auto")',
+        f'model = PeftModel.from_pretrained(model, "THIS FOLDER/{peft.FOLDER}")',
+    )
+    said = "Or with PEFT alone, 0.14 or later, which does not ask whether it is the right model:"
+    return "\n".join([said, "", "```python", *lines, "```"])
+
+
+def _elsewhere(model_type: str) -> str:
+    """What other runtimes do with a bias of the output projection."""
+    family = FAMILIES.get(model_type)
+    does = dict.fromkeys(RUNTIMES.values(), "unknown") if family is None else family.elsewhere
+    lines = ["## In other runtimes", "", f"What was put back is in biases of attention. Of `{model_type}` models:", ""]
+    lines += [f"- {RUNS[what].format(name)}" for name, what in does.items() if what in RUNS]
+    lines += ["", "So their source of 2024 to 2026 says. Compare a few greedy tokens with those of Transformers first."]
+    return "\n".join(lines)
+
+
 def _facts(about: Mapping[str, Any]) -> list[str]:
     """How it came about, a sentence each: models, pruning, text, training."""
-    facts = [f"Base model: {_name(about.get('dense')) or 'not recorded'}."]
+    facts = [f"Base model: {name_of(about.get('dense')) or 'not recorded'}."]
     pruning = about.get("pruning") or {}
     amount = pruning.get("pattern") or f"{100 * float(pruning.get('sparsity', 0)):g} %"
-    on = f", calibrated on {pruning['tokens']} tokens of {_name(pruning['calibration'])}" if "tokens" in pruning else ""
+    source = name_of(pruning.get("calibration"))
+    on = f", calibrated on {pruning['tokens']} tokens of {source}" if "tokens" in pruning else ""
     layers = ", less of layers with many outliers (OWL)" if pruning.get("allocation") == "owl" else ""
     method = pruning.get("method")  # A foreign model has none on record, but may have a map of the heads it kept.
     facts.append(f"Pruning: {method} {amount}{layers}{on}." if method else "Pruning: not recorded.")
@@ -107,7 +149,7 @@ def _facts(about: Mapping[str, Any]) -> list[str]:
     text, settings = about.get("calibration") or {}, about.get("settings") or {}
     if text:
         facts.append(
-            f"Trained on {text.get('windows')} windows of {text.get('length')} tokens of {_name(text.get('source'))}."
+            f"Trained on {text.get('windows')} windows of {text.get('length')} tokens of {name_of(text.get('source'))}."
         )
     if settings:
         loss = LOSSES.get(str(settings.get("loss")), "")

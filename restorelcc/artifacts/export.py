@@ -20,7 +20,8 @@ from ..hf.narrow import kept_heads
 from ..hf.weights import parameter_bytes, weight_of
 from ..models.loading import Loading, load_model, load_tokenizer
 from ..models.matching import KEPT_FILE, fewer_heads
-from .card import model_card
+from . import peft
+from .card import model_card, name_of
 from .folders import whole
 from .formats import FORMAT, read_json, versions, write_json
 
@@ -44,21 +45,40 @@ class Adapter:
     """Free facts in JSON: models, calibration, settings, figures, versions."""
 
 
-def fill_adapter(folder: Path, compensation: Compensation, shape: HeadGeometry, about: dict[str, Any]) -> None:
-    """Write the files of an adapter, its card among them, into a folder that exists."""
+def fill_adapter(
+    folder: Path,
+    compensation: Compensation,
+    shape: HeadGeometry,
+    about: dict[str, Any],
+    pruned: PreTrainedModel | None = None,
+) -> None:
+    """Write the files of an adapter, its card among them, into a folder that exists. pruned: the model that it goes
+    onto; where it is given, and PEFT can say the same, the folder `peft` holds an adapter of PEFT's too."""
     tensors = {name: tensor.cpu().contiguous() for name, tensor in compensation.tensors().items()}
     save_file(tensors, folder / TENSORS)
     (folder / TENSORS).chmod(0o644)
     made_of = {"kind": compensation.kind, "version": compensation.version}
     known = {"format": FORMAT, "geometry": asdict(shape), "compensation": made_of}
     write_json(folder / ABOUT, {**known, **about, "versions": versions()})
-    (folder / CARD).write_text(model_card("adapter", about, versions(), compensation), encoding="utf-8")
+    with torch.no_grad():
+        biases = None if pruned is None else compensation.output_biases(pruned)
+    if pruned is not None and biases:
+        (folder / peft.FOLDER).mkdir()
+        peft.fill_peft(folder / peft.FOLDER, pruned, biases, name_of(about.get("pruned")))
+    card = model_card("adapter", about, versions(), compensation, for_peft=bool(biases))
+    (folder / CARD).write_text(card, encoding="utf-8")
 
 
-def save_adapter(folder: Path, compensation: Compensation, shape: HeadGeometry, about: dict[str, Any]) -> None:
-    """An adapter folder, whole or not at all. Raises WriteError."""
+def save_adapter(
+    folder: Path,
+    compensation: Compensation,
+    shape: HeadGeometry,
+    about: dict[str, Any],
+    pruned: PreTrainedModel | None = None,
+) -> None:
+    """An adapter folder, whole or not at all (see `fill_adapter`). Raises WriteError."""
     with whole(folder) as draft:
-        fill_adapter(draft, compensation, shape, about)
+        fill_adapter(draft, compensation, shape, about, pruned)
 
 
 def load_adapter(folder: Path) -> Adapter:
@@ -89,9 +109,12 @@ def save_checkpoint(
     adapters have them. Raises WriteError, UnsupportedModel, SettingError.
     """
     facts = {"pruning": getattr(model.config, "pruning", None)} | (about or {})
-    card = model_card("pruned" if compensation is None else "checkpoint", facts, versions(), compensation)
+    merged_type = ""
     if compensation is not None:
+        by_bias = compensation.output_biases(model) is not None
         model = folded(model, compensation)
+        merged_type = model.config.model_type if by_bias else ""
+    card = model_card("checkpoint" if compensation else "pruned", facts, versions(), compensation, merged_type)
     kept = kept_heads(model)
     with whole(folder, replace, parameter_bytes(model)) as draft:
         model.save_pretrained(draft)

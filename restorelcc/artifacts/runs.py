@@ -4,7 +4,7 @@
 ├── config.json           what was restored, how, with which versions, and the final figures
 ├── metrics.jsonl         one line a training step
 ├── training.safetensors  what was trained, such as β and b
-└── adapter/              the compensation, as `export` writes it
+└── adapter/              the compensation, as `export` writes it, for PEFT too
 
 Runs that were thrown away lie in `.trash` beside the others until `empty_trash` removes them for good.
 """
@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from platformdirs import user_data_path
@@ -34,6 +34,9 @@ from ..selection.picks import Selection
 from .export import Adapter, fill_adapter, load_adapter
 from .folders import whole
 from .formats import FORMAT, read_json, versions, write_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 CONFIG, METRICS, TRAINING, ADAPTER = "config.json", "metrics.jsonl", "training.safetensors", "adapter"
 TRASH = ".trash"
@@ -108,9 +111,15 @@ class Run:
 
 
 def save_run(
-    restoration: Restoration, shape: HeadGeometry, name: str, about: dict[str, Any], root: Path | None = None
+    restoration: Restoration,
+    shape: HeadGeometry,
+    name: str,
+    about: dict[str, Any],
+    root: Path | None = None,
+    pruned: "PreTrainedModel | None" = None,
 ) -> Run:
-    """Keep a restoration. about: what only the caller knows (models, calibration, figures). Raises WriteError."""
+    """Keep a restoration. about: what only the caller knows (models, calibration, figures). pruned: the model that it
+    goes onto (see `export.fill_adapter`). Raises WriteError."""
     now = datetime.now(UTC)
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "run"
     folder = (root or runs_folder()) / f"{now:%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
@@ -132,7 +141,7 @@ def save_run(
         save_file({name: part.cpu().contiguous() for name, part in restoration.trained.items()}, draft / TRAINING)
         (draft / ADAPTER).mkdir()
         facts = about | {name: config[name] for name in ("settings", "trained_parameters")}
-        fill_adapter(draft / ADAPTER, restoration.compensation, shape, facts)
+        fill_adapter(draft / ADAPTER, restoration.compensation, shape, facts, pruned)
     return Run(folder, config)
 
 

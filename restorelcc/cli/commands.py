@@ -253,13 +253,14 @@ def restore(
         "figures": figures,
     }
     facts = about | {"settings": asdict(settings), "trained_parameters": restoration.trained_parameters}
-    kept = save_run(restoration, pair.geometry, name or folder.name, about)  # first: whatever the export meets
+    # First: whatever the export meets.
+    kept = save_run(restoration, pair.geometry, name or folder.name, about, pruned=pair.pruned)
     try:
         if format == "checkpoint":
             export.save_checkpoint(folder, pair.pruned, pair.tokenizer, restoration.compensation, about=facts)
         else:
             own = restoration.compensation.own_heads(pair.pruned)
-            export.save_adapter(folder, own, geometry(pair.pruned), facts)
+            export.save_adapter(folder, own, geometry(pair.pruned), facts, pair.pruned)
     except RestoreLCCError as error:
         raise type(error)(f"{error} The training is not lost: its adapter is in {kept.folder / ADAPTER}.") from error
     result = {**figures, "trained_parameters": restoration.trained_parameters, "best_step": restoration.best_step}
@@ -364,10 +365,7 @@ def families(as_json: bool) -> None:
     if as_json:
         show_json({"families": [asdict(family) for family in FAMILIES.values()]})
         return
-    rows = [
-        [one.name, one.model_type, one.exported.replace("`", ""), *(word.strip("*") for word in one.elsewhere.values())]
-        for one in FAMILIES.values()
-    ]
+    rows = [[cell.strip("*").replace("`", "") for cell in family.row()] for family in FAMILIES.values()]
     columns = ["family", "model_type", "a restoration is exported", *RUNTIMES.values()]
     show_table("Families tested the whole way", columns, rows)
     say("Any other is found by its structure, and inspect says so. The last columns: whether these keep the bias.")

@@ -99,6 +99,11 @@ class Constants(Compensation):
                 raise
             return with_value_biases(model, self.own_heads(model).vectors.flatten(1))
 
+    def output_biases(self, model: PreTrainedModel) -> dict[str, Tensor]:
+        """Those of the output projections of layers with a constant."""
+        names = {module: name for name, module in model.named_modules()}
+        return {names[projection]: bias for projection, bias in self._biases(model) if bias is not None}
+
     def tensors(self) -> dict[str, Tensor]:
         """`vectors` [layer, head, d_head]: 4 bytes a number."""
         return {"vectors": self.vectors.detach().float()}

@@ -82,6 +82,11 @@ class Compensation(ABC):
         Raises SettingError as `changes` does, and UnsupportedModel with the reason where no such model exists.
         """
 
+    def output_biases(self, model: PreTrainedModel) -> dict[str, Tensor] | None:
+        """[d_model] float32 by the name of the linear map of `model` whose output it is added to, where that is all
+        that is put back; None for a kind that does anything else. Raises SettingError as `changes` does."""
+        return None
+
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
         """All that it is made of, by name, to be written to disk."""

@@ -11,5 +11,6 @@ narrow: CHANNELS_END, channels_of, check_narrowing, head_weights, HEADS_END, kep
     shrink, with_kept_heads
 stand_in: StandIn, with_layers
 twins: copied, showing_attention, takes_value_biases, with_output_biases, with_value_biases
-weights: expert_activation, is_spread, is_visited, Matrix, parameter_bytes, prunable, values_of, weight_of
+weights: expert_activation, is_spread, is_visited, Matrix, parameter_bytes, prunable, shape_of, values_of,
+    weight_of
 """

@@ -50,9 +50,18 @@ class Family:
         return EXPORTS[self.export] + (f"; {self.but}" if self.but else "")
 
     @property
-    def elsewhere(self) -> dict[str, str]:
-        """What each of `RUNTIMES`, by its name, does with the merged checkpoint, in words."""
-        return {name: ELSEWHERE[getattr(self, field)] for field, name in RUNTIMES.items()}
+    def elsewhere(self) -> dict[str, Elsewhere]:
+        """What each of `RUNTIMES`, by its name, does with the merged checkpoint."""
+        return {name: getattr(self, field) for field, name in RUNTIMES.items()}
+
+    def row(self) -> list[str]:
+        """Name, `model_type`, how a restoration is exported, and what each of `RUNTIMES` does: in Markdown."""
+        return [
+            self.name,
+            f"`{self.model_type}`",
+            self.exported,
+            *(ELSEWHERE[does] for does in self.elsewhere.values()),
+        ]
 
 
 WINDOW = "adapter where it has a sliding window"
@@ -83,8 +92,5 @@ FAMILIES: dict[str, Family] = {
 def families_table() -> str:
     """README's table, in Markdown."""
     heading = ["family", "`model_type`", "a restoration is exported", *RUNTIMES.values()]
-    rows = [
-        [family.name, f"`{family.model_type}`", family.exported, *family.elsewhere.values()]
-        for family in FAMILIES.values()
-    ]
+    rows = [family.row() for family in FAMILIES.values()]
     return "\n".join(f"| {' | '.join(row)} |" for row in [heading, ["---"] * len(heading), *rows])

@@ -136,3 +136,30 @@ def test_adapters_of_before_there_were_fingerprints_still_load(pair, tmp_path):
     save_adapter(tmp_path / "adapter", random_compensation(pair.pruned), pair.geometry, {})
     assert "fingerprint" not in json.loads((tmp_path / "adapter" / "restorelcc.json").read_text())
     adapter_fits(load_adapter(tmp_path / "adapter"), pair.pruned)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "says"),
+    [
+        ("llama", ["vLLM reads them", "llama.cpp reads them"]),
+        ("qwen3", ["vLLM **drops them in silence**", "llama.cpp refuses the file"]),
+        ("gemma2", ["vLLM reads them", "llama.cpp refuses the file"]),
+        ("mistral", ["Of `llama` models", "vLLM reads them"]),  # as which it is written
+        ("smollm3", ["Whether llama.cpp reads them is not known"]),
+    ],
+)
+def test_a_card_says_where_else_the_restoration_survives(model_type, says, tokenizer, tmp_path):
+    model = make_family(model_type, **({"sliding_window": None} if model_type == "mistral" else {}))
+    save_checkpoint(tmp_path / "restored", model, tokenizer, random_compensation(model))
+    card = (tmp_path / "restored" / "README.md").read_text()
+    assert "## In other runtimes" in card
+    for words in says:
+        assert words in card
+    save_checkpoint(tmp_path / "pruned", model, tokenizer)
+    assert "other runtimes" not in (tmp_path / "pruned" / "README.md").read_text()
+
+
+def test_a_family_that_is_not_in_the_table_claims_nothing():
+    card = model_card("checkpoint", {}, {}, merged_type="seed_oss")
+    assert "Whether vLLM reads them is not known" in card
+    assert "Whether llama.cpp reads them is not known" in card

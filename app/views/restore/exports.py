@@ -27,13 +27,13 @@ def zipped(folder: Path) -> bytes:
     """A folder as a zip archive, in memory: adapters are small."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(folder.iterdir()):
-            archive.write(path, f"{folder.parent.name}/{path.name}")
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, Path(folder.parent.name) / path.relative_to(folder))
     return buffer.getvalue()
 
 
 def adapter_button(run: Run, key: str) -> None:
-    """Download the adapter: two small files that load onto the pruned model."""
+    """Download the adapter: a few small files that load onto the pruned model."""
     st.download_button(
         "Export adapter",
         data=lambda: zipped(run.folder / ADAPTER),
@@ -42,7 +42,7 @@ def adapter_button(run: Run, key: str) -> None:
         key=f"adapter-{key}",
         icon=":material/download:",
         on_click="ignore",
-        help="The trained constants and what they were made for: 4 bytes a number. The weights stay where they are.",
+        help="What was trained and what it was made for, and the same for PEFT. The weights stay where they are.",
     )
 
 

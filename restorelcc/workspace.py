@@ -31,8 +31,8 @@ from .pruning.layerwise import prune
 from .pruning.sparsity import measure_sparsity
 from .restoration.injection import capture_in_order
 from .text import sources
-from .text.calibration import calibration_tokens, split_held_out, window_length
-from .text.tokens import Tokens, tokenized
+from .text.calibration import calibration_tokens, evaluation_tokens, split_held_out, window_length
+from .text.tokens import Tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -211,8 +211,7 @@ def _pruned(recipe: Recipe, pair: ModelPair) -> PreTrainedModel:
 
 def _live(recipe: Recipe, pair: ModelPair) -> Tokens:
     short = min(window_length(pair.dense, recipe.length), LIVE_WINDOW)
-    documents = sources.read(recipe.evaluation, "evaluation")
-    return tokenized(documents, pair.tokenizer, short, most=max(1, LIVE_TOKENS // short))
+    return evaluation_tokens(recipe.evaluation, pair.dense, pair.tokenizer, short, most=max(1, LIVE_TOKENS // short))
 
 
 def _judged(model: PreTrainedModel, live: Tokens) -> Generator[Progress, None, tuple[Size, TokenLoss]]:
@@ -228,8 +227,7 @@ def _found(
     dense: tuple[Size, TokenLoss],
 ) -> Generator[Progress, None, Findings]:
     """pair: the weights of the pruned model are all that is asked for."""
-    documents = sources.read(recipe.evaluation, "evaluation")
-    length = window_length(pair.dense, recipe.length)
+    evaluation = evaluation_tokens(recipe.evaluation, pair.dense, pair.tokenizer, recipe.length, most=recipe.evaluated)
     pruned_size, live_pruned = yield from _judged(pair.pruned, live)
     return Findings(
         geometry=pair.geometry,
@@ -239,12 +237,16 @@ def _found(
         pruned_size=pruned_size,
         sparsity=measure_sparsity(pair.pruned),
         calibration=tokens,
-        evaluation=tokenized(documents, pair.tokenizer, length, most=recipe.evaluated),
+        evaluation=evaluation,
         live=live,
         statistics=statistics,
         live_dense=dense[1],
         live_pruned=live_pruned,
         gone="" if pair.match is None else str(pair.match),
+        notes=(
+            *(f"Calibration text: {note}" for note in tokens.notes),
+            *(f"Evaluation text: {note}" for note in evaluation.notes),
+        ),
     )
 
 

@@ -151,6 +151,7 @@ def _facts(about: Mapping[str, Any]) -> list[str]:
         facts.append(
             f"Trained on {text.get('windows')} windows of {text.get('length')} tokens of {name_of(text.get('source'))}."
         )
+        facts += list(text.get("notes") or ())
     if settings:
         loss = LOSSES.get(str(settings.get("loss")), "")
         facts += [

@@ -110,6 +110,8 @@ class Findings:
     live_pruned: TokenLoss
     gone: str = ""
     """What is known of heads that the pruned model lacks, in a sentence; empty where it has them all."""
+    notes: tuple[str, ...] = ()
+    """How the texts were read, and what of them was left out, a sentence each."""
 
 
 def kept_findings(recipe: Recipe) -> Findings | None:
@@ -161,7 +163,8 @@ def save_findings(folder: Path, findings: Findings) -> None:
         ("evaluation", findings.evaluation),
         ("live", findings.live),
     ):
-        tensors |= {f"{name}.{each.name}": getattr(part, each.name) for each in fields(part)}
+        values = {field.name: getattr(part, field.name) for field in fields(part)}
+        tensors |= {f"{name}.{key}": value for key, value in values.items() if isinstance(value, Tensor)}
     tensors["present"] = statistics.present
     tensors |= {"dense.nll": findings.live_dense.nll, "pruned.nll": findings.live_pruned.nll}
     facts = {
@@ -173,6 +176,7 @@ def save_findings(folder: Path, findings: Findings) -> None:
         "positions": statistics.positions,
         "count": statistics.count,
         "gone": findings.gone,
+        "notes": list(findings.notes),
     }
     with whole(folder, replace=True) as draft:
         # Copies: safetensors refuses tensors that share memory, as `scored` and `response` of plain text do.
@@ -196,8 +200,12 @@ def _built(facts: dict[str, Any], tensors: Mapping[str, Tensor]) -> Findings:
     def part(name: str) -> dict[str, Tensor]:
         return {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith(f"{name}.")}
 
+    def read(name: str) -> Tokens:
+        ids, real, scored, response = (tensors[f"{name}.{key}"] for key in ("ids", "real", "scored", "response"))
+        return Tokens(ids, real, scored, response)
+
     geometry = HeadGeometry(**facts["geometry"])
-    live = Tokens(**part("live"))
+    live = read("live")
     return Findings(
         geometry=geometry,
         dense_name=facts["names"][0],
@@ -205,8 +213,8 @@ def _built(facts: dict[str, Any], tensors: Mapping[str, Tensor]) -> Findings:
         dense_size=Size(**facts["sizes"][0]),
         pruned_size=Size(**facts["sizes"][1]),
         sparsity=SparsityReport(tuple(MatrixSparsity(**row) for row in facts["sparsity"])),
-        calibration=Tokens(**part("calibration")),
-        evaluation=Tokens(**part("evaluation")),
+        calibration=read("calibration"),
+        evaluation=read("evaluation"),
         live=live,
         statistics=HeadStatistics(
             geometry,
@@ -219,4 +227,5 @@ def _built(facts: dict[str, Any], tensors: Mapping[str, Tensor]) -> Findings:
         live_dense=TokenLoss(tensors["dense.nll"], live.scored),
         live_pruned=TokenLoss(tensors["pruned.nll"], live.scored),
         gone=facts["gone"],
+        notes=tuple(facts.get("notes", ())),
     )

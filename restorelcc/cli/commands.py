@@ -35,8 +35,8 @@ from ..selection.picks import check_share, share_of_heads
 from ..selection.scores import SCORES, ScoreInputs
 from ..selection.scoring import score_heads
 from ..text import sources
-from ..text.calibration import calibration_tokens, split_held_out, window_length
-from ..text.tokens import Tokens, tokenized
+from ..text.calibration import calibration_tokens, evaluation_tokens, split_held_out
+from ..text.tokens import Tokens
 from .console import note, run, say, show_json, show_table, watched
 
 if TYPE_CHECKING:
@@ -58,8 +58,11 @@ class Text:
     seed: int
 
     def tokens(self, dense: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Tokens:
-        """Read, or sampled from `dense`."""
-        return watched(calibration_tokens(self.source, dense, tokenizer, self.length, self.windows, self.seed))
+        """Read, or sampled from `dense`; says what of the text was left out."""
+        tokens = watched(calibration_tokens(self.source, dense, tokenizer, self.length, self.windows, self.seed))
+        for remark in tokens.notes:
+            note(f"{self.source}: {remark}")
+        return tokens
 
 
 @dataclass(frozen=True)
@@ -249,7 +252,12 @@ def restore(
         "pruning": getattr(pair.pruned.config, "pruning", None),
         "fingerprint": export.fingerprint(pair.pruned),
         "evaluation": "held-out windows of the text trained on, which also chose the best step",
-        "calibration": {"source": words.source, "windows": len(training), "length": tokens.ids.shape[1]},
+        "calibration": {
+            "source": words.source,
+            "windows": len(training),
+            "length": tokens.ids.shape[1],
+            "notes": list(tokens.notes),
+        },
         "figures": figures,
     }
     facts = about | {"settings": asdict(settings), "trained_parameters": restoration.trained_parameters}
@@ -320,8 +328,7 @@ def evaluate(
 ) -> None:
     """Perplexity of a model, with an adapter or without."""
     model, tokenizer = load_model(name, loading), load_tokenizer(name, loading)
-    documents = sources.read(source, "evaluation")
-    tokens = tokenized(documents, tokenizer, window_length(model, length), stride, windows)
+    tokens = evaluation_tokens(source, model, tokenizer, length, stride, windows)
     if adapter is None:
         loss = watched(measure(model, tokens))
     else:
@@ -330,9 +337,15 @@ def evaluate(
         loss = watched(measure(model, tokens, within=lambda: compensated(model, loaded.compensation)))
     found = perplexity(loss)
     if as_json:
-        show_json(found.figures())
+        text = {"text": source, "windows": len(tokens), "length": tokens.ids.shape[1], "notes": list(tokens.notes)}
+        show_json(found.figures() | text)
         return
-    say(f"perplexity {shown(found)} over {found.tokens} tokens in {len(tokens)} windows")
+    say(
+        f"perplexity {shown(found)} on {source}, over {found.tokens} tokens in {len(tokens)} windows of "
+        f"{tokens.ids.shape[1]}"
+    )
+    for remark in tokens.notes:
+        say(remark)
 
 
 def runs(as_json: bool) -> None:

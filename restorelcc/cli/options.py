@@ -24,7 +24,8 @@ app = typer.Typer(
     epilog="Models (MODEL): demo | FOLDER | OWNER/NAME[@REVISION] on the hub; gated or private ones need HF_TOKEN or "
     "hf auth login.\n\n"
     "Text sources (SRC): demo | FILE.txt | FILE.jsonl[:FIELD] | self (sampled from the dense model) | wikitext2 "
-    "| c4 | alpaca | hf:DATASET[/CONFIG][:SPLIT[:COLUMN]].",
+    "| c4 | alpaca | hf:DATASET[/CONFIG][:SPLIT[:COLUMN]]. Files are plain text (.txt, .md, .raw) or rows (.jsonl, "
+    ".ndjson, .json, .csv, .tsv, .parquet), also as .gz, .bz2 or .xz.",
 )
 
 
@@ -358,7 +359,12 @@ def evaluate(
     trust_remote_code: Trust = False,
     json: Json = False,
 ) -> None:
-    """Perplexity with its standard error."""
+    """Perplexity with its standard error.
+
+    Text is cut into windows side by side; every token but the first of each is scored, the last, shorter window
+    included, and start tokens never. [bold]--text wikitext2[/bold] is the usual protocol of published figures: the test
+    split as one text, its lines joined by blank lines.
+    """
     from ..cli import commands
 
     def command() -> None:

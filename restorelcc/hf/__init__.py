@@ -3,7 +3,7 @@ another's tensors. The only wing that names a module of Transformers' models.
 
 agreement: check_agreement
 failures: advice, out_of_memory, RAN_OUT
-families: FAMILIES, RUNTIMES
+families: FAMILIES, needs_start, RUNTIMES
 layout: attention_norm, cache_bytes, context_length, decoder_layers, device_of, final_norm, geometry, HeadGeometry,
     hooked, layer_inputs, layers_with_heads, mlps, output_projections, remarks, residual_scale, run_until_stop, Stop,
     unembedding, vocabulary_size

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Export = Literal["bias", "llama", "adapter"]
 EXPORTS: dict[Export, str] = {
@@ -87,6 +90,16 @@ FAMILIES: dict[str, Family] = {
         Family("gpt_oss", "gpt-oss", "bias"),
     )
 }
+
+
+STARTED = "gemma"
+"""In the names of models that were never shown a text without its beginning-of-text token: without it in the window
+their perplexity is hundreds to billions. The LM evaluation harness tells them the same way."""
+
+
+def needs_start(model: PreTrainedModel) -> bool:
+    """Whether every window of text must begin with the beginning-of-text token, whatever the tokenizer does."""
+    return STARTED in model.config.get_text_config().model_type
 
 
 def families_table() -> str:

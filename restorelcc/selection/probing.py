@@ -28,11 +28,13 @@ import torch
 from torch import Tensor
 
 from ..errors import SettingError, TextError
+from ..hf.families import needs_start
 from ..hf.layout import Stop, context_length, device_of, geometry, hooked, output_projections, run_until_stop
 from ..models.pair import ModelPair
 from ..progress import Progress
+from ..text.calibration import check_embedded
 from ..text.contrast import ContrastItem, contrast_items
-from ..text.tokens import lead, token_ids
+from ..text.tokens import lead, led, read_together
 from .probes import fit_probes
 from .scores import ScoreInputs
 
@@ -173,8 +175,8 @@ def read_contrast_activations(
 ) -> Generator[Progress, None, Contrast]:
     """Activations at the last tokens, for every item in order; yields after every `batch` items.
 
-    Responses are tokenised apart from the question, so that the question is the same tokens in all three texts. What
-    is longer than the context keeps its end. Raises SettingError where activations are not finite.
+    What is longer than the context keeps its end. Raises SettingError where activations are not finite, LoadError where
+    the tokenizer is not the model's.
     """
     shape, device = pair.geometry, device_of(pair.dense)
     size = (shape.n_layers, shape.n_heads, len(items), shape.d_head)
@@ -182,10 +184,10 @@ def read_contrast_activations(
     for start in range(0, len(items), batch):
         yield Progress("reading right and wrong responses", start, len(items))
         part = items[start : start + batch]
-        questions = [lead(pair.tokenizer) + token_ids(pair.tokenizer, item.prompt) for item in part]
+        questions = [_read(pair, item.prompt) for item in part]
         answers = [
-            [asked + token_ids(pair.tokenizer, text) for asked, text in zip(questions, texts, strict=True)]
-            for texts in ([item.right for item in part], [item.wrong for item in part])
+            [_read(pair, item.prompt, item.right) for item in part],
+            [_read(pair, item.prompt, item.wrong) for item in part],
         ]
         for store, model, texts in zip(
             stores, (pair.pruned, pair.dense, pair.dense), (questions, *answers), strict=True
@@ -200,12 +202,18 @@ def read_contrast_activations(
     return Contrast(*stores)
 
 
+def _read(pair: ModelPair, prompt: str, response: str = "") -> list[int]:
+    """Token ids of what a model reads: led as a document is, and no longer than the context."""
+    start, limit = lead(pair.tokenizer), context_length(pair.dense)
+    ids = led(start, read_together(pair.tokenizer, prompt, response)[0])
+    check_embedded(torch.tensor(ids), pair.dense, pair.tokenizer)
+    return led(start, ids[len(start) - limit :]) if needs_start(pair.dense) and len(ids) > limit else ids[-limit:]
+
+
 @torch.no_grad()
 def last_token_heads(model: PreTrainedModel, texts: Sequence[Sequence[int]]) -> Tensor:
     """[layer, head, text, d_head] z at the last token of each text, given as token ids, in one padded forward pass
     that ends after the last attention."""
-    limit = context_length(model)
-    texts = [text[-limit:] for text in texts]
     rows = torch.arange(len(texts), device=device_of(model))
     last = torch.tensor([len(text) - 1 for text in texts], device=device_of(model))
     # Padded on the right, where a causal model cannot see it.

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
-from ..errors import SettingError, TextError
+from ..errors import LoadError, SettingError, TextError
+from ..hf.families import needs_start
 from ..hf.layout import cache_bytes, context_length, vocabulary_size
 from ..progress import Progress
 from . import sources
 from .generate import generate
-from .tokens import Tokens, lead, tokenized, whole
+from .tokens import Cut, Tokens, lead, own_start, tokenized, whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -32,6 +35,24 @@ def window_length(model: PreTrainedModel, length: int | None = None) -> int:
     return min(limit, LONGEST_WINDOW) if length is None else length
 
 
+def evaluation_tokens(
+    source: str,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    length: int | None = None,
+    stride: int | None = None,
+    most: int | None = None,
+) -> Tokens:
+    """Tokens of `source` to measure perplexity on: all of them, or at most `most` windows.
+
+    Windows of `length` tokens (None: the context, up to 2 048) side by side, or `stride` tokens apart; every token but
+    the first of each is scored, the last, shorter window included. Of a WikiText split this is the usual protocol (that
+    of GPTQ, SparseGPT and Wanda): its lines joined by blank lines into one text. Raises TextError, SettingError, and
+    LoadError where the tokenizer is not the model's.
+    """
+    return _tokens(source, "evaluation", model, tokenizer, window_length(model, length), stride, most)
+
+
 def calibration_tokens(
     source: str,
     dense: PreTrainedModel,
@@ -44,7 +65,49 @@ def calibration_tokens(
     size = window_length(dense, length)
     if source == sources.SELF:
         return (yield from sampled_windows(dense, tokenizer, size, most, seed))
-    return tokenized(sources.read(source, "calibration"), tokenizer, size, most=most)
+    return _tokens(source, "calibration", dense, tokenizer, size, None, most)
+
+
+def _tokens(
+    source: str,
+    purpose: str,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    length: int,
+    stride: int | None,
+    most: int | None,
+) -> Tokens:
+    texts = sources.texts(source, purpose)
+    start = tokenizer.bos_token_id if needs_start(model) else None
+    cut = Cut(
+        # The stories that come with the package are whole windows alone: figures that are quoted are of those.
+        keeps_last=source != sources.DEMO,
+        before=tuple(own_start(tokenizer)) if texts.is_one_text else None,
+        start=() if start is None else (start,),
+    )
+    tokens = tokenized(texts.documents, tokenizer, length, stride, most, cut)
+    check_embedded(tokens.ids, model, tokenizer)
+    notes = [*texts.notes, *tokens.notes]
+    if start is not None:
+        notes.append(f"Every window begins with {tokenizer.bos_token}, which is not scored: this model needs it there.")
+    if texts.is_one_text and purpose == "evaluation" and stride in (None, length) and most is None:
+        notes.append(
+            f"The usual protocol: the split as one text, its lines joined by blank lines; windows of {length:,} tokens "
+            "without overlap; every token but the first of each is scored, in the last, shorter window too."
+        )
+    return replace(tokens, notes=tuple(notes))
+
+
+def check_embedded(ids: Tensor, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raises LoadError for ids that the model has no embedding for."""
+    beyond = ids[ids >= vocabulary_size(model)]
+    if beyond.numel():
+        token = int(beyond[0])
+        raise LoadError(
+            f"The tokenizer makes {tokenizer.convert_ids_to_tokens(token)!r} of this text, token {token}, and the "
+            f"model has embeddings for {vocabulary_size(model):,} tokens. The tokenizer is another model's, or tokens "
+            "were added to it and not to the model: give the model its own."
+        )
 
 
 def split_held_out(tokens: Tokens, share: float = 0.1) -> tuple[Tokens, Tokens]:

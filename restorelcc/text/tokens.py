@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import SettingError, TextError
+from .files import END
 from .records import Document
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ class Tokens:
     """[text, pos] bool; True where the token is predicted from those before it and counts."""
     response: Tensor
     """[text, pos] bool; the scored tokens that answer a prompt; the same as `scored` for plain text."""
+    notes: tuple[str, ...] = ()
+    """What of the text they are of was left out, with figures, a sentence each; parts of the tokens have none."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -53,9 +57,46 @@ class Tokens:
         return seen.hexdigest()[:16]
 
 
+@dataclass(frozen=True)
+class Cut:
+    """What decides how text is cut into windows, beside their length and stride."""
+
+    keeps_last: bool = False
+    """A last, shorter window counts, padded; otherwise it is dropped unless it is the only one."""
+    before: tuple[int, ...] | None = None
+    """What leads every document; None: `lead`."""
+    start: tuple[int, ...] = ()
+    """What stands before every window, within its length, for models that need it there."""
+
+    def leading(self, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+        """What leads every document."""
+        return list(self.start) or (lead(tokenizer) if self.before is None else list(self.before))
+
+    def unscored(self, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+        """Tokens that no model has learnt to predict: a start that stands before every text, so that in pre-training
+        nothing came before it. Not one that ends texts too, as OPT's does."""
+        return {*self.start, *own_start(tokenizer)} - {tokenizer.eos_token_id}
+
+
+PACKED = Cut()
+
+
+def own_start(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """What the tokenizer itself puts before every text: the beginning-of-text token, or nothing."""
+    bare = token_ids(tokenizer, "a")
+    dressed = list(tokenizer("a", verbose=False).input_ids)
+    at = next((at for at in range(len(dressed)) if dressed[at : at + len(bare)] == bare), 0)
+    return dressed[:at]
+
+
 def lead(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """What stands before a document, as in pre-training: the beginning-of-text token, else the end-of-text token."""
-    for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
+    """What stands before a document, as in pre-training: what the tokenizer itself puts there; else `<|endoftext|>`
+    where it is a token of its own, and the beginning-of-text or end-of-text token where it is not."""
+    start = own_start(tokenizer)
+    if start:
+        return start
+    parting = tokenizer.get_added_vocab().get(END)
+    for token in (parting, tokenizer.bos_token_id, tokenizer.eos_token_id):
         if token is not None:
             return [int(token)]
     return []
@@ -67,36 +108,105 @@ def token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
 
 
+def led(start: list[int], ids: list[int]) -> list[int]:
+    """`ids` with `start` before them, once: where they begin with it already nothing is added."""
+    return ids if ids[: len(start)] == start else start + ids
+
+
+def read_together(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str) -> tuple[list[int], int]:
+    """(the tokens of a prompt and its response as the model reads them, in one; how many of them are the prompt's).
+
+    A token that holds the end of the prompt and the beginning of the response is the response's.
+    """
+    if not prompt:
+        return token_ids(tokenizer, response), 0
+    if not tokenizer.is_fast:  # It does not say where its tokens are from.
+        ids, alone = token_ids(tokenizer, prompt + response), token_ids(tokenizer, prompt)
+        same = [ours == theirs for ours, theirs in zip(ids, alone, strict=False)]
+        return ids, [*same, False].index(False)
+    read = tokenizer(prompt + response, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    ends = [end for _, end in read.offset_mapping]
+    return list(read.input_ids), next((at for at, end in enumerate(ends) if end > len(prompt)), len(ends))
+
+
+# --- windows of running text ------------------------------------------------------------------------------------
+
+
 def windows(
     documents: Sequence[Document],
     tokenizer: PreTrainedTokenizerBase,
     length: int,
     stride: int | None = None,
     most: int | None = None,
+    cut: Cut = PACKED,
 ) -> Tokens:
     """Documents one after the other, cut into windows of `length` tokens, at most `most` of them.
 
     With a `stride` shorter than `length` windows overlap, and each scores only tokens that none before it did, so
     that every scored token but those of the first window has at least length - stride tokens before it. The first
-    token of the first window is never scored; a last, short window is dropped unless it is the only one.
-    Raises SettingError, and TextError for text too short to predict anything of.
+    token of the first window is never scored; a last, short window is dropped unless it is the only one, or the `cut`
+    keeps it. Raises SettingError, and TextError for text too short to predict anything of.
     """
     step = length if stride is None else stride
     if length < 2 or not 1 <= step <= length:
         raise SettingError(
             f"Windows of {length} tokens with stride {step}: need length >= 2 and 1 <= stride <= length."
         )
-    needed = None if most is None else length + step * (most - 1)
+    room = length - len(cut.start)  # tokens of text in a window
+    step = min(step, room)
+    needed = None if most is None else len(cut.start) + room + step * (most - 1)
+    stream, used = _stream(documents, tokenizer, cut.leading(tokenizer), needed)
+    if stream[: len(cut.start)] == list(cut.start):
+        stream = stream[len(cut.start) :]  # every window brings its own
+    starts = list(range(0, max(1, len(stream) - room + 1), step))
+    if cut.keeps_last and starts[-1] + room < len(stream):
+        starts.append(starts[-1] + step)
+    lines, old = [], []
+    for at in starts[:most]:
+        text = stream[at : at + room]
+        line = led(list(cut.start), text)
+        lines.append(line)
+        old.append(max(1, len(line) - len(text) + (room - step if at else 0)))
+    if len(lines) > 1 and len(lines[-1]) <= old[-1]:  # It has nothing to score.
+        del lines[-1], old[-1]
+    tokens = _padded(lines, old, cut.unscored(tokenizer))
+    return _checked(replace(tokens, notes=_left(documents, used, len(starts), most)))
+
+
+def _stream(
+    documents: Sequence[Document], tokenizer: PreTrainedTokenizerBase, before: list[int], needed: int | None
+) -> tuple[list[int], int]:
+    """(tokens of the documents one after the other, until there are as many as are `needed`; documents read)."""
     stream: list[int] = []
-    for document in documents:
-        stream += lead(tokenizer) + token_ids(tokenizer, document.text)
+    for number, document in enumerate(documents, 1):
+        stream += led(before, token_ids(tokenizer, document.text))
         if needed is not None and len(stream) >= needed:
-            break
-    starts = range(0, max(1, len(stream) - length + 1), step)
-    tokens = whole(torch.tensor([stream[start : start + length] for start in starts[:most]]))
-    if step < length:
-        tokens.scored[1:, : length - step] = False
-    return _checked(tokens)
+            return stream, number
+    return stream, len(documents)
+
+
+def _padded(lines: Sequence[list[int]], old: Sequence[int], unscored: set[int]) -> Tokens:
+    """Lines of ids, padded on the right to the longest. old: how many of each line's first tokens are not scored.
+    unscored: tokens that are not, wherever they are."""
+    longest = max(1, *map(len, lines))
+    ids = torch.zeros(len(lines), longest, dtype=torch.int64)
+    real, scored = torch.zeros_like(ids, dtype=torch.bool), torch.zeros_like(ids, dtype=torch.bool)
+    for row, (line, first) in enumerate(zip(lines, old, strict=True)):
+        ids[row, : len(line)] = torch.tensor(line, dtype=torch.int64)
+        real[row, : len(line)] = True
+        scored[row, first : len(line)] = True
+    for token in unscored:
+        scored &= ids != token
+    return Tokens(ids, real, scored, scored)
+
+
+def _left(documents: Sequence[Document], used: int, there: int, most: int | None) -> tuple[str, ...]:
+    """What should be said of documents, or windows of them, beyond the `most` that were asked for."""
+    if most is None or (used == len(documents) and there <= most):
+        return ()
+    if used == len(documents):
+        return (f"{most:,} of {there:,} windows are used, as many as were asked for.",)
+    return (f"The first {used:,} of {len(documents):,} texts fill the {most:,} windows that were asked for.",)
 
 
 def whole(ids: Tensor) -> Tokens:
@@ -113,25 +223,50 @@ def _checked(tokens: Tokens) -> Tokens:
     return tokens
 
 
+# --- prompts with an answer -------------------------------------------------------------------------------------
+
+
 def rows(
-    documents: Sequence[Document], tokenizer: PreTrainedTokenizerBase, length: int, most: int | None = None
+    documents: Sequence[Document],
+    tokenizer: PreTrainedTokenizerBase,
+    length: int,
+    most: int | None = None,
+    cut: Cut = PACKED,
 ) -> Tokens:
-    """One document a row, cut at `length` tokens and padded on the right; for prompts with an answer."""
-    documents = documents[:most]
-    ids = torch.zeros(len(documents), length, dtype=torch.int64)
-    real, response = torch.zeros_like(ids, dtype=torch.bool), torch.zeros_like(ids, dtype=torch.bool)
-    for row, document in enumerate(documents):
-        prompt = lead(tokenizer) + (token_ids(tokenizer, document.prompt) if document.prompt else [])
-        line = (prompt + token_ids(tokenizer, document.response))[:length]
-        ids[row, : len(line)] = torch.tensor(line)
-        real[row, : len(line)] = True
-        response[row, min(len(prompt), length) : len(line)] = True
-    longest = max(1, int(real.sum(1).max()))
-    scored = real.clone()
-    scored[:, 0] = False
-    response[:, 0] = False
-    ids, real, scored, response = (part[:, :longest] for part in (ids, real, scored, response))
-    return _checked(Tokens(ids, real, scored, response))
+    """One document a row, cut at `length` tokens and padded on the right; for prompts with an answer. A prompt that
+    leaves no room for its answer is left out. Raises TextError where none does, or there is nothing to predict."""
+    before = cut.leading(tokenizer)
+    lines, asked, used, short, full = list[list[int]](), list[int](), 0, 0, 0
+    for document in documents:
+        if len(lines) == most:
+            break
+        used += 1
+        ids, prompt = read_together(tokenizer, document.prompt, document.response)
+        line = led(before, ids)
+        prompt += len(line) - len(ids)
+        if document.prompt and prompt >= length:
+            full += 1
+            continue
+        short += len(line) > length
+        lines.append(line[:length])
+        asked.append(prompt)
+    if not lines:
+        raise TextError(
+            f"All {full:,} prompts fill windows of {length:,} tokens, which leaves no room for their answers. Give "
+            "longer windows (--length), or shorter prompts."
+        )
+    tokens = _padded(lines, [1] * len(lines), cut.unscored(tokenizer))
+    response = tokens.scored.clone()
+    for row, prompt in enumerate(asked):
+        response[row, :prompt] = False
+    notes = (
+        f"The first {used:,} of {len(documents):,} prompts are used, as many as were asked for."
+        * (used < len(documents)),
+        f"{full:,} of {used:,} prompts fill {length:,} tokens, leave no room for an answer, and are left out."
+        * (full > 0),
+        f"{short:,} of {used:,} answers are cut off at {length:,} tokens." * (short > 0),
+    )
+    return _checked(replace(tokens, response=response, notes=tuple(note for note in notes if note)))
 
 
 def tokenized(
@@ -140,8 +275,28 @@ def tokenized(
     length: int,
     stride: int | None = None,
     most: int | None = None,
+    cut: Cut = PACKED,
 ) -> Tokens:
-    """`rows` where documents answer a prompt, `windows` where they are plain text."""
-    if any(document.prompt for document in documents):
-        return rows(documents, tokenizer, length, most)
-    return windows(documents, tokenizer, length, stride, most)
+    """`rows` where documents answer a prompt, `windows` where they are plain text; where there are both, prompts first,
+    each with its share of the `most`."""
+    asked = [document for document in documents if document.prompt]
+    plain = [document for document in documents if not document.prompt]
+    if not asked:
+        return windows(plain, tokenizer, length, stride, most, cut)
+    if not plain or most == 1:
+        return rows(asked, tokenizer, length, most, cut)
+    share = None if most is None else min(most - 1, max(1, round(most * len(asked) / len(documents))))
+    first = rows(asked, tokenizer, length, share, cut)
+    second = windows(plain, tokenizer, length, stride, None if most is None else most - len(first), cut)
+    return _one_after_the_other(first, second)
+
+
+def _one_after_the_other(first: Tokens, second: Tokens) -> Tokens:
+    longest = max(part.ids.shape[1] for part in (first, second))
+
+    def both(name: str) -> Tensor:
+        parts = [getattr(part, name) for part in (first, second)]
+        return torch.cat([F.pad(part, (0, longest - part.shape[1])) for part in parts])
+
+    notes = (*first.notes, *second.notes)
+    return Tokens(both("ids"), both("real"), both("scored"), both("response"), notes)

@@ -26,7 +26,7 @@ def facts(workspace: Workspace) -> None:
         f"{shape.d_model}. Head activations read from {found.statistics.count:,} tokens of "
         f"'{in_markdown(workspace.recipe.calibration)}'."
     )
-    for remark in workspace.remarks():
+    for remark in (*workspace.remarks(), *found.notes):
         st.caption(in_markdown(remark))
     columns = st.columns(4)
     columns[0].metric("Parameters", count(found.dense_size.parameters), help=f"{found.dense_size.parameters:,}")

@@ -134,7 +134,8 @@ def _text() -> None:
     offered = [sources.DEMO, sources.SELF, *sources.HUB]
     help_text = (
         "demo: stories that come with the app; self: sampled from the dense model; wikitext2, c4, alpaca: from the "
-        "hub; or type a .txt or .jsonl file on the machine that runs this app, or hf:dataset/config:split:column."
+        "hub; or type a file (.txt, .jsonl, .csv, .parquet …) on the machine that runs this app, or "
+        "hf:dataset/config:split:column."
     )
     for name, label, options in (
         ("calibration", "Calibration text: prunes, captures and trains", offered),

@@ -70,7 +70,7 @@ def inputs(workspace: Workspace) -> ScoreInputs:
         statistics=workspace.findings.statistics,
         lost=workspace.lost,
         training=workspace.training,
-        evaluation=workspace.findings.live,
+        held_out=workspace.held_out,
         results=_Known(workspace.recipe),
     )
 
@@ -182,9 +182,9 @@ def _head_components(workspace: Workspace, layer: int, head: int) -> Work:
 
 
 def _measure(workspace: Workspace, trials: list[Trial]) -> Work:
-    """Each component on the live set; what is measured is kept as it comes."""
+    """Each component on held-out calibration text, as heads are; what is measured is kept as it comes."""
     yield Progress("measuring the pruned model", 0, len(trials))
-    for done, (trial, change) in enumerate(tried(workspace.pair(), workspace.findings.live, trials), start=1):
+    for done, (trial, change) in enumerate(tried(workspace.pair(), workspace.held_out, trials), start=1):
         place = (trial.layer, trial.head, trial.component or 0)
         keep(workspace.recipe, "components", Alone(_measured(workspace) | {place: change}))
         yield Progress(f"measured {done} of {len(trials)}", done, len(trials))

@@ -16,7 +16,7 @@ def ceilings(inputs: ScoreInputs) -> Generator[Progress, None, HeadScore]:
     shape = inputs.pair.geometry.n_layers, inputs.pair.geometry.n_heads
     heads = [(layer, head) for layer in range(shape[0]) for head in range(shape[1])]
     patches = [Patch(), *(Patch(frozenset({head})) for head in heads)]
-    plain, *losses = yield from patched(inputs.pair, inputs.evaluation, patches)
+    plain, *losses = yield from patched(inputs.pair, inputs.held_out, patches)
     score = HeadScore.unknown(shape)
     for head, loss in zip(heads, losses, strict=True):
         score = score.with_change(head, paired_difference(loss, plain))

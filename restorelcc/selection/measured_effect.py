@@ -78,7 +78,7 @@ def measured(inputs: ScoreInputs) -> Generator[Progress, None, HeadScore]:
         if bool(score.values[trial.layer, trial.head].isnan())
     ]
     yield Progress("measuring the pruned model", 0, len(trials))
-    for done, (trial, change) in enumerate(tried(inputs.pair, inputs.evaluation, trials), start=1):
+    for done, (trial, change) in enumerate(tried(inputs.pair, inputs.held_out, trials), start=1):
         score = score.with_change((trial.layer, trial.head), change)
         inputs.results[MEASURED.name] = score
         yield Progress(f"measured {done} of {len(trials)}", done, len(trials))

@@ -40,8 +40,9 @@ class ScoreInputs:
     lost: LostComponents
     training: Tokens
     """Text to predict on."""
-    evaluation: Tokens
-    """Text to measure on, which nothing is trained on."""
+    held_out: Tokens
+    """Calibration text to measure on, which nothing is trained on. Not the text that a restoration is judged by: what
+    heads are chosen by would flatter them there."""
     contrast: str = "demo"
     """Source of the questions that probing asks (see `text.contrast`)."""
     seed: int = 0
@@ -109,7 +110,7 @@ PROBING = Computation(
     "every contrast item through both models, and one fit a head",
     lazily("restorelcc.selection.probing:probed"),
 )
-ONE_BY_ONE = "one pass over held-out text a head, from its layer on"
+ONE_BY_ONE = "one pass over held-out calibration text a head, from its layer on"
 CEILINGS = Computation("ceiling", ONE_BY_ONE, lazily("restorelcc.selection.ceilings:ceilings"))
 MEASURED = Computation("measured", ONE_BY_ONE, lazily("restorelcc.selection.measured_effect:measured"))
 CHANCE = Computation("chance", "nothing", lazily("restorelcc.selection.scoring:drawn"))
@@ -247,7 +248,7 @@ SCORES = table(
         definition="The pruned model with what this head writes replaced, token by token, by what it writes in the "
         "dense model (activation patching): the change of the loss if nothing were lost there. A constant stands for "
         "its mean alone and wins less, unless it is trained to make up for damage elsewhere. Above 0, the rest of the "
-        "pruned model has come to terms with the damage.",
+        "pruned model has come to terms with the damage. Measured on held-out calibration text.",
         unit="change of NLL, nats per token",
         scale="change",
         first="lowest",
@@ -258,8 +259,8 @@ SCORES = table(
         name="measured",
         title="Measured effect",
         brief="the prediction for each head alone, put to the test on text that it was not made on",
-        definition="The change of the loss on held-out text with the predicted best constant in this head alone: the "
-        "prediction put to the test, in its order.",
+        definition="The change of the loss on held-out calibration text with the predicted best constant in this head "
+        "alone: the prediction put to the test, in its order.",
         unit="change of NLL, nats per token",
         scale="change",
         first="lowest",

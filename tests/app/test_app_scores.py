@@ -1,9 +1,11 @@
 """Scores that are computed on request: what they are, where they are shown, and that they are computed once."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import make_tokens
 from streamlit.testing.v1 import AppTest
 
 from app.session import state
@@ -64,10 +66,30 @@ def test_a_score_on_the_page_is_the_engines(workspace: Workspace, name: str):
     assert scores.missing(workspace, name) == 12
     finish(scores.compute(workspace, name))
     found = workspace.findings
-    inputs = ScoreInputs(workspace.pair(), found.statistics, workspace.lost, workspace.training, found.live)
+    inputs = ScoreInputs(workspace.pair(), found.statistics, workspace.lost, workspace.training, workspace.held_out)
     plain = finish(score_heads(name, inputs))
     torch.testing.assert_close(scores.table(workspace, name), plain.values)
     assert scores.missing(workspace, name) == 0
+
+
+@pytest.mark.parametrize("name", ["predicted", "towards_dense", "ceiling", "measured", "components"])
+def test_nothing_that_heads_are_chosen_by_looks_at_the_text_that_judges(workspace: Workspace, name: str):
+    """Every text that either model reads on the way is of the calibration; the evaluation text has others."""
+    evaluation = make_tokens(texts=4, seed=9)
+    findings = replace(workspace.findings, evaluation=evaluation, live=evaluation)
+    opened, read = Workspace(workspace.recipe, findings, workspace.pair()), []
+    hooks = [
+        model.register_forward_pre_hook(lambda _, args: read.extend(args[0].tolist()))
+        for model in (opened.pair().dense, opened.pair().pruned)
+    ]
+    try:
+        finish(scores._head_components(opened, 1, 2) if name == "components" else scores.compute(opened, name))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    wanted = opened.training if name in ("predicted", "towards_dense") else opened.held_out
+    assert all(text in read for text in wanted.ids.tolist())
+    assert all(text in findings.calibration.ids.tolist() for text in read)
 
 
 def test_what_measures_one_by_one_shows_what_it_has_and_goes_on_from_there(workspace: Workspace):

@@ -21,8 +21,9 @@ from ...work.jobs import jobs
 ARRIVALS = 3.0  # seconds between looks at measurements that come one by one
 HELP = (
     "What this component alone, at its best magnitude β*, is predicted to do to the loss: slope·β + ½ curvature·β², "
-    "from one backward pass for all heads and components at once. Below 0 is better. Dots are measurements on the live "
-    "set, with the standard error of the paired difference."
+    "from one backward pass for all heads and components at once. Below 0 is better. Dots are measurements on "
+    "held-out calibration text, with the standard error of the paired difference. The live set is part of the text that "
+    "a restoration is judged by, so nothing is picked by that."
 )
 
 
@@ -87,7 +88,8 @@ def _measuring(workspace: Workspace, head: Head, missing: int) -> None:
             f"Measure {missing} components",
             key="measure-components",
             icon=":material/straighten:",
-            help="Each alone at its best magnitude, most promising first; as long as so many changes of the picks.",
+            help="Each alone at its best magnitude, most promising first, on "
+            f"{workspace.held_out.count:,} tokens of held-out calibration text.",
             on_click=scores.submit_components,
             args=(workspace, *head, state.session().owner),
         )

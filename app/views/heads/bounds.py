@@ -24,7 +24,7 @@ HELP = (
     "lost, so perfect heads are a yardstick rather than a limit."
 )
 WRITTEN = {CONSTANTS: "Constants in all heads", HEADS: "All heads perfect", MLPS: "All MLPs perfect"}
-COST = "one restoration of all heads, and one pass over the live set a layer"
+COST = "one restoration of all heads, and one pass over the live set, which is evaluation text, a layer"
 
 
 def section(workspace: Workspace) -> None:

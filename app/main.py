@@ -18,6 +18,14 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))  # a bare `streamlit run` puts only this folder there
 
 from app.shell.doorkeeper import Doorkeeper  # noqa: E402 - found by the line above
+from app.values import permits  # noqa: E402
+
+if Path(sys.argv[0]).resolve() == Path(__file__).resolve():  # another server's command line is its own affair
+    try:
+        permits.give(sys.argv[1:])
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def open_first() -> None:

@@ -3,6 +3,7 @@
 colours: colours, Colours, DARK, LIGHT
 names: cleaned, LONGEST, names_written
 pages: PAGES
+permits: FLAGS, give, given, Permits, START
 picks: Head, Picks, WHOLE
 recipes: recipe_read, recipe_written
 run_facts: differing, known, NAMES, number, pair_names, plain, recipe_of, setting, table, written

@@ -11,6 +11,7 @@ from restorelcc.pruning.layerwise import METHODS, STRUCTURED
 from restorelcc.text import sources
 
 from ...session import state
+from ...values import permits
 from ...work import open_pairs
 from .typed import KEY, mirror, plain, recipe_typed
 
@@ -176,12 +177,21 @@ def _device() -> None:
             help="Branch, tag or commit, of both models; owner/name@revision says it of one. Empty: the main branch.",
             **mirror("revision"),
         )
-        st.toggle("Allow pickled weights", help="A pickle can run any code on this machine.", **mirror("allow_pickle"))
-        st.toggle(
-            "Trust the model's own code",
-            help="Runs Python that comes with the weights.",
-            **mirror("trust_remote_code"),
+        _permitted()
+
+
+def _permitted() -> None:
+    """What the server may do with what comes with a model, and how it is permitted to: never from a page."""
+    permitted = permits.given()
+    pickles = "reads pickled weights too" if permitted.allow_pickle else "reads no pickled weights"
+    code = "runs" if permitted.trust_remote_code else "runs no"
+    told = f"This server {pickles}, and {code} code that comes with a model."
+    if permitted.lacking:
+        told += (
+            " Either could do anything on its machine; who starts it can permit it: "
+            f"`{permits.START} {' '.join(permitted.lacking)}`"
         )
+    st.caption(told)
 
 
 def _open(recipe: Recipe | None) -> None:

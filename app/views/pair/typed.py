@@ -39,8 +39,6 @@ def plain() -> dict[str, Any]:
         "device": "auto",
         "dtype": "auto",
         "revision": "",
-        "allow_pickle": False,
-        "trust_remote_code": False,
     }
 
 
@@ -61,10 +59,7 @@ def recipe_typed() -> Recipe | None:
     try:
         loading = Loading(typed["device"], typed["dtype"])
         if way != "demo":
-            revision = typed["revision"].strip() or None
-            loading = Loading(
-                typed["device"], typed["dtype"], revision, typed["allow_pickle"], typed["trust_remote_code"]
-            )
+            loading = Loading(typed["device"], typed["dtype"], typed["revision"].strip() or None)
         recipe = Recipe(
             dense=DEMO if way == "demo" else typed["dense"].strip(),
             pruned=typed["pruned"].strip() if way == "two" else None,

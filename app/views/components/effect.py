@@ -22,8 +22,8 @@ ARRIVALS = 3.0  # seconds between looks at measurements that come one by one
 HELP = (
     "What this component alone, at its best magnitude β*, is predicted to do to the loss: slope·β + ½ curvature·β², "
     "from one backward pass for all heads and components at once. Below 0 is better. Dots are measurements on "
-    "held-out calibration text, with the standard error of the paired difference. The live set is part of the text that "
-    "a restoration is judged by, so nothing is picked by that."
+    "held-out calibration text, with the standard error of the paired difference. The live set is no help here: it is "
+    "part of the text that a restoration is judged by."
 )
 
 

@@ -84,7 +84,7 @@ def models_there(workspace: Workspace, place: str, dense: bool = True) -> bool:
     try:
         workspace.pair(dense)
     except RestoreLCCError as error:
-        st.info(str(error), icon=":material/memory:")
+        st.info(in_message(str(error)), icon=":material/memory:")
         return False
     return True
 

@@ -14,6 +14,7 @@ import torch
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.models.loading import DEMO
 from restorelcc.progress import Progress
+from restorelcc.text import sources
 from restorelcc.workspace import Workspace, open_workspace, pruned_name
 
 from ..values import permits
@@ -52,7 +53,10 @@ def opening(recipe: Recipe, owner: str) -> Job:
 
 
 def permitted(recipe: Recipe) -> Recipe:
-    """With the permissions of this server, whatever the recipe itself says; the embedded pair needs none."""
+    """With the permissions of this server, whatever the recipe itself says; the embedded pair needs none. Raises
+    TextError for a file that nobody may have read by naming it."""
+    for source in (recipe.calibration, recipe.evaluation):
+        sources.check_named(source)
     if recipe.dense == DEMO and recipe.pruned is None:
         return recipe
     return replace(recipe, loading=replace(recipe.loading, **asdict(permits.given())))

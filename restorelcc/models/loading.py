@@ -27,6 +27,7 @@ from ..hf import hub
 from ..hf.failures import advice
 from ..hf.layout import geometry
 from ..hf.weights import is_visited, values_of
+from .inside import check_inside
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -108,7 +109,9 @@ def _open(opener: Callable[..., Any], name: str, what: str, how: Loading, **sett
     """Call a Transformers loader; every way it fails becomes one LoadError that says what to do."""
     source = source_of(name)
     settings |= how.access(name) | {"trust_remote_code": how.trust_remote_code}
-    if not Path(source).is_dir() and not hub.reachable():
+    if Path(source).is_dir():
+        check_inside(Path(source))
+    elif not hub.reachable():
         settings["local_files_only"] = True
     try:
         return opener(source, **settings)

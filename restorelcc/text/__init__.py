@@ -4,6 +4,6 @@ text that the dense model writes itself.
 calibration: calibration_tokens, check_embedded, evaluation_tokens, sampled_windows, split_held_out, window_length
 contrast: contrast_items, ContrastItem
 generate: generate
-sources: DEMO, SELF
+sources: check_named, DEMO, SELF
 tokens: lead, led, read_together, token_ids, Tokens, whole, windows
 """

@@ -25,6 +25,8 @@ READABLE = (
     ".txt (.md, .raw, .tokens or no suffix), .jsonl, .ndjson, .json, .csv, .tsv or .parquet, also as .gz, .bz2 or .xz"
 )
 """What can be read, for people."""
+OF_THE_SYSTEM = (("proc",), ("sys",))
+"""Where files are that no disk holds: a process's environment, with the tokens in it."""
 WIDE = {
     b"\xff\xfe\x00\x00": "UTF-32",
     b"\x00\x00\xfe\xff": "UTF-32",
@@ -36,13 +38,18 @@ WIDE = {
 
 def located(source: str) -> tuple[Path, str] | None:
     """(a file, the field of its rows that is asked for) of `path` or `path:field`; None where there is no such file.
-    Raises TextError for a folder."""
+    Raises TextError for a folder, and for what the operating system says of itself."""
     name, colon, field = source.rpartition(":")
     for path, wanted in ((source, ""), (name, field)) if colon else ((source, ""),):
         place = expanded(path)
         if os.path.isdir(place):
             raise TextError(f"{place} is a folder. Give a file in it: {READABLE}.")
-        if os.path.isfile(place):  # unlike Path's, it takes names that no file can have
+        if os.path.isfile(place):  # unlike Path's, it takes names that no file can have, and devices are none
+            if Path(os.path.realpath(place)).parts[1:2] in OF_THE_SYSTEM:
+                raise TextError(
+                    f"{place} is no text but what the operating system says of itself, secrets of programs among it. "
+                    f"Give a file ({READABLE})."
+                )
             return place, wanted
     return None
 

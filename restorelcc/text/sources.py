@@ -91,6 +91,16 @@ def file_of(source: str, others: Iterable[str], what: str = "text file") -> tupl
     return found
 
 
+def check_named(source: str) -> None:
+    """For a server, whose visitors name its files: raises TextError for one without a suffix, since keys and tokens are
+    kept in such files. On one's own command line there is nothing to guard."""
+    found = None if source in (DEMO, SELF, *HUB) or source.startswith("hf:") else files.located(source)
+    if found is not None and not files.kind(found[0]):
+        raise TextError(
+            f"{found[0]} has no suffix that says it is text, and may hold anything, such as a password. Name it .txt."
+        )
+
+
 def _file(source: str) -> Texts:
     path, field = file_of(source, (DEMO, SELF, *HUB))
     if files.has_rows(path):

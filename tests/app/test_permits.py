@@ -1,4 +1,5 @@
-"""Pickled weights and code that comes with a model: permitted on the server's command line, and nowhere else."""
+"""What the server does for whoever names it: pickled weights and code that comes with a model are permitted on its
+command line and nowhere else, and of its files only text is read."""
 
 import os
 import subprocess
@@ -69,6 +70,26 @@ def test_the_page_says_how_it_is_permitted_and_has_no_control_for_it(monkeypatch
     assert ("runs no code" in told) == ("--trust-remote-code" not in flags)
     for flag in permits.FLAGS:
         assert (flag in told) == (flag not in flags)  # how to start it, where that is not how it was started
+
+
+@pytest.mark.parametrize("purpose", ["calibration", "evaluation"])
+@pytest.mark.parametrize("name", ["/proc/self/environ", "{}/token"])
+def test_a_link_that_names_a_secret_of_the_server_is_told_off_and_shows_none_of_it(
+    monkeypatch, tmp_path, purpose, name
+):
+    monkeypatch.setattr(open_pairs, "_open", OrderedDict())
+    (tmp_path / "token").write_text("hf_secret and more words to read\n" * 50)
+    app = AppTest.from_file(str(ROOT / "app" / "shell" / "rerun.py"), default_timeout=60)
+    app.query_params[purpose] = name.format(tmp_path)
+    recipe = Recipe(**{purpose: name.format(tmp_path)})
+    app.run()
+    job = open_pairs.jobs.find(("open", recipe))
+    assert job.wait(30)
+    app.run()
+    assert not app.exception
+    shown = [error.value for error in app.error]
+    assert any(part in shown[0] for part in ("what the operating system says of itself", "Name it .txt"))
+    assert "hf_secret" not in str(app)
 
 
 def test_a_server_asked_for_what_it_does_not_know_says_so_and_does_not_start(tmp_path):

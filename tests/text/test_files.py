@@ -4,13 +4,14 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 
 import pandas as pd
 import pytest
 
 from restorelcc.errors import TextError
 from restorelcc.text.contrast import contrast_items
-from restorelcc.text.sources import Document, read, texts
+from restorelcc.text.sources import Document, check_named, read, texts
 
 STORIES = ["the dog ran", "a cat sat\nin the park"]
 
@@ -161,3 +162,37 @@ def test_rows_without_text_among_others_are_left_out_and_counted(tmp_path):
     (note,) = found.notes
     assert note.startswith("3 of 5 rows")
     assert "line 2" in note
+
+
+@pytest.mark.parametrize("name", ["/proc/self/environ", "/proc/self/status", "/proc/self/task/../environ", "link.txt"])
+def test_what_the_operating_system_says_of_itself_is_no_text(tmp_path, name):
+    (tmp_path / "link.txt").symlink_to("/proc/self/environ")
+    for source in (str(tmp_path / name), f"{tmp_path / name}:text"):
+        with pytest.raises(TextError, match="what the operating system says of itself"):
+            read(source)
+        with pytest.raises(TextError, match="what the operating system says of itself"):
+            contrast_items(source)
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "/dev/null", "pipe.txt", "device.txt"])
+def test_pipes_and_devices_are_no_files(tmp_path, name):
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "device.txt").symlink_to("/dev/zero")
+    with pytest.raises(TextError, match="There is no text file"):
+        read(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(("name", "is_text"), [("a.txt", True), ("a.JSONL", True), ("a.txt.gz", True), ("token", False),
+                                               (".netrc", False), ("key.gz", False), ("a.pem", False)])  # fmt: skip
+def test_a_servers_visitors_name_files_that_say_they_are_text(tmp_path, name, is_text):
+    (tmp_path / name).write_bytes(b"the dog ran")
+    if is_text:
+        check_named(str(tmp_path / name))
+    else:
+        with pytest.raises(TextError):
+            check_named(str(tmp_path / name))
+
+
+def test_other_sources_of_text_are_named_as_ever():
+    for source in ("demo", "self", "c4", "hf:a/b", "/nowhere"):
+        check_named(source)

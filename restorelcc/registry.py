@@ -39,7 +39,8 @@ def table(*rows: Row) -> dict[str, Row]:
 def chosen(name: str, rows: Mapping[str, Row], what: str) -> Row:
     """The row of this name. Raises SettingError, which lists the names that there are; what: such as 'Loss'."""
     if name not in rows:
-        raise SettingError(f"{what} '{name}' is not known: give one of {', '.join(rows)}.")
+        names = " or ".join(rows) if len(rows) < 3 else f"one of {', '.join(rows)}"
+        raise SettingError(f"{what} '{name}' is not known: give {names}.")
     return rows[name]
 
 

@@ -9,12 +9,12 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from restorelcc.restoration.choices import LOSSES
 from restorelcc.restoration.sweep import Enough, Grid, Point
 
 from ..values.colours import Colours
 from .common import BELOW, LINES, SYMBOLS, base, palette
 
-LOSSES = {"kl": "distilled", "ce": "cross-entropy", "response": "cross-entropy of responses"}
 PANEL, EDGES = 210, 140  # pixels: a row of panels, and what is around them
 
 
@@ -73,7 +73,7 @@ def amounts(found: Sequence[Enough], names: Sequence[str], colours: Colours) -> 
             x=[result.tokens for result in one.results],
             y=[result.recovered_share for result in one.results],
             error_y={"array": [result.share_stderr for result in one.results], "thickness": 1, "width": 3},
-            name=f"{name}, {LOSSES[one.least.point.loss]}",
+            name=f"{name}, {LOSSES[one.least.point.loss].short}",
             mode="lines+markers",
             line={"color": colour, "width": 2, "dash": LINES[index % len(LINES)]},
             marker={
@@ -106,7 +106,7 @@ def number(components: str) -> str:
 
 
 def _title(count: str, loss: str) -> str:
-    return f"{number(count)}<br>{LOSSES[loss]}"  # two lines, for phones
+    return f"{number(count)}<br>{LOSSES[loss].short}"  # two lines, for phones
 
 
 def _line(points: pd.DataFrame, share: float, index: int, named: bool, colours: Colours) -> go.Scatter:

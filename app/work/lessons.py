@@ -19,7 +19,7 @@ from restorelcc.models.pair import ModelPair
 from restorelcc.progress import Progress
 from restorelcc.pruning.layerwise import Pruning
 from restorelcc.pruning.sparsity import measure_sparsity
-from restorelcc.restoration.training import Loss, Settings, Training
+from restorelcc.restoration.training import Settings, Training
 from restorelcc.selection.picks import Selection, everything, of_heads
 from restorelcc.text.tokens import Tokens
 from restorelcc.workspace import Workspace, open_workspace
@@ -150,12 +150,12 @@ class Lesson:
     """After minus before, paired by window."""
 
 
-def training_key(recipe: Recipe, loss: Loss) -> tuple[str, Recipe, Loss]:
+def training_key(recipe: Recipe, loss: str) -> tuple[str, Recipe, str]:
     """What such a training is found by."""
     return ("learn-train", recipe, loss)
 
 
-def training_job(workspace: Workspace, loss: Loss, owner: str) -> Job:
+def training_job(workspace: Workspace, loss: str, owner: str) -> Job:
     """Constants of all heads, trained for `STEPS` steps; `result` is a Lesson."""
 
     def work(job: Job) -> Generator[Progress, None, Lesson]:

@@ -11,14 +11,11 @@ from huggingface_hub import ModelCardData
 
 from ..compensation.interface import Compensation
 from ..hf.families import FAMILIES, RUNTIMES
+from ..pruning.methods import ALLOCATIONS, narrows
+from ..restoration.choices import LOSSES
 from . import peft
 
 Kind = Literal["pruned", "checkpoint", "adapter"]
-LOSSES = {
-    "kl": "to match the dense model's distribution over the next token",
-    "ce": "on the cross-entropy of the text",
-    "response": "on the cross-entropy of answers",
-}
 RUNS = {
     "kept": "{} reads them.",
     "dropped": "{} **drops them in silence**: what it runs is the pruned model without its restoration.",
@@ -87,7 +84,7 @@ def _front(dense: object, kind: Kind) -> str:
 def _what(kind: Kind, about: Mapping[str, Any], put_back: Compensation | None) -> str:
     """What lies in the folder, in a sentence or two."""
     if kind == "pruned":
-        narrow = (about.get("pruning") or {}).get("method") == "structured"
+        narrow = narrows((about.get("pruning") or {}).get("method", ""))
         less = "fewer attention heads and MLP channels than its base" if narrow else "zeros in its weight matrices"
         return f"An ordinary checkpoint with {less}."
     made_of = f": {put_back.made_of}" if put_back else ""
@@ -140,7 +137,8 @@ def _facts(about: Mapping[str, Any]) -> list[str]:
     amount = pruning.get("pattern") or f"{100 * float(pruning.get('sparsity', 0)):g} %"
     source = name_of(pruning.get("calibration"))
     on = f", calibrated on {pruning['tokens']} tokens of {source}" if "tokens" in pruning else ""
-    layers = ", less of layers with many outliers (OWL)" if pruning.get("allocation") == "owl" else ""
+    allocation = ALLOCATIONS.get(pruning.get("allocation", ""))
+    layers = allocation.sentence if allocation else ""
     method = pruning.get("method")  # A foreign model has none on record, but may have a map of the heads it kept.
     facts.append(f"Pruning: {method} {amount}{layers}{on}." if method else "Pruning: not recorded.")
     if "kept_heads" in pruning:
@@ -153,9 +151,10 @@ def _facts(about: Mapping[str, Any]) -> list[str]:
         )
         facts += list(text.get("notes") or ())
     if settings:
-        loss = LOSSES.get(str(settings.get("loss")), "")
+        loss = LOSSES.get(str(settings.get("loss")))
+        trained = f"{about.get('trained_parameters')} values trained {loss.sentence if loss else ''}"
         facts += [
-            f"Method: {about.get('trained_parameters')} values trained {loss}; everything else is as it was.",
+            f"Method: {trained}; everything else is as it was.",
             f"Training: at most {settings.get('steps')} steps of {settings.get('batch')} windows, rate "
             f"{settings.get('lr')}, seed {settings.get('seed')}; the best by held-out loss is kept.",
         ]

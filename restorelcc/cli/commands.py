@@ -27,8 +27,9 @@ from ..hf.layout import geometry, remarks
 from ..hf.weights import parameter_bytes
 from ..models.loading import DEMO, Loading, load_model, load_tokenizer
 from ..models.pair import ModelPair, load_pair
-from ..pruning.layerwise import STRUCTURED, Pruning
+from ..pruning.layerwise import Pruning
 from ..pruning.layerwise import prune as prune_model
+from ..pruning.methods import narrows
 from ..pruning.sparsity import measure_sparsity
 from ..restoration.training import Settings, Step, Training
 from ..selection.picks import check_share, share_of_heads
@@ -87,7 +88,7 @@ def pruning(
     default: float = 0.5,
 ) -> Pruning:
     """What the options together say. Raises SettingError where they contradict each other."""
-    if method == STRUCTURED:
+    if narrows(method):
         if sparsity is not None:
             raise SettingError(
                 f"Structured pruning zeroes no single weights, so a sparsity of {sparsity:g} says nothing. Give "
@@ -175,7 +176,7 @@ def prune(name: str, folder: Path, chosen: Pruning, words: Text, loading: Loadin
     """Prune into a checkpoint."""
     check_free(folder)
     model, tokenizer = load_model(name, loading), load_tokenizer(name, loading)
-    check_free(folder, round(parameter_bytes(model) * (1 - chosen.sparsity if chosen.method == STRUCTURED else 1)))
+    check_free(folder, round(parameter_bytes(model) * (1 - chosen.sparsity if chosen.narrows else 1)))
     for remark in remarks(model):
         note(remark)
     tokens = words.tokens(model, tokenizer)
@@ -186,7 +187,7 @@ def prune(name: str, folder: Path, chosen: Pruning, words: Text, loading: Loadin
     if as_json:
         weights = {"sparsity": report.sparsity, "weights": report.weights, "zeros": report.zeros}
         show_json(weights | {"parameters": sizes, "out": str(folder)})
-    elif chosen.method == STRUCTURED:
+    elif chosen.narrows:
         say(
             f"{geometry(pruned).n_heads} of {geometry(model).n_heads} heads a layer and {sizes['pruned']} of "
             f"{sizes['dense']} parameters are left, in {folder}"

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..pruning.methods import ALLOCATIONS, METHODS
 from ..registry import Choice, briefs
+from ..restoration.choices import LOSSES, STARTS, UNITS
 from ..selection.scores import SCORES, computed
 
 if TYPE_CHECKING:
@@ -27,45 +29,6 @@ app = typer.Typer(
     "| c4 | alpaca | hf:DATASET[/CONFIG][:SPLIT[:COLUMN]]. Files are plain text (.txt, .md, .raw) or rows (.jsonl, "
     ".ndjson, .json, .csv, .tsv, .parquet), also as .gz, .bz2 or .xz.",
 )
-
-
-class Method(StrEnum):
-    """How to choose what to prune."""
-
-    wanda = "wanda"
-    sparsegpt = "sparsegpt"
-    magnitude = "magnitude"
-    structured = "structured"
-
-
-class Allocation(StrEnum):
-    """How sparsity varies over layers."""
-
-    uniform = "uniform"
-    owl = "owl"
-
-
-class LossName(StrEnum):
-    """What restoration minimises."""
-
-    kl = "kl"
-    ce = "ce"
-    response = "response"
-
-
-class StartName(StrEnum):
-    """Where training starts."""
-
-    zero = "zero"
-    noise = "noise"
-    alpha = "alpha"
-
-
-class UnitName(StrEnum):
-    """What the learning rate is measured in."""
-
-    loss = "loss"
-    activation = "activation"
 
 
 class Format(StrEnum):
@@ -149,13 +112,7 @@ def demo(
 def prune(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="See MODEL below.")],
     out: Out,
-    method: Annotated[
-        Method,
-        typer.Option(
-            help="wanda weighs each weight by its input; sparsegpt also lets those that stay make up for those that "
-            "go; magnitude needs no text; structured removes heads and MLP channels, for a smaller, faster model."
-        ),
-    ] = Method.wanda,
+    method: Annotated[str, one_of(METHODS, f"How to choose what goes. {briefs(METHODS)}.")] = "wanda",
     sparsity: Annotated[
         float | None, typer.Option(help="Share of every matrix that becomes zero. Default 0.5.")
     ] = None,
@@ -163,9 +120,7 @@ def prune(
     ratio: Annotated[
         float | None, typer.Option(help="Share of heads and MLP channels that structured removes. Default 0.25.")
     ] = None,
-    allocation: Annotated[
-        Allocation, typer.Option(help="Sparsity of layers: uniform, or owl, less where outliers are many.")
-    ] = Allocation.uniform,
+    allocation: Annotated[str, one_of(ALLOCATIONS, f"Sparsity of layers. {briefs(ALLOCATIONS)}.")] = "uniform",
     calibration: Source = "demo",
     windows: Windows = 128,
     length: Length = None,
@@ -182,7 +137,7 @@ def prune(
     def command() -> None:
         text = commands.Text(calibration, windows, length, seed)
         loading = _loading(device, dtype, allow_pickle, trust_remote_code)
-        pruning = commands.pruning(method.value, sparsity, pattern, ratio, allocation.value)
+        pruning = commands.pruning(method, sparsity, pattern, ratio, allocation)
         commands.prune(model, out, pruning, text, loading, json)
 
     commands.run(command)
@@ -259,19 +214,13 @@ def restore(
     ] = "together_dense",
     components: Annotated[int | None, typer.Option(min=1, help="Strongest components a head. Default: all.")] = None,
     learned: Annotated[bool, typer.Option(help="Train a free component b per head beside the magnitudes.")] = True,
-    loss: Annotated[
-        LossName, typer.Option(help="kl: distil the dense model; ce: cross-entropy; response: of answers only.")
-    ] = LossName.kl,
+    loss: Annotated[str, one_of(LOSSES, f"What is minimised. {briefs(LOSSES)}.")] = "kl",
     lr: Annotated[float | None, typer.Option(help="Peak learning rate, in --unit a step.")] = None,
-    unit: Annotated[
-        UnitName, typer.Option(help="loss: each head's root mean square loss; activation: plain units, as published.")
-    ] = UnitName.loss,
+    unit: Annotated[str, one_of(UNITS, f"What the rate is counted in. {briefs(UNITS)}.")] = "loss",
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the text, instead of --steps.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Windows a step.")] = 8,
-    start: Annotated[
-        StartName, typer.Option(help="β from zero, noise N(0, 1e-3), or the mean lost activation α.")
-    ] = StartName.zero,
+    start: Annotated[str, one_of(STARTS, f"Where training starts. {briefs(STARTS)}.")] = "zero",
     patience: Annotated[
         int | None, typer.Option(min=1, help="Stop after so many evaluations without a better one.")
     ] = None,
@@ -295,7 +244,7 @@ def restore(
         text = commands.Text(calibration, windows, length, seed)
         loading = _loading(device, dtype, allow_pickle, trust_remote_code)
         picks = commands.Picks(heads, score, components)
-        fixed = {"loss": loss.value, "batch": batch, "start": start.value, "unit": unit.value, "patience": patience}
+        fixed = {"loss": loss, "batch": batch, "start": start, "unit": unit, "patience": patience}
         chosen = {"learned": learned, "seed": seed, "lr": lr, "steps": steps}
         settings = fixed | {key: value for key, value in chosen.items() if value is not None}
         commands.restore(dense, pruned, out, format.value, name, text, picks, settings, epochs, loading, json)
@@ -310,7 +259,7 @@ def sweep(
     heads: Annotated[str, typer.Option(metavar="LIST", help="Shares of the heads, such as 0.25,0.5,1.")] = "1",
     components: Annotated[str, typer.Option(metavar="LIST", help="Strongest components a head: 1,4,all.")] = "all",
     lr: Annotated[str, typer.Option(metavar="LIST", help="Peak learning rates, as restore has them.")] = "0.1,0.2,0.5",
-    loss: Annotated[str, typer.Option(metavar="LIST", help="Of kl, ce, response; see restore.")] = "kl",
+    loss: Annotated[str, typer.Option(metavar="LIST", help=f"Of {', '.join(LOSSES)}; see restore.")] = "kl",
     text: Annotated[
         str, typer.Option(metavar="LIST", help="Shares of the text to train on, to see how much suffices: 0.1,0.3,1.")
     ] = "1",

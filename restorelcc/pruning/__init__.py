@@ -1,5 +1,6 @@
 """Ways to make a model sparse or narrow: a file a method, calibrated layer by layer.
 
-layerwise: METHODS, prune, Pruning, STRUCTURED
+layerwise: prune, Pruning
+methods: ALLOCATIONS, METHODS, narrows
 sparsity: MatrixSparsity, measure_sparsity, SparsityReport
 """

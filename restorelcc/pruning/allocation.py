@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
-ALLOCATIONS = ("uniform", "owl")
+from ..hf.layout import decoder_layers
+from ..hf.weights import prunable
+from ..progress import Progress
+from ..text.tokens import Tokens
+from . import wanda
+from .stream import Stream
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 OUTLIER = 5.0
 """M: a weight is an outlier where its Wanda score is above so many times the mean of its layer."""
 REACH = 0.08
@@ -37,3 +49,19 @@ def owl(target: float, shares: list[float], weights: list[int]) -> list[float]:
         return [target] * len(shares)
     reach = min(REACH, target / 2, (1 - target) / 2)
     return [target - reach * float(layer) / furthest for layer in offset]
+
+
+def by_outliers(
+    model: PreTrainedModel, tokens: Tokens, target: float, batch: int
+) -> Generator[Progress, None, list[float]]:
+    """Sparsity of every layer by the outliers among the Wanda scores of the model as it is; yields after each layer."""
+    stream, layers = Stream(model, tokens, batch), decoder_layers(model)
+    shares, sizes = [], []
+    for index, layer in enumerate(layers):
+        yield Progress(f"counting outliers of layer {index + 1} of {len(layers)}", index, len(layers))
+        matrices = prunable(layer)
+        norms = stream.read(layer, matrices, "norms")
+        shares.append(outlier_share([wanda.scores(matrix.weight, norms[name]) for name, matrix in matrices.items()]))
+        sizes.append(sum(matrix.weight.numel() for matrix in matrices.values()))
+        stream.advance(layer)
+    return owl(target, shares, sizes)

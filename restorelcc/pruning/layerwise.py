@@ -12,19 +12,14 @@ from ..hf.narrow import with_kept_heads
 from ..hf.twins import copied
 from ..hf.weights import is_spread, prunable
 from ..progress import Progress
-from ..pruning import magnitude, sparsegpt, structured, wanda
+from ..registry import chosen
 from ..text.tokens import Tokens
-from .allocation import ALLOCATIONS, outlier_share, owl
-from .rule import Rule
+from .methods import ALLOCATIONS, METHODS, Zeroing, narrows
 from .sparsity import Pattern
 from .stream import Stream
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-RULES: dict[str, Rule] = {"wanda": wanda, "sparsegpt": sparsegpt, "magnitude": magnitude}
-STRUCTURED = "structured"
-METHODS = (*RULES, STRUCTURED)
 
 
 @dataclass(frozen=True)
@@ -32,27 +27,25 @@ class Pruning:
     """What to prune away."""
 
     method: str = "wanda"
-    """wanda, sparsegpt or magnitude, which zero single weights, or structured, which removes heads and channels."""
+    """Of `METHODS`: one that zeroes single weights, or one that removes heads and channels."""
     sparsity: float = 0.5
-    """Share of each weight matrix that becomes zero, 0 to 1; set by the pattern where there is one. structured: share
-    of the heads and of the MLP channels of every layer that goes."""
+    """Share of each weight matrix that becomes zero, 0 to 1; set by the pattern where there is one. Of a method that
+    narrows: share of the heads and of the MLP channels of every layer that goes."""
     pattern: str | None = None
     """n:m, such as 2:4: at most n of every m consecutive input weights are kept."""
     allocation: str = "uniform"
-    """How sparsity varies over layers around `sparsity`: uniform, or owl, less where outliers are many."""
+    """Of `ALLOCATIONS`: how sparsity varies over layers around `sparsity`."""
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise SettingError(f"Pruning method '{self.method}' is not known: give one of {', '.join(METHODS)}.")
-        if self.allocation not in ALLOCATIONS:
-            raise SettingError(f"Allocation '{self.allocation}' is not known: give {' or '.join(ALLOCATIONS)}.")
-        if self.method == STRUCTURED and self.pattern is not None:
+        chosen(self.method, METHODS, "Pruning method")
+        chosen(self.allocation, ALLOCATIONS, "Allocation")
+        if self.narrows and self.pattern is not None:
             raise SettingError(
-                f"Pattern {self.pattern} says which single weights become zero, and structured pruning removes whole "
-                "heads and channels. Give a ratio instead, or another method."
+                f"Pattern {self.pattern} says which single weights become zero, and {self.method} pruning removes "
+                "whole heads and channels. Give a ratio instead, or another method."
             )
-        if self.allocation != "uniform" and (self.pattern is not None or self.method == STRUCTURED):
-            fixed = f"pattern {self.pattern}" if self.pattern is not None else "structured pruning"
+        if self.varies and (self.pattern is not None or self.narrows):
+            fixed = f"pattern {self.pattern}" if self.pattern is not None else f"{self.method} pruning"
             raise SettingError(
                 f"Allocation {self.allocation} varies sparsity over layers, and {fixed} is the same in every layer. "
                 "Give a sparsity, or leave the allocation uniform."
@@ -66,13 +59,24 @@ class Pruning:
             )
 
     def __str__(self) -> str:
-        owl = " owl" if self.allocation == "owl" else ""
-        return f"{self.method}{owl} {self.pattern or f'{100 * self.sparsity:g} %'}"
+        layers = f" {self.allocation}" if self.varies else ""
+        return f"{self.method}{layers} {self.pattern or f'{100 * self.sparsity:g} %'}"
+
+    @property
+    def narrows(self) -> bool:
+        """Whether heads and channels go, rather than single weights."""
+        return narrows(self.method)
+
+    @property
+    def varies(self) -> bool:
+        """Whether layers differ in sparsity."""
+        return ALLOCATIONS[self.allocation].sparsities is not None
 
     @property
     def reads(self) -> bool:
         """Whether calibration text decides anything."""
-        return self.method not in RULES or RULES[self.method].NEEDS != "nothing" or self.allocation != "uniform"
+        method = METHODS[self.method]
+        return self.varies or not isinstance(method, Zeroing) or method.needs != "nothing"
 
 
 def prune(
@@ -91,11 +95,12 @@ def prune(
         )
     twin = copied(model)
     record = asdict(pruning)
-    if pruning.method == STRUCTURED:
-        twin, kept = yield from structured.narrowed(twin, tokens, pruning.sparsity, batch)
-        record = with_kept_heads(record, kept, geometry(model).n_heads)
+    method = METHODS[pruning.method]
+    if isinstance(method, Zeroing):
+        yield from _zeroed(twin, tokens, pruning, method, batch)
     else:
-        yield from _zeroed(twin, tokens, pruning, batch)
+        twin, kept = yield from method.narrowed(twin, tokens, pruning.sparsity, batch)
+        record = with_kept_heads(record, kept, geometry(model).n_heads)
     if pruning.reads:
         record |= {"calibration": calibration, "tokens": int(tokens.real.sum()), "text": tokens.digest()}
     twin.config.pruning = record
@@ -103,34 +108,21 @@ def prune(
     return twin
 
 
-def _zeroed(twin: PreTrainedModel, tokens: Tokens, pruning: Pruning, batch: int) -> Generator[Progress, None, None]:
+def _zeroed(
+    twin: PreTrainedModel, tokens: Tokens, pruning: Pruning, rule: Zeroing, batch: int
+) -> Generator[Progress, None, None]:
     """Zero single weights of `twin`, in place."""
-    rule = RULES[pruning.method]
     pattern = Pattern.parse(pruning.pattern) if pruning.pattern else None
-    layers = decoder_layers(twin)
+    layers, allocation = decoder_layers(twin), ALLOCATIONS[pruning.allocation]
     sparsities = [pruning.sparsity] * len(layers)
-    if pruning.allocation == "owl":
-        sparsities = yield from _owl(twin, tokens, pruning.sparsity, batch)
-    stream = Stream(twin, tokens, batch) if rule.NEEDS != "nothing" else None
+    if allocation.sparsities is not None:
+        sparsities = yield from allocation.sparsities(twin, tokens, pruning.sparsity, batch)
+    stream = Stream(twin, tokens, batch) if rule.needs != "nothing" else None
     for index, layer in enumerate(layers):
         yield Progress(f"pruning layer {index + 1} of {len(layers)}", index, len(layers))
         matrices = prunable(layer)
-        inputs = stream.read(layer, matrices, rule.NEEDS) if stream else {}
+        inputs = stream.read(layer, matrices, rule.needs) if stream else {}
         for name, matrix in matrices.items():
             matrix.weight.copy_(rule.pruned(matrix.weight, inputs.pop(name, None), sparsities[index], pattern))
         if stream:
             stream.advance(layer)
-
-
-def _owl(model: PreTrainedModel, tokens: Tokens, target: float, batch: int) -> Generator[Progress, None, list[float]]:
-    """Sparsity of every layer by the outliers among the Wanda scores of the model as it is."""
-    stream, layers = Stream(model, tokens, batch), decoder_layers(model)
-    shares, sizes = [], []
-    for index, layer in enumerate(layers):
-        yield Progress(f"counting outliers of layer {index + 1} of {len(layers)}", index, len(layers))
-        matrices = prunable(layer)
-        norms = stream.read(layer, matrices, "norms")
-        shares.append(outlier_share([wanda.scores(matrix.weight, norms[name]) for name, matrix in matrices.items()]))
-        sizes.append(sum(matrix.weight.numel() for matrix in matrices.values()))
-        stream.advance(layer)
-    return owl(target, shares, sizes)

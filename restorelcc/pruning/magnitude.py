@@ -2,10 +2,7 @@
 
 from torch import Tensor
 
-from .rule import Needs
 from .sparsity import Pattern, lowest, lowest_in_groups
-
-NEEDS: Needs = "nothing"
 
 
 def pruned(weight: Tensor, inputs: Tensor | None, sparsity: float, pattern: Pattern | None) -> Tensor:

@@ -5,10 +5,8 @@ import torch
 from torch import Tensor
 
 from .hessian import inverse_factor
-from .rule import Needs
 from .sparsity import Pattern, lowest, lowest_in_groups
 
-NEEDS: Needs = "hessian"
 BLOCK = 128
 """Columns whose mask is chosen at once where there is no pattern, and whose updates of later columns are gathered
 (B_s and B of the paper, section 3.4)."""

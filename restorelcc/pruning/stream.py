@@ -12,7 +12,7 @@ from ..hf.layout import layer_inputs
 from ..hf.weights import Matrix
 from ..text.tokens import Tokens
 from .inputs import Batch, forward, matrix_inputs
-from .rule import Needs
+from .methods import Needs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -2,10 +2,7 @@
 
 from torch import Tensor
 
-from .rule import Needs
 from .sparsity import Pattern, lowest, lowest_in_groups
-
-NEEDS: Needs = "norms"
 
 
 def scores(weight: Tensor, norms: Tensor) -> Tensor:

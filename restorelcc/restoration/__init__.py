@@ -2,8 +2,9 @@
 back, and sweeps over settings.
 
 bounds: bounds, CONSTANTS, DENSE, HEADS, MLPS, PRUNED
+choices: LOSSES, STARTS, UNITS
 constants: trained_parameters
 injection: capture_in_order
 sweep: best_first, enough, Enough, Failure, Grid, Point, sweep, SweepResult, to_pandas
-training: Loss, LOSSES, PUBLISHED, Restoration, Settings, STARTS, Step, Training, UNITS
+training: PUBLISHED, Restoration, Settings, Step, Training
 """

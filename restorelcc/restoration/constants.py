@@ -11,6 +11,7 @@ from ..capture.components import LostComponents
 from ..compensation.constants import Constants
 from ..models.pair import ModelPair
 from ..selection.picks import Selection
+from .choices import STARTS, UNITS
 from .parameters import Parameters
 
 if TYPE_CHECKING:
@@ -28,24 +29,19 @@ class ConstantParameters(Parameters):
         settings: Settings,
         generator: torch.Generator,
     ) -> None:
-        self._directions, self._start = components.directions.float(), settings.start
+        self._directions, self._start = components.directions.float(), STARTS[settings.start]
         self._mask = selection.mask()
         self._picked = self._mask.any(-1)
         self._heads = self._picked[..., None] & torch.tensor(settings.learned)
-        self._unit = lost_units(components) if settings.unit == "loss" else torch.ones(*self._mask.shape[:2], 1)
+        self._unit = UNITS[settings.unit].of_heads(components)
         self._beta = self._started(components.magnitude.float(), generator)
         self._learned = self._started(torch.zeros_like(self._directions[:, :, 0]), generator)
         self.moved = [self._beta, self._learned] if settings.learned else [self._beta]
         self.count = trained_parameters(selection, settings, self._learned.shape[-1])
 
     def _started(self, alpha: Tensor, generator: torch.Generator) -> Tensor:
-        """Where training begins, in units: zero, noise, or `alpha`, which is in activation units."""
-        values = torch.zeros_like(alpha)
-        if self._start == "noise":
-            values = torch.randn(alpha.shape, generator=generator) * 1e-3
-        elif self._start == "alpha":
-            values = alpha.clone()
-        return (values / self._unit).requires_grad_()
+        """Where training begins, in units; `alpha`: the mean of what was lost, in activation units."""
+        return (self._start.values(alpha, generator) / self._unit).requires_grad_()
 
     def compensation(self) -> Constants:
         """c = Σ β_i v_i + b."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import pandas as pd
 import torch
@@ -37,7 +37,7 @@ from ..models.pair import ModelPair
 from ..progress import Progress, finish
 from ..selection.picks import Selection, check_share, share_of_heads
 from ..text.tokens import Tokens
-from .training import Loss, Settings, Training
+from .training import Settings, Training
 
 T = TypeVar("T")
 ALL = "all"
@@ -53,7 +53,7 @@ class Point:
     components: int | None
     """Strongest components of each of them; None: all."""
     lr: float
-    loss: Loss
+    loss: str
     text: float = 1.0
     """Share of the windows to train on, above 0 up to 1, evenly spread. The steps stay, so a smaller share is seen more
     often: what differs is how much there is to learn from, not how long."""
@@ -80,7 +80,7 @@ class Grid:
     heads: tuple[float, ...]
     components: tuple[int | None, ...]
     lr: tuple[float, ...]
-    loss: tuple[Loss, ...]
+    loss: tuple[str, ...]
     settings: Settings = field(default_factory=Settings)
     """All else, the steps among it: shared by every point."""
     text: tuple[float, ...] = (1.0,)
@@ -121,7 +121,7 @@ class Grid:
             tuple(None if count.strip() == ALL
                   else _number(int, count, "components a head", f"a whole number or '{ALL}'") for count in components),
             tuple(_number(float, rate, "a learning rate", "a number") for rate in lr),
-            tuple(cast(Loss, name) for name in loss),  # Settings refuse what is none
+            tuple(loss),  # Settings refuse what is none
             settings or Settings(),
             tuple(_number(float, share, "a share of the text", "a number") for share in text),
         )  # fmt: skip
@@ -254,9 +254,9 @@ def _judged(point: Point, training: Training, dense: TokenLoss, pruned: TokenLos
     )
 
 
-def best_first(results: Iterable[SweepResult | Failure]) -> dict[Loss, list[SweepResult]]:
+def best_first(results: Iterable[SweepResult | Failure]) -> dict[str, list[SweepResult]]:
     """What was trained by lowest held-out loss, for each loss of its own: nats of one loss are not those of another."""
-    ranked: dict[Loss, list[SweepResult]] = {}
+    ranked: dict[str, list[SweepResult]] = {}
     for result in results:
         if isinstance(result, SweepResult):
             ranked.setdefault(result.point.loss, []).append(result)

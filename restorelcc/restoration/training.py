@@ -14,7 +14,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -23,34 +22,27 @@ from ..capture.components import LostComponents
 from ..compensation.constants import Constants
 from ..compensation.interface import Compensation, compensated
 from ..errors import SettingError
-from ..evaluation.losses import cross_entropy, distillation
 from ..evaluation.perplexity import Perplexity, perplexity, token_loss
 from ..hf.layout import device_of
 from ..models.pair import ModelPair
+from ..registry import chosen
 from ..selection.picks import Selection
 from ..text.tokens import Tokens
+from .choices import LOSSES, STARTS, UNITS
 from .kinds import TRAINED
 from .teacher import Teacher
-
-Loss = Literal["kl", "ce", "response"]
-Start = Literal["zero", "noise", "alpha"]
-Unit = Literal["loss", "activation"]
-LOSSES: tuple[Loss, ...] = ("kl", "ce", "response")
-STARTS: tuple[Start, ...] = ("zero", "noise", "alpha")
-UNITS: tuple[Unit, ...] = ("loss", "activation")
 
 
 @dataclass(frozen=True)
 class Settings:
     """How to train. Defaults were found on embedded pairs (README, Training defaults); the paper's own: `PUBLISHED`."""
 
-    loss: Loss = "kl"
-    """kl: distil the dense model's next-token distribution; ce: cross-entropy of the text; response: of its answers."""
+    loss: str = "kl"
+    """What is minimised, of `LOSSES`."""
     lr: float = 0.2
     """Peak learning rate of AdamW, in `unit` a step."""
-    unit: Unit = "loss"
-    """loss: the root mean square of what each head lost, so that one rate fits every layer and model, whose activations
-    differ in size by orders of magnitude; activation: plain activation units, as published."""
+    unit: str = "loss"
+    """What the rate is counted in, of `UNITS`."""
     steps: int = 200
     """Optimiser steps at most."""
     batch: int = 8
@@ -59,8 +51,8 @@ class Settings:
     """Share of the steps over which the rate rises from zero."""
     cool_down: float = 0.95
     """Share of the steps, the last ones, over which it falls to zero."""
-    start: Start = "zero"
-    """β from zero, from the paper's N(0, 1e-3), or from α, the mean lost activation (b from zero, or noise with it)."""
+    start: str = "zero"
+    """Where β and b start from, of `STARTS`."""
     learned: bool = True
     """Train the learned component b beside β."""
     seed: int = 0
@@ -76,12 +68,9 @@ class Settings:
     def __post_init__(self) -> None:
         if self.kind not in TRAINED:
             raise SettingError(f"'{self.kind}' cannot be trained: give one of {', '.join(TRAINED)}.")
-        if self.loss not in LOSSES:
-            raise SettingError(f"Loss '{self.loss}' is not known: give one of {', '.join(LOSSES)}.")
-        if self.start not in STARTS:
-            raise SettingError(f"Start '{self.start}' is not known: give one of {', '.join(STARTS)}.")
-        if self.unit not in UNITS:
-            raise SettingError(f"Unit '{self.unit}' is not known: give one of {', '.join(UNITS)}.")
+        chosen(self.loss, LOSSES, "Loss")
+        chosen(self.start, STARTS, "Start")
+        chosen(self.unit, UNITS, "Unit")
         if not 0 < self.lr < 10:
             raise SettingError(
                 f"A learning rate of {self.lr} makes no sense: try 0.2; it must be above 0 and below 10."
@@ -175,10 +164,12 @@ class Training:
         settings: Settings | None = None,
     ) -> None:
         self.settings = settings or Settings()
+        self.loss = LOSSES[self.settings.loss]
         self.selection = _trainable(components, selection)
-        if self.settings.loss == "response" and not all(bool(part.response.any()) for part in (tokens, held_out)):
+        if not all(bool(self._wanted(part).any()) for part in (tokens, held_out)):
+            nothing = "answer" if self.loss.over == "response" else "token to predict"
             raise SettingError(
-                "No answer is left within the window, so there is nothing to train on or to judge by. "
+                f"No {nothing} is left within the window, so there is nothing to train on or to judge by. "
                 "Use longer windows."
             )
         self.pair, self.tokens, self.held_out = pair, tokens, held_out
@@ -264,13 +255,13 @@ class Training:
         ids = part.ids.to(device_of(model))
         with compensated(model, put_back):
             logits = model(ids, use_cache=False).logits
-        if self.settings.loss == "kl":
-            return distillation(logits, teacher.logits(texts).to(logits.device), part.scored.to(logits.device))
-        return cross_entropy(logits, ids, self._wanted(part).to(logits.device))
+        target = teacher.logits(texts) if self.loss.against == "dense" else ids
+        return self.loss.compute(logits, target.to(logits.device), self._wanted(part).to(logits.device))
 
     def _wanted(self, tokens: Tokens) -> Tensor:
         """[text, pos] bool: the tokens that the loss is a mean over."""
-        return tokens.response if self.settings.loss == "response" else tokens.scored
+        wanted: Tensor = getattr(tokens, self.loss.over)
+        return wanted
 
     @torch.no_grad()
     def _evaluated(self, step: Step) -> Step:
@@ -278,15 +269,16 @@ class Training:
         put_back = self.parameters.compensation()
         with compensated(self.pair.pruned, put_back):
             tokens = token_loss(self.pair.pruned, self.held_out)
-        if self.settings.loss == "kl":
+        wanted = self._wanted(self.held_out)
+        if self.loss.measured:
+            loss = float(tokens.nll[wanted].mean())
+        else:
             total = 0.0
             for texts in torch.arange(len(self.held_out)).split(self.settings.batch):
-                weight = self.held_out[texts].count
+                weight = int(wanted[texts].sum())
                 if weight:
                     total += weight * float(self._loss(self.held_out, texts, self._teachers[1], put_back))
-            loss = total / self.held_out.count
-        else:  # What was measured for the perplexity is the loss already.
-            loss = float(tokens.nll[self._wanted(self.held_out)].mean())
+            loss = total / int(wanted.sum())
         best = loss < self._lowest
         if best:
             self._best, self._best_step, self._lowest = (put_back, self.parameters.tensors()), step.step, loss

@@ -22,7 +22,6 @@ from restorelcc.compensation.constants import Constants
 from restorelcc.models.pair import ModelPair
 from restorelcc.progress import Progress, finish
 from restorelcc.pruning.sparsity import measure_sparsity
-from restorelcc.restoration.training import Loss
 from restorelcc.text.tokens import Tokens
 from restorelcc.workspace import Workspace
 
@@ -189,7 +188,7 @@ def test_published_shares_are_those_that_the_perplexities_give():
 
 
 @pytest.mark.parametrize("loss", ["kl", "ce"])
-def test_a_training_that_is_stopped_leaves_the_pair_alone(workspace: Workspace, loss: Loss):
+def test_a_training_that_is_stopped_leaves_the_pair_alone(workspace: Workspace, loss: str):
     job = lessons.training_job(workspace, loss, "me")
     lessons.jobs.cancel(job, "me")
     assert job.wait(20)

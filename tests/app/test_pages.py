@@ -10,14 +10,15 @@ from streamlit.testing.v1 import AppTest
 
 from app.session import state
 from app.values.pages import PAGES
-from app.views.pair.form import METHOD_HELP
 from app.work import open_pairs
 from app.work.jobs import jobs
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.artifacts.runs import list_runs
-from restorelcc.pruning.layerwise import METHODS, Pruning
+from restorelcc.pruning.layerwise import Pruning
+from restorelcc.pruning.methods import METHODS
 from restorelcc.workspace import Workspace
 
+METHOD_HELP = {name: method.definition for name, method in METHODS.items()}
 ROOT = Path(__file__).resolve().parents[2]
 MAIN = str(ROOT / "app" / "shell" / "rerun.py")
 

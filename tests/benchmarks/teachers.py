@@ -22,7 +22,7 @@ from restorelcc.compensation.constants import injected
 from restorelcc.compensation.interface import Compensation
 from restorelcc.progress import finish
 from restorelcc.restoration.injection import capture_in_order
-from restorelcc.restoration.training import LOSSES, Settings, Training
+from restorelcc.restoration.training import Settings, Training
 from restorelcc.selection.picks import everything
 from restorelcc.text.calibration import sampled_windows, split_held_out
 from restorelcc.workspace import open_workspace
@@ -52,7 +52,7 @@ def main() -> None:
     length, count = found.calibration.ids.shape[1], len(found.calibration)
     own = split_held_out(finish(sampled_windows(pair.dense, pair.tokenizer, length, count)))
     for name, (text, held_out) in (("given", (workspace.training, workspace.held_out)), ("own", own)):
-        for loss in LOSSES[:2]:
+        for loss in ("kl", "ce"):
             training = Training(pair, lost, picks, text, held_out, Settings(loss=loss, steps=args.steps))
             for _ in training.steps():
                 pass

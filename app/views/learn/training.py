@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from restorelcc.restoration.training import Loss
 from restorelcc.workspace import Workspace
 
 from ...charts import learn as learn_charts
@@ -19,7 +18,7 @@ from ...work.jobs import State, jobs
 from . import longer_trainings
 from .introduction import places
 
-LESSONS: dict[Loss, str] = {"kl": "Dense model", "ce": "Text"}
+LESSONS = {"kl": "Dense model", "ce": "Text"}
 
 
 @st.fragment
@@ -87,5 +86,5 @@ def step(workspace: Workspace) -> None:
     longer_trainings.section()
 
 
-def _train(workspace: Workspace, loss: Loss, owner: str) -> None:
+def _train(workspace: Workspace, loss: str, owner: str) -> None:
     lessons.training_job(workspace, loss, owner)

@@ -7,7 +7,7 @@ import torch
 
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.models.loading import DTYPES, MAP, Loading
-from restorelcc.pruning.layerwise import METHODS, STRUCTURED
+from restorelcc.pruning.methods import ALLOCATIONS, METHODS, narrows
 from restorelcc.text import sources
 
 from ...session import state
@@ -24,17 +24,6 @@ WAYS = {
     "two": "A dense and a pruned model",
     "one": "A dense model, pruned here",
 }
-METHOD_HELP = {
-    "wanda": "Wanda (Sun et al., 2306.11695): drops the weights with the smallest |weight| × ‖input‖ in each row. It "
-    "reads calibration text, layer by layer.",
-    "sparsegpt": "SparseGPT (Frantar and Alistarh, 2301.00774): drops the weights that others can best make up for, "
-    "and changes those others so that they do. It reads calibration text, layer by layer.",
-    "magnitude": "Drops the weights of smallest size in each matrix. Needs no text, and loses more.",
-    "structured": "Removes whole heads and MLP channels, those that the others can best make up for, in the manner of "
-    "SlimGPT (Ling et al., 2412.18110). The model becomes smaller and faster. It reads calibration text.",
-}
-METHOD_NAMES = {"sparsegpt": "SparseGPT"}
-ALLOCATIONS = {"uniform": "The same in every layer", "owl": "By outliers (OWL)"}
 PATTERNS = {"": "Unstructured", "2:4": "2:4 (hardware speed-up)", "4:8": "4:8"}
 
 
@@ -87,13 +76,14 @@ def _pruning() -> None:
     st.segmented_control(
         "Method",
         list(METHODS),
-        format_func=lambda method: METHOD_NAMES.get(method, method.capitalize()),
+        format_func=lambda method: METHODS[method].title,
         required=True,
-        help="\n\n".join(METHOD_HELP[name] for name in METHODS),
+        help="\n\n".join(method.definition for method in METHODS.values()),
         **mirror("method"),
     )
-    st.caption(METHOD_HELP[st.session_state[KEY]["method"]])
-    if st.session_state[KEY]["method"] == STRUCTURED:
+    method = st.session_state[KEY]["method"]
+    st.caption(METHODS[method].definition)
+    if narrows(method):
         st.slider(
             "Ratio, % of heads and MLP channels removed from each layer",
             5,
@@ -123,10 +113,9 @@ def _pruning() -> None:
         st.segmented_control(
             "Over layers",
             list(ALLOCATIONS),
-            format_func=lambda name: ALLOCATIONS[name],
+            format_func=lambda name: ALLOCATIONS[name].title,
             required=True,
-            help="OWL (Yin et al., 2310.05175) prunes layers less where more weights stand out by |weight| × ‖input‖. "
-            "The share of zeros in all stays what the slider says.",
+            help="\n\n".join(allocation.definition for allocation in ALLOCATIONS.values()),
             **mirror("allocation"),
         )
 

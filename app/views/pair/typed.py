@@ -10,7 +10,8 @@ import streamlit as st
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.errors import RestoreLCCError
 from restorelcc.models.loading import DEMO, Loading
-from restorelcc.pruning.layerwise import STRUCTURED, Pruning
+from restorelcc.pruning.layerwise import Pruning
+from restorelcc.pruning.methods import narrows
 
 from ...widgets import controls, feedback
 
@@ -81,8 +82,8 @@ def recipe_typed() -> Recipe | None:
 
 def _chosen(typed: dict[str, Any]) -> Pruning:
     """What is typed of pruning; what the method does not ask for is left out."""
-    if typed["method"] == STRUCTURED:
-        return Pruning(STRUCTURED, typed["ratio"] / 100)
+    if narrows(typed["method"]):
+        return Pruning(typed["method"], typed["ratio"] / 100)
     if typed["pattern"]:
         return Pruning(typed["method"], pattern=typed["pattern"])
     return Pruning(typed["method"], typed["sparsity"] / 100, allocation=typed["allocation"])

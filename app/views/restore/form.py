@@ -6,8 +6,9 @@ from dataclasses import asdict
 
 import streamlit as st
 
+from restorelcc.restoration.choices import LOSSES, STARTS, UNITS
 from restorelcc.restoration.constants import trained_parameters
-from restorelcc.restoration.training import LOSSES, PUBLISHED, STARTS, UNITS, Settings
+from restorelcc.restoration.training import PUBLISHED, Settings
 from restorelcc.workspace import Workspace
 
 from ...session import state

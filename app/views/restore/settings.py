@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields
 from typing import Any
 
 import streamlit as st
 
 from restorelcc.errors import RestoreLCCError
+from restorelcc.registry import Choice, definitions
+from restorelcc.restoration.choices import LOSSES, UNITS
 from restorelcc.restoration.training import Settings
 
 from ...widgets import controls, feedback
@@ -15,24 +18,14 @@ from ...widgets import controls, feedback
 KEY = "restore-settings"
 """Settings as typed so far, as a dict: kept across pages, and filled by whoever opens earlier settings again."""
 SAMPLED = 96  # windows, where nothing else is typed
-LABELS = {
-    "loss": {
-        "kl": "Distil the dense model",
-        "ce": "Cross-entropy of the text",
-        "response": "Cross-entropy of responses",
-    },
-    "start": {"zero": "Zero", "noise": "Noise, N(0, 1e-3)", "alpha": "Mean lost activation α"},
-    "unit": {"loss": "RMS of what each head lost", "activation": "Activation units"},
-}
 HELP = {
-    "loss": "Distilling matches the dense model's next-token distribution (KL divergence): it needs the fewest tokens, "
-    "and learns what was lost rather than the text. Cross-entropy is the paper's, there of responses to prompts.",
+    "loss": definitions(LOSSES),
     "lr": "Peak learning rate of AdamW, in the unit below. 0.2 with the unit of loss; the paper's is 0.001 in "
     "activation units.",
     "steps": "Optimiser steps. Each reads one batch of windows.",
     "batch": "Windows of calibration text in a step.",
     "learned": "Train a free vector b for each picked head beside the magnitudes β of its components (Eq. 8).",
-    "unit": "One rate fits every head if it is counted in what that head lost.",
+    "unit": definitions(UNITS),
     "start": "Where β starts from.",
     "warm_up": "Share of the steps over which the rate rises from zero.",
     "cool_down": "Share of the steps, the last ones, over which it falls to zero.",
@@ -73,9 +66,9 @@ def mirror(name: str) -> dict[str, Any]:
     return controls.mirrored(f"setting-{name}", typed[name], lambda value: typed.update({name: value}))
 
 
-def select(name: str, label: str, options: tuple[str, ...]) -> None:
-    """A setting with a few values."""
-    st.selectbox(label, options, format_func=lambda value: LABELS[name][value], help=HELP[name], **mirror(name))
+def select(name: str, label: str, rows: Mapping[str, Choice]) -> None:
+    """A setting that is a row of a table."""
+    st.selectbox(label, list(rows), format_func=lambda value: rows[value].title, help=HELP[name], **mirror(name))
 
 
 def number(name: str, label: str, least: float, most: float, step: float, style: str | None = None) -> None:

@@ -8,8 +8,9 @@ import streamlit as st
 
 from restorelcc.errors import RestoreLCCError
 from restorelcc.registry import definitions
+from restorelcc.restoration.choices import LOSSES
 from restorelcc.restoration.sweep import Grid, to_pandas
-from restorelcc.restoration.training import LOSSES, Settings
+from restorelcc.restoration.training import Settings
 from restorelcc.selection.scores import SCORES
 from restorelcc.workspace import Workspace
 
@@ -28,7 +29,7 @@ CHOICES = {
     "heads": ("0.1", "0.25", "0.5", "0.75", "1"),
     "components": ("1", "2", "4", "8", "16", "all"),
     "lr": ("0.001", "0.003", "0.01", "0.05", "0.1", "0.2", "0.5", "1"),
-    "loss": LOSSES,
+    "loss": tuple(LOSSES),
     "text": ("0.05", "0.1", "0.25", "0.5", "1"),
 }
 FIRST: dict[str, list[str]] = {
@@ -114,11 +115,10 @@ def _several(name: str, place: Any) -> list[str]:
     key = f"sweep-{name}"
     # Not `default=`: the widget would warn of it beside a value that is kept from another page.
     st.session_state.setdefault(key, FIRST[name])
-    words = settings.LABELS["loss"] if name == "loss" else {}
     chosen: list[str] = place.multiselect(
         label,
         CHOICES[name],
-        format_func=lambda value: words.get(value, value),
+        format_func=lambda value: LOSSES[value].title if name == "loss" else value,
         accept_new_options=name != "loss",
         filter_mode="prefix",  # by the default, 0.3 would be taken for 0.003
         key=key,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from restorelcc.restoration.choices import LOSSES
 from restorelcc.restoration.sweep import Enough, Failure, SweepResult, best_first, enough, to_pandas
 from restorelcc.workspace import Workspace
 
@@ -44,7 +45,7 @@ def section(workspace: Workspace, plan: Plan, results: list[SweepResult | Failur
     elif ranked:
         st.info("Pruning lost nothing on the held-out windows, so there is no share of it to draw.")
     for loss, group in ranked.items():
-        st.markdown(f"##### Best settings: {settings.LABELS['loss'][loss].lower()}")
+        st.markdown(f"##### Best settings: {LOSSES[loss].title.lower()}")
         for place, result in enumerate(group[:BEST], start=1):
             with st.container(horizontal=True, vertical_alignment="center", key=f"sweep-row-{loss}-{place}"):
                 st.markdown(f"**{place}.** {_words(result)}", width="stretch")

@@ -1,0 +1,138 @@
+"""What a restoration is trained on, where it starts, and what its learning rate is counted in: a table each.
+
+Adding a loss is a function in `evaluation.losses` and a row here; a start or a unit is a row. The command line, the
+forms of the app, the model card and README are drawn from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from ..registry import Choice, lazily, table
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from ..capture.components import LostComponents
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss(Choice):
+    """What restoration minimises: a mean over tokens, nats per token."""
+
+    short: str
+    """Of what was trained with it, in legends."""
+    sentence: str
+    """How the values were trained, for the model card: "200 values trained …"."""
+    against: Literal["dense", "text"]
+    """What the next-token distribution is held against: the dense model's, or the token that came."""
+    over: Literal["scored", "response"]
+    """The tokens that it is a mean over, by their name among `Tokens`."""
+    compute: Callable[[Tensor, Tensor, Tensor], Tensor]
+    """Of logits [batch, pos, vocabulary], of the dense model's or of token ids [batch, pos], and of the tokens that
+    count, [batch, pos] bool."""
+    measured: bool = False
+    """Whether it is the mean NLL, which measuring perplexity gives anyway."""
+
+
+LOSSES = table(
+    Loss(
+        name="kl",
+        title="Distil the dense model",
+        brief="distil the dense model",
+        definition="Mean over tokens of KL(dense ‖ restored) of the next-token distribution. It needs the fewest "
+        "tokens, and learns what was lost rather than the text.",
+        short="distilled",
+        sentence="to match the dense model's distribution over the next token",
+        against="dense",
+        over="scored",
+        compute=lazily("restorelcc.evaluation.losses:distillation"),
+    ),
+    Loss(
+        name="ce",
+        title="Cross-entropy of the text",
+        brief="cross-entropy of the text",
+        definition="Mean over tokens of −ln p(token).",
+        short="cross-entropy",
+        sentence="on the cross-entropy of the text",
+        against="text",
+        over="scored",
+        compute=lazily("restorelcc.evaluation.losses:cross_entropy"),
+        measured=True,
+    ),
+    Loss(
+        name="response",
+        title="Cross-entropy of responses",
+        brief="cross-entropy of answers only",
+        definition="The same over the tokens of responses to prompts: the paper's. On plain text, which has no "
+        "prompts, it is that of the text.",
+        short="cross-entropy of responses",
+        sentence="on the cross-entropy of answers",
+        against="text",
+        over="response",
+        compute=lazily("restorelcc.evaluation.losses:cross_entropy"),
+        measured=True,
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start(Choice):
+    """Where what is trained starts from."""
+
+    values: Callable[[Tensor, torch.Generator], Tensor]
+    """From the mean of what was lost along what is trained, of any shape; activation units."""
+
+
+def _zeros(alpha: Tensor, _: torch.Generator) -> Tensor:
+    return alpha.new_zeros(alpha.shape)
+
+
+def _noise(alpha: Tensor, generator: torch.Generator) -> Tensor:
+    """Feng et al.'s N(0, 1e-3), in activation units."""
+    return alpha.new_empty(alpha.shape).normal_(generator=generator) * 1e-3
+
+
+def _means(alpha: Tensor, _: torch.Generator) -> Tensor:
+    return alpha.clone()
+
+
+STARTS = table(
+    Start(name="zero", title="Zero", brief="β and b from 0", values=_zeros),
+    Start(name="noise", title="Noise, N(0, 1e-3)", brief="N(0, 1e-3), as published", values=_noise),
+    Start(name="alpha", title="Mean lost activation α", brief="β from α, the mean lost activation", values=_means),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit(Choice):
+    """What the learning rate is counted in."""
+
+    of_heads: Callable[[LostComponents], Tensor]
+    """[layer, head, 1] its size in each head, activation units."""
+
+
+def _ones(components: LostComponents) -> Tensor:
+    return components.magnitude.float().new_ones(*components.shape[:2], 1)
+
+
+UNITS = table(
+    Unit(
+        name="loss",
+        title="RMS of what each head lost",
+        brief="each head's root mean square loss",
+        definition="One rate fits every head, layer and model if it is counted in what that head lost; activations "
+        "differ in size by orders of magnitude.",
+        of_heads=lazily("restorelcc.restoration.constants:lost_units"),
+    ),
+    Unit(
+        name="activation",
+        title="Activation units",
+        brief="plain units, as published",
+        definition="The same in every head.",
+        of_heads=_ones,
+    ),
+)

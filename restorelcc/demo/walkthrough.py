@@ -1,10 +1,11 @@
 """The whole way on the embedded pair: prune, capture, put back, train, export, and read the export back."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -13,9 +14,10 @@ from ..artifacts.export import save_checkpoint
 from ..capture.components import components
 from ..capture.statistics import capture
 from ..compensation.constants import injected
-from ..compensation.interface import compensated
+from ..compensation.interface import Compensation, compensated
 from ..evaluation.perplexity import Difference, TokenLoss, measure, paired_difference, perplexity, recovered_share
 from ..models.loading import Loading
+from ..models.pair import ModelPair
 from ..progress import Progress
 from ..pruning.layerwise import Pruning
 from ..pruning.sparsity import SparsityReport, measure_sparsity
@@ -23,9 +25,10 @@ from ..restoration.training import Restoration, Settings, Training
 from ..selection.picks import everything
 from ..text import sources
 from ..text.calibration import calibration_tokens, split_held_out
-from ..text.tokens import windows
+from ..text.tokens import Tokens, windows
 from .pair import DEFAULT, demo_dense, demo_pair
 
+T = TypeVar("T")
 # More would be better, and sampling and pruning would take longer: the demo is to be over within three minutes.
 WINDOWS = 96
 STATES = ("dense", "pruned", "injected", "restored", "reloaded")
@@ -77,43 +80,25 @@ def walk(
     replace: bool = False,
 ) -> Generator[Progress, None, Walked]:
     """Run it; yields progress. Raises whatever the engine's parts raise."""
-    began = time.perf_counter()
-    seconds: dict[str, float] = {}
+    began, seconds = time.perf_counter(), dict[str, float]()
     dense, tokenizer = demo_dense(loading)
     tokens = yield from calibration_tokens(source, dense, tokenizer, most=WINDOWS)
     training, held_out = split_held_out(tokens)
-
-    started = time.perf_counter()
-    pair = yield from demo_pair(dense, tokenizer, tokens, pruning, source, loading)
-    seconds["prune"] = time.perf_counter() - started
-
-    started = time.perf_counter()
-    lost = components((yield from capture(pair, tokens)))
-    seconds["capture"] = time.perf_counter() - started
+    pair = yield from _timed("prune", seconds, demo_pair(dense, tokenizer, tokens, pruning, source, loading))
+    lost = components((yield from _timed("capture", seconds, capture(pair, tokens))))
+    everywhere = everything(lost.shape)
+    trainer = Training(pair, lost, everywhere, training, held_out, settings)
+    restoration = yield from _timed("restore", seconds, trainer.run())
 
     evaluation = windows(sources.read(sources.DEMO, "evaluation"), tokenizer, tokens.ids.shape[1])
-    losses = {"dense": (yield from measure(dense, evaluation)), "pruned": (yield from measure(pair.pruned, evaluation))}
-    all_of_it = everything(lost.shape)
-    plain = injected(lost, all_of_it.mask())
-    losses["injected"] = yield from measure(pair.pruned, evaluation, within=lambda: compensated(pair.pruned, plain))
-
-    started = time.perf_counter()
-    trainer = Training(pair, lost, all_of_it, training, held_out, settings)
-    for step in trainer.steps():
-        yield Progress(f"restoring, step {step.step}", step.step, trainer.settings.steps)
-    restoration = trainer.result()
-    seconds["restore"] = time.perf_counter() - started
-
-    losses["restored"] = yield from measure(
-        pair.pruned, evaluation, within=lambda: compensated(pair.pruned, restoration.compensation)
-    )
-    share = recovered_share(*(perplexity(losses[name]) for name in ("dense", "pruned", "restored")))
+    put_back = {"injected": injected(lost, everywhere.mask()), "restored": restoration.compensation}
+    losses = yield from _measured(pair, evaluation, put_back)
     about = {
         "dense": "the embedded model of RestoreLCC Studio",
         "calibration": {"source": source, "windows": len(training), "length": tokens.ids.shape[1]},
         "settings": asdict(trainer.settings),
         "trained_parameters": restoration.trained_parameters,
-        "figures": {name: perplexity(loss).figures() for name, loss in losses.items()} | {"recovered_share": share},
+        "figures": _figures(losses),
         "evaluation": "stories that come with RestoreLCC Studio, held out from all training",
     }
     save_checkpoint(export, pair.pruned, tokenizer, restoration.compensation, replace, about)
@@ -124,3 +109,29 @@ def walk(
     seconds["total"] = time.perf_counter() - began
     sparsity = {"pruned": measure_sparsity(pair.pruned), "restored": measure_sparsity(reloaded)}
     return Walked(losses, sparsity, restoration, seconds, export)
+
+
+def _timed(name: str, seconds: dict[str, float], work: Generator[Progress, None, T]) -> Generator[Progress, None, T]:
+    """`work`, and how long it took among `seconds`."""
+    started = time.perf_counter()
+    result = yield from work
+    seconds[name] = time.perf_counter() - started
+    return result
+
+
+def _measured(
+    pair: ModelPair, tokens: Tokens, put_back: Mapping[str, Compensation]
+) -> Generator[Progress, None, dict[str, TokenLoss]]:
+    """Loss of the dense model, of the pruned one, and of that with each compensation in place."""
+    losses = {"dense": (yield from measure(pair.dense, tokens)), "pruned": (yield from measure(pair.pruned, tokens))}
+    for name, compensation in put_back.items():
+        within = partial(compensated, pair.pruned, compensation)
+        losses[name] = yield from measure(pair.pruned, tokens, within=within)
+    return losses
+
+
+def _figures(losses: Mapping[str, TokenLoss]) -> dict[str, Any]:
+    """What a model card says of it."""
+    measured = {name: perplexity(loss) for name, loss in losses.items()}
+    share = recovered_share(*(measured[name] for name in ("dense", "pruned", "restored")))
+    return {name: value.figures() for name, value in measured.items()} | {"recovered_share": share}

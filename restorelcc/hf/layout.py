@@ -52,13 +52,13 @@ def _decoder(model: PreTrainedModel) -> tuple[nn.Module, nn.ModuleList]:
     """(the module that holds the decoder layers, their list): of the outermost lists in the decoder the one that is
     as long as the config says. Raises UnsupportedModel."""
     depth = getattr(model.config.get_text_config(), "num_hidden_layers", None)
-    found = [(owner, layers) for owner, layers in _outermost_lists(model.get_decoder()) if len(layers) == depth]
-    if len(found) != 1:
+    lists = [(owner, layers) for owner, layers in _outermost_lists(model.get_decoder()) if len(layers) == depth]
+    if len(lists) != 1:
         raise UnsupportedModel(
-            f"{type(model).__name__} has {len(found)} lists of {depth} modules, the layers that its config counts, so "
+            f"{type(model).__name__} has {len(lists)} lists of {depth} modules, the layers that its config counts, so "
             "its decoder layers cannot be told. A decoder with one list of layers is needed."
         )
-    return found[0]
+    return lists[0]
 
 
 def _outermost_lists(module: nn.Module) -> Iterator[tuple[nn.Module, nn.ModuleList]]:
@@ -122,7 +122,7 @@ def _searched(model: PreTrainedModel) -> dict[int, tuple[nn.Module, nn.Module]]:
     """
     config = model.config.get_text_config()
     kinds = getattr(config, "layer_types", None) or [""] * len(decoder_layers(model))
-    found: dict[int, tuple[nn.Module, nn.Module]] = {}
+    parts: dict[int, tuple[nn.Module, nn.Module]] = {}
     for index, (layer, kind) in enumerate(zip(decoder_layers(model), kinds, strict=True)):
         attention = None if "linear" in kind else _attention_of(layer)
         if attention is None:
@@ -142,13 +142,13 @@ def _searched(model: PreTrainedModel) -> dict[int, tuple[nn.Module, nn.Module]]:
                 f"({', '.join(candidates) or 'none of the right size'}), so its heads cannot be told apart. "
                 "Exactly one is needed."
             )
-        found[index] = (attention, *candidates.values())
-    if not found:
+        parts[index] = (attention, *candidates.values())
+    if not parts:
         raise UnsupportedModel(
             f"None of the {len(kinds)} decoder layers of {type(model).__name__} has attention that ends in one linear "
             "projection, so there are no heads to compare. Give a model with softmax attention."
         )
-    return found
+    return parts
 
 
 def _attention_of(layer: nn.Module) -> nn.Module | None:
@@ -185,7 +185,7 @@ def layers_with_heads(model: PreTrainedModel) -> list[int]:
 def mlps(model: PreTrainedModel) -> list[nn.Module]:
     """Of every layer with heads the module whose output is what its MLP writes. Raises UnsupportedModel."""
     layers = decoder_layers(model)
-    found = []
+    modules = []
     for index in layers_with_heads(model):
         named = [child for name, child in layers[index].named_children() if name in WRITING]
         if len(named) != 1:
@@ -193,8 +193,8 @@ def mlps(model: PreTrainedModel) -> list[nn.Module]:
                 f"The MLP of layer {index} of {type(model).__name__} is none of {', '.join(WRITING)}, where it is "
                 "looked for, so it cannot be patched. Heads can."
             )
-        found += named
-    return found
+        modules += named
+    return modules
 
 
 def geometry(model: PreTrainedModel) -> HeadGeometry:
@@ -226,19 +226,19 @@ def geometry(model: PreTrainedModel) -> HeadGeometry:
 
 def remarks(model: PreTrainedModel) -> list[str]:
     """What should be said of how this model is read, a sentence each; nothing for the families that are tested."""
-    said = []
+    lines = []
     kind, layers = model.config.get_text_config().model_type, decoder_layers(model)
     if kind not in FAMILIES:
-        said.append(f"'{kind}' is none of the families that are tested; its heads were found by structure.")
+        lines.append(f"'{kind}' is none of the families that are tested; its heads were found by structure.")
     skipped = sorted(set(range(len(layers))) - set(layers_with_heads(model)))
     if skipped:
         listed = ", ".join(map(str, skipped))
-        said.append(f"Layers {listed} have no softmax attention, so no heads: they are skipped, and others count on.")
+        lines.append(f"Layers {listed} have no softmax attention, so no heads: they are skipped, and others count on.")
     plain = (module for layer in layers for module in layer.modules() if not is_experts(module))
-    stacked = (module for module in plain if any(one.ndim == 3 for one in module.parameters(recurse=False)))
+    stacked = (module for module in plain if any(part.ndim == 3 for part in module.parameters(recurse=False)))
     if not all(isinstance(module, nn.Conv1d) for module in stacked):
-        said.append("Some experts are stored in a way that is not known: pruning leaves them as they are.")
-    return said
+        lines.append("Some experts are stored in a way that is not known: pruning leaves them as they are.")
+    return lines
 
 
 def final_norm(model: PreTrainedModel) -> nn.Module:

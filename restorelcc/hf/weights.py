@@ -102,13 +102,13 @@ def state_of(model: nn.Module) -> dict[str, Tensor]:
 def prunable(layer: nn.Module) -> dict[str, Matrix]:
     """The weight matrices of one decoder layer that pruning may touch, by name; those of expert 3 are
     `mlp.experts.3.gate_up_proj` and `mlp.experts.3.down_proj`, in this order. Routers are left out."""
-    found = {}
+    matrices = {}
     for name, module in layer.named_modules():
         if is_linear(module) and name.rpartition(".")[2] not in ROUTERS:
-            found[name] = Matrix(module, weight_of(module).detach())
+            matrices[name] = Matrix(module, weight_of(module).detach())
         elif is_experts(module):
-            found |= {f"{name}.{matrix}": part for matrix, part in _experts(module)}
-    return found
+            matrices |= {f"{name}.{matrix}": part for matrix, part in _experts(module)}
+    return matrices
 
 
 def is_experts(module: nn.Module) -> bool:

@@ -12,7 +12,7 @@ inside a `with`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -25,6 +25,7 @@ from ..errors import SettingError
 from ..evaluation.perplexity import Perplexity, perplexity, token_loss
 from ..hf.layout import device_of
 from ..models.pair import ModelPair
+from ..progress import Progress
 from ..registry import chosen
 from ..selection.picks import Selection
 from ..text.tokens import Tokens
@@ -205,6 +206,12 @@ class Training:
             yield self._noted(replace(step, seconds=time.perf_counter() - began))
             if settings.patience is not None and stale >= settings.patience:
                 return
+
+    def run(self) -> Generator[Progress, None, Restoration]:
+        """All steps, for whoever only wants to know how far it is."""
+        for step in self.steps():
+            yield Progress(f"restoring, step {step.step}", step.step, self.settings.steps)
+        return self.result()
 
     def judged(self) -> Step | None:
         """Measure where training stands if it was left between measurements, so that leaving early loses nothing.

@@ -30,6 +30,12 @@ def base(height: int, **layout: object) -> go.Figure:
     return figure.update_layout(**layout)
 
 
+def outline(figure: go.Figure, x: float, y: float, reach: float, width: float, colours: Colours) -> None:
+    """A frame around the cell of a map at (x, y). reach: from its middle to each side, in cells."""
+    line = {"width": width, "color": colours.text}
+    figure.add_shape(type="rect", x0=x - reach, x1=x + reach, y0=y - reach, y1=y + reach, line=line)
+
+
 def ticks(count: int) -> list[int]:
     """At most about eight places on an axis of `count` layers or heads."""
     return list(range(0, count, max(1, count // 8)))

@@ -1,10 +1,11 @@
-"""Runs side by side, as Plotly figures. No screen in here."""
+"""Figures of runs side by side, and of one text that three models read."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from restorelcc.artifacts.runs import Run
 
 from ..values.colours import Colours
 from ..values.run_facts import number, setting
-from ..values.verbatim import in_figure, shortened
+from ..values.verbatim import in_figure, shortened, visible
 from ..values.words import count
 from .common import BELOW, LINES, SYMBOLS, base, palette
 
@@ -36,7 +37,7 @@ class Look:
 
 
 def looks(runs: Sequence[Run], colours: Colours) -> dict[str, Look]:
-    """By folder name; the same run keeps its look as long as the same runs are compared."""
+    """How each run's line is drawn, by its folder's name; the same as long as the same runs are compared."""
     chosen = palette(colours)
     return {
         run.folder.name: Look(chosen[index % len(chosen)], LINES[(index + index // len(chosen)) % len(LINES)])
@@ -50,15 +51,15 @@ def lines(run: Run, metrics: pd.DataFrame) -> dict[str, float]:
     The final figures are of that text if the restored one is what the curve shows at the best step; runs may be
     measured on another text at the end.
     """
-    found = {side: number(run, "held_out", side, "perplexity") for side in ("dense", "pruned")}
+    levels = {side: number(run, "held_out", side, "perplexity") for side in ("dense", "pruned")}
     best = metrics.loc[metrics["step"] == number(run, "best_step"), "perplexity"].dropna()
     restored = number(run, "figures", "restored", "perplexity")
     if len(best) and restored is not None and math.isclose(float(best.iloc[0]), restored, rel_tol=1e-3):
-        found = {side: found[side] or number(run, "figures", side, "perplexity") for side in found}
+        levels = {side: levels[side] or number(run, "figures", side, "perplexity") for side in levels}
     first = metrics.loc[metrics["step"] == 0, "perplexity"].dropna()
-    if found["pruned"] is None and len(first) and setting(run, "start") == "zero":
-        found["pruned"] = float(first.iloc[0])  # Nothing was put back yet.
-    return {side: value for side, value in found.items() if value is not None}
+    if levels["pruned"] is None and len(first) and setting(run, "start") == "zero":
+        levels["pruned"] = float(first.iloc[0])  # Nothing was put back yet.
+    return {side: value for side, value in levels.items() if value is not None}
 
 
 def curve_table(runs: Sequence[Run], metrics: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -69,7 +70,7 @@ def curve_table(runs: Sequence[Run], metrics: Mapping[str, pd.DataFrame]) -> pd.
         if steps is None or "step" not in steps or "perplexity" not in steps:
             continue
         ends = lines(run, steps)
-        part = pd.DataFrame({"run": run.name, "folder": run.folder.name, "step": steps["step"]})
+        part = pd.DataFrame({"run": visible(run.name), "folder": run.folder.name, "step": steps["step"]})
         for name in ("perplexity", "stderr", "loss"):
             part[name] = pd.to_numeric(steps[name], errors="coerce") if name in steps else np.nan
         part["share"] = np.nan
@@ -84,7 +85,7 @@ def curve_table(runs: Sequence[Run], metrics: Mapping[str, pd.DataFrame]) -> pd.
 def curves(
     runs: Sequence[Run], view: str, frame: pd.DataFrame, ends: Mapping[str, Mapping[str, float]], colours: Colours
 ) -> go.Figure:
-    """Learning curves over one another. frame: of `curve_table`; ends: of `lines`, by folder name."""
+    """Learning curves over one another. frame: as `curve_table` gives it; ends: as `lines` does, by folder name."""
     column, figure = "smooth" if view == "loss" else view, base(380)
     drawn = looks(runs, colours)
     for run in runs:
@@ -112,12 +113,12 @@ def curves(
 
 def _common(ends: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """Levels that all runs share: of several pairs or texts, no one line would be true."""
-    found = {}
+    common = {}
     for side in ("dense", "pruned"):
-        values = [each[side] for each in ends.values() if side in each]
+        values = [levels[side] for levels in ends.values() if side in levels]
         if values and max(values) - min(values) < 1e-3 * min(values):
-            found[side] = values[0]
-    return found
+            common[side] = values[0]
+    return common
 
 
 def _level(figure: go.Figure, side: str, value: float, colours: Colours) -> None:
@@ -129,12 +130,11 @@ def _level(figure: go.Figure, side: str, value: float, colours: Colours) -> None
 
 
 def against_size(runs: Sequence[Run], frame: pd.DataFrame, colours: Colours) -> go.Figure:
-    """Perplexity with its standard error against trained parameters. frame: of `table`, rows as `runs`."""
+    """Perplexity with its standard error against trained parameters. frame: as `run_facts.table` gives it of `runs`."""
     figure, drawn = base(380), looks(runs, colours)
-    for run, row in zip(runs, frame.to_dict(orient="records"), strict=True):
+    for index, (run, row) in enumerate(zip(runs, frame.to_dict(orient="records"), strict=True)):
         if pd.isna(row["trained"]) or pd.isna(row["perplexity"]):
             continue
-        look = drawn[run.folder.name]
         error = None if pd.isna(row["stderr"]) else {"array": [row["stderr"]], "thickness": 1.2, "width": 4}
         figure.add_scatter(
             x=[row["trained"]],
@@ -142,7 +142,7 @@ def against_size(runs: Sequence[Run], frame: pd.DataFrame, colours: Colours) -> 
             error_y=error,
             name=in_figure(shortened(run.name, LONGEST)),
             mode="markers",
-            marker={"size": 11, "color": look.colour, "symbol": _symbol(drawn, run)},
+            marker={"size": 11, "color": drawn[run.folder.name].colour, "symbol": SYMBOLS[index % len(SYMBOLS)]},
             hovertemplate="%{fullData.name}<br>%{x:,} trained parameters<br>perplexity %{y:.3f}<extra></extra>",
         )
     ends = {
@@ -155,19 +155,21 @@ def against_size(runs: Sequence[Run], frame: pd.DataFrame, colours: Colours) -> 
     }
     for side, value in _common(ends).items():
         _level(figure, side, value, colours)
-    figure.update_xaxes(title="trained parameters, logarithmic", type="log")
-    if trained := [math.log10(value) for value in frame["trained"] if not pd.isna(value) and value > 0]:
-        low, high = min(trained) - 0.25, max(trained) + 0.25
-        decades = range(math.floor(low), math.ceil(high))
-        ticks = [step * 10**decade for decade in decades for step in ((1, 2, 5) if high - low < 2 else (1,))]
-        figure.update_xaxes(range=[low, high], tickvals=ticks, ticktext=[count(tick) for tick in ticks])
+    figure.update_xaxes(title="trained parameters, logarithmic", type="log", **_sizes_axis(frame["trained"]))
     figure.update_yaxes(title="perplexity, ± one standard error")
     figure.update_layout(showlegend=True, legend=BELOW)
     return figure
 
 
-def _symbol(drawn: Mapping[str, Look], run: Run) -> str:
-    return SYMBOLS[list(drawn).index(run.folder.name) % len(SYMBOLS)]
+def _sizes_axis(trained: pd.Series) -> dict[str, Any]:
+    """Range and ticks of a logarithmic axis: 1, 2 and 5 of every power of ten, or 1 alone where there are many."""
+    exponents = [math.log10(value) for value in trained if not pd.isna(value) and value > 0]
+    if not exponents:
+        return {}
+    low, high = min(exponents) - 0.25, max(exponents) + 0.25
+    decades = range(math.floor(low), math.ceil(high))
+    ticks = [step * 10**decade for decade in decades for step in ((1, 2, 5) if high - low < 2 else (1,))]
+    return {"range": [low, high], "tickvals": ticks, "ticktext": [count(tick) for tick in ticks]}
 
 
 def cumulated(frame: pd.DataFrame, colours: Colours) -> go.Figure:

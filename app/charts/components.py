@@ -1,4 +1,4 @@
-"""Figures of one head's components. No screen in here."""
+"""Figures of one head's components, and of its activations in the dense and the pruned model."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from restorelcc.capture.plane import Points, Projection
 
 from ..values.colours import Colours
 from ..values.verbatim import in_figure
-from .common import base
+from .common import base, outline
 
 
 def scree(energy: Tensor, picked: Collection[int], shown: int, colours: Colours) -> go.Figure:
     """Energy of every component, strongest first, and what they hold together. energy: [component], shares."""
     values = energy.double().numpy()
     index = np.arange(len(values))
-    figure = base(270, clickmode="event+select", dragmode=False, bargap=0.18)
+    margin = {"l": 56, "r": 52, "t": 12, "b": 40}
+    figure = base(270, clickmode="event+select", dragmode=False, bargap=0.18, margin=margin)
     figure.add_bar(
         x=index,
         y=values,
@@ -54,7 +55,6 @@ def scree(energy: Tensor, picked: Collection[int], shown: int, colours: Colours)
             "showgrid": False,
             "fixedrange": True,
         },
-        margin={"l": 56, "r": 52, "t": 12, "b": 40},
     )
     return figure
 
@@ -64,7 +64,8 @@ def effects(frame: pd.DataFrame, picked: Collection[int], shown: int, colours: C
 
     frame: columns component, predicted, predicted_error, measured, measured_error; empty where not measured.
     """
-    figure = base(250, clickmode="event+select", dragmode=False, bargap=0.18)
+    margin = {"l": 72, "r": 12, "t": 12, "b": 40}
+    figure = base(250, clickmode="event+select", dragmode=False, bargap=0.18, margin=margin)
     index = frame["component"].to_numpy()
     figure.add_bar(
         x=index,
@@ -93,9 +94,7 @@ def effects(frame: pd.DataFrame, picked: Collection[int], shown: int, colours: C
     )
     figure.update_xaxes(title="component, strongest first", fixedrange=True)
     figure.update_yaxes(title="change of NLL, nats per token", fixedrange=True)
-    figure.update_layout(
-        showlegend=True, legend={"orientation": "h", "y": 1.12, "x": 0}, margin={"l": 72, "r": 12, "t": 12, "b": 40}
-    )
+    figure.update_layout(showlegend=True, legend={"orientation": "h", "y": 1.12, "x": 0})
     return figure
 
 
@@ -113,14 +112,7 @@ def alike(table: Tensor, layer: int, component: int, colours: Colours) -> go.Fig
         colorbar={"title": {"text": "cosine", "side": "right"}, "thickness": 10},
         hovertemplate="layer %{y}, component %{x}: %{z:.2f}<extra></extra>",
     )
-    figure.add_shape(
-        type="rect",
-        x0=component - 0.5,
-        x1=component + 0.5,
-        y0=layer - 0.5,
-        y1=layer + 0.5,
-        line={"width": 2, "color": colours.text},
-    )
+    outline(figure, x=component, y=layer, reach=0.5, width=2, colours=colours)
     figure.update_xaxes(title="component, strongest first", fixedrange=True, showgrid=False)
     figure.update_yaxes(title="layer", autorange="reversed", fixedrange=True, showgrid=False)
     return figure

@@ -14,7 +14,7 @@ from ..values.colours import Colours
 from ..values.picks import Head
 from ..values.verbatim import in_figure
 from ..values.words import head_name
-from .common import base, faint, ticks
+from .common import base, faint, outline, ticks
 
 
 def head_map(
@@ -34,9 +34,21 @@ def head_map(
     values = table.detach().double().numpy()
     layers, heads = values.shape
     height = height or int(min(760, max(280, 46 * layers + 70)))
-    grid_layer, grid_head = (part.ravel() for part in np.meshgrid(range(layers), range(heads), indexing="ij"))
-    scale, low, high = shades(values, measure, colours)
     figure = base(height, dragmode="select" if box else False, clickmode="event+select", hoverdistance=40)
+    _cells(figure, values, measure, colours)
+    _points_to_select(figure, values, measure, colours)
+    if picked:
+        _dots(figure, list(picked), colours)
+    if selected is not None:
+        outline(figure, x=selected[1], y=selected[0], reach=0.48, width=3, colours=colours)
+    axis = {"zeroline": False, "showgrid": False, "fixedrange": True, "constrain": "domain"}
+    figure.update_xaxes(title="head", range=[-0.5, heads - 0.5], tickvals=ticks(heads), **axis)
+    figure.update_yaxes(title="layer", range=[layers - 0.5, -0.5], tickvals=ticks(layers), scaleanchor="x", **axis)
+    return figure
+
+
+def _cells(figure: go.Figure, values: np.ndarray, measure: Measure, colours: Colours) -> None:
+    scale, low, high = shades(values, measure, colours)
     figure.add_heatmap(
         z=values,
         xgap=2,
@@ -47,53 +59,39 @@ def head_map(
         colorbar={"title": {"text": measure.unit, "side": "right"}, "thickness": 10, "len": 0.9, "x": 1.01},
         hoverinfo="skip",
     )
-    # Heat maps report no selection, so an invisible point in every cell is what the mouse meets.
+
+
+def _points_to_select(figure: go.Figure, values: np.ndarray, measure: Measure, colours: Colours) -> None:
+    """An invisible point in every cell is what the mouse meets: heat maps report no selection."""
+    layer, head = (index.ravel() for index in np.indices(values.shape))
     figure.add_scatter(
-        x=grid_head,
-        y=grid_layer,
+        x=head,
+        y=layer,
         mode="markers",
-        customdata=np.stack([grid_layer, grid_head], axis=1),
+        customdata=np.stack([layer, head], axis=1),
         text=["not measured yet" if np.isnan(value) else f"{value:.4g}" for value in values.ravel()],
         marker={"symbol": "square", "size": 22, "color": colours.text, "opacity": 0},
         selected={"marker": {"opacity": 0}},
         unselected={"marker": {"opacity": 0}},
         hovertemplate="layer %{customdata[0]}, head %{customdata[1]}<br>" + measure.title + " %{text}<extra></extra>",
     )
-    picked = picked or {}
-    if picked:
-        figure.add_scatter(
-            x=[head for _, head in picked],
-            y=[layer for layer, _ in picked],
-            mode="markers",
-            marker={
-                "symbol": "circle",
-                "size": 9,
-                "color": colours.restored,
-                "line": {"width": 1.5, "color": colours.paper},
-            },
-            hoverinfo="skip",
-        )
-    if selected is not None:
-        layer, head = selected
-        figure.add_shape(
-            type="rect",
-            x0=head - 0.48,
-            x1=head + 0.48,
-            y0=layer - 0.48,
-            y1=layer + 0.48,
-            line={"width": 3, "color": colours.text},
-        )
-    axis = {"zeroline": False, "showgrid": False, "fixedrange": True}
-    figure.update_xaxes(title="head", range=[-0.5, heads - 0.5], tickvals=ticks(heads), constrain="domain", **axis)
-    figure.update_yaxes(
-        title="layer",
-        range=[layers - 0.5, -0.5],
-        tickvals=ticks(layers),
-        scaleanchor="x",
-        constrain="domain",
-        **axis,
+
+
+def _dots(figure: go.Figure, heads: Sequence[Head], colours: Colours) -> None:
+    """Mark heads of which something is picked."""
+    line = {"width": 1.5, "color": colours.paper}
+    figure.add_scatter(
+        x=[head for _, head in heads],
+        y=[layer for layer, _ in heads],
+        mode="markers",
+        marker={
+            "symbol": "circle",
+            "size": 9,
+            "color": colours.restored,
+            "line": {"width": 1.5, "color": colours.paper},
+        },
+        hoverinfo="skip",
     )
-    return figure
 
 
 def shades(values: np.ndarray, measure: Measure, colours: Colours) -> tuple[list[list[object]], float, float]:
@@ -116,22 +114,22 @@ def ranking(
     most: int = 14,
 ) -> go.Figure:
     """The heads to look at first by a measure, in order. errors: [layer, head] standard errors, drawn where known."""
-    names = ranked(table, measure)[:most]
-    values = np.array([float(table[name]) for name in names])
+    heads = ranked(table, measure)[:most]
+    values = np.array([float(table[head]) for head in heads])
     scale, low, high = shades(table.double().numpy(), measure, colours)
-    figure = base(26 * len(names) + 56)
+    figure = base(26 * len(heads) + 56)
     figure.add_bar(
         x=values,
-        y=[head_name(name) for name in names],
+        y=[head_name(head) for head in heads],
         orientation="h",
-        customdata=names,
-        error_x=None if errors is None else {"array": [float(errors[name]) for name in names], "thickness": 1.2},
+        customdata=heads,
+        error_x=None if errors is None else {"array": [float(errors[head]) for head in heads], "thickness": 1.2},
         marker={
             "color": values,
             "colorscale": scale,
             "cmin": low,
             "cmax": high,
-            "line": {"width": [2 if name == selected else 0 for name in names], "color": colours.text},
+            "line": {"width": [2 if head == selected else 0 for head in heads], "color": colours.text},
         },
         selected={"marker": {"opacity": 1}},
         unselected={"marker": {"opacity": 1}},
@@ -188,10 +186,10 @@ def profile(table: Tensor, measure: Measure, colours: Colours) -> go.Figure:
 
 def histogram(values: Tensor, colours: Colours, title: str) -> go.Figure:
     """How a head's loss is spread over tokens, on a logarithmic axis: it spans orders of magnitude."""
-    positive = np.log10(np.clip(values.double().numpy(), 1e-6, None))
+    exponents = np.log10(np.clip(values.double().numpy(), 1e-6, None))
     figure = base(230)
     figure.add_histogram(
-        x=positive,
+        x=exponents,
         nbinsx=32,
         marker={"color": colours.pruned, "line": {"width": 0}},
         hovertemplate="10^%{x}<br>%{y} tokens<extra></extra>",
@@ -201,7 +199,7 @@ def histogram(values: Tensor, colours: Colours, title: str) -> go.Figure:
     figure.add_annotation(
         x=mean, y=1, yref="paper", text="mean", showarrow=False, xanchor="left", yanchor="top", xshift=4
     )
-    low, high = int(np.floor(positive.min())), int(np.ceil(positive.max()))
+    low, high = int(np.floor(exponents.min())), int(np.ceil(exponents.max()))
     figure.update_xaxes(
         title=title, tickvals=list(range(low, high + 1)), ticktext=[f"{10.0**k:g}" for k in range(low, high + 1)]
     )

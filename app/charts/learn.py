@@ -1,4 +1,4 @@
-"""Figures of the Learn page. No screen in here."""
+"""Figures of the Learn page, step by step."""
 
 from __future__ import annotations
 
@@ -33,8 +33,23 @@ def damage_map(table: Tensor, measure: Measure, colours: Colours) -> go.Figure:
 def arrows(points: Plane, colours: Colours, most: int = 60) -> go.Figure:
     """δz of single tokens as lines from where the pruned model is to where the dense one was, and their mean."""
     dense, pruned = points.dense[:most].numpy(), points.pruned[:most].numpy()
+    figure = base(460, margin=TOP, showlegend=True, legend=LEGEND)
+    _token_lines(figure, dense, pruned, colours)
+    _mean_arrow(figure, points.dense.mean(0).tolist(), points.pruned.mean(0).tolist(), colours)
+    middle, reach = _first_view(np.concatenate([dense, pruned]))
+    figure.update_xaxes(title="along component 1", range=[middle[0] - reach, middle[0] + reach], constrain="domain")
+    figure.update_yaxes(
+        title="along component 2",
+        range=[middle[1] - reach, middle[1] + reach],
+        scaleanchor="x",
+        constrain="domain",
+    )
+    return figure
+
+
+def _token_lines(figure: go.Figure, dense: np.ndarray, pruned: np.ndarray, colours: Colours) -> None:
+    """dense, pruned: [token, 2] activations."""
     gap = np.full(len(dense), np.nan)
-    figure = base(460, margin=TOP)
     figure.add_scatter(
         x=np.stack([pruned[:, 0], dense[:, 0], gap], 1).ravel(),
         y=np.stack([pruned[:, 1], dense[:, 1], gap], 1).ravel(),
@@ -53,29 +68,25 @@ def arrows(points: Plane, colours: Colours, most: int = 60) -> go.Figure:
             name=name,
             hovertemplate=f"{name}<br>%{{x:.3f}}, %{{y:.3f}}<extra></extra>",
         )
-    start, end = points.pruned.mean(0).tolist(), points.dense.mean(0).tolist()
+
+
+def _mean_arrow(figure: go.Figure, dense: Sequence[float], pruned: Sequence[float], colours: Colours) -> None:
     figure.add_scatter(
-        x=[start[0], end[0]],
-        y=[start[1], end[1]],
+        x=[pruned[0], dense[0]],
+        y=[pruned[1], dense[1]],
         mode="lines+markers",
         line={"color": colours.restored, "width": 4},
         marker={"symbol": "arrow", "angleref": "previous", "size": [0, 22], "color": colours.restored},
         name="their mean",
         hovertemplate="mean<br>%{x:.3f}, %{y:.3f}<extra></extra>",
     )
-    figure.update_layout(showlegend=True, legend=LEGEND)
-    # One far token would press all others together; it is drawn, outside of the first view.
-    everything = np.concatenate([dense, pruned])
-    low, high = np.quantile(everything, 0.03, axis=0), np.quantile(everything, 0.97, axis=0)
-    middle, reach = (low + high) / 2, 0.62 * float((high - low).max())
-    figure.update_xaxes(title="along component 1", range=[middle[0] - reach, middle[0] + reach], constrain="domain")
-    figure.update_yaxes(
-        title="along component 2",
-        range=[middle[1] - reach, middle[1] + reach],
-        scaleanchor="x",
-        constrain="domain",
-    )
-    return figure
+
+
+def _first_view(points: np.ndarray) -> tuple[np.ndarray, float]:
+    """(middle, half its width) of a square that leaves out the farthest: one far token would press all others
+    together. It is drawn, outside of the view. points: [token, 2]."""
+    low, high = np.quantile(points, 0.03, axis=0), np.quantile(points, 0.97, axis=0)
+    return (low + high) / 2, 0.62 * float((high - low).max())
 
 
 def energy(shares: Tensor, count: int, colours: Colours) -> go.Figure:
@@ -130,8 +141,8 @@ def injections(points: Sequence[tuple[int, Measured]], colours: Colours, count: 
         )
     figure.add_scatter(
         x=[k for k, _ in points],
-        y=[one.gain.nats for _, one in points],
-        error_y={"array": [one.gain.stderr for _, one in points], "thickness": 1.5, "width": 4},
+        y=[measured.gain.nats for _, measured in points],
+        error_y={"array": [measured.gain.stderr for _, measured in points], "thickness": 1.5, "width": 4},
         mode="lines+markers",
         line={"color": colours.restored, "width": 1, "dash": "dot"},
         marker={
@@ -139,7 +150,7 @@ def injections(points: Sequence[tuple[int, Measured]], colours: Colours, count: 
             "color": colours.restored,
             "line": {"width": [2 if k == count else 0 for k, _ in points], "color": colours.text},
         },
-        customdata=[[one.picked.value, one.gain.stderr] for _, one in points],
+        customdata=[[measured.picked.value, measured.gain.stderr] for _, measured in points],
         hovertemplate="components 1 to %{x}<br>%{y:+.4f} ± %{customdata[1]:.4f} nats"
         "<br>perplexity %{customdata[0]:.2f}<extra></extra>",
     )

@@ -1,4 +1,4 @@
-"""The figure of the Pair page. No screen in here."""
+"""The figure of the Pair page: where the zeros are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of a sweep. No screen in here."""
+"""Figures of a sweep: recovered share by learning rate, and by how much text was trained on."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ PANEL, EDGES = 210, 140  # pixels: a row of panels, and what is around them
 
 def shares(frame: pd.DataFrame, grid: Grid, colours: Colours) -> go.Figure:
     """Recovered share against the learning rate: a panel for every number of components (across) and loss (down), a
-    line for every share of heads, with the most text that the grid has. frame: of `restorelcc.sweep.to_pandas`; panels
-    not yet trained stay empty."""
+    line for every share of heads, with the most text that the grid has.
+
+    frame: as `restoration.sweep.to_pandas` gives it; panels not yet trained stay empty.
+    """
     counts = sorted(grid.components, key=lambda count: inf if count is None else count)
     written = [Point(1.0, count, 0.1, "kl").components_written for count in counts]
     figure = make_subplots(
@@ -41,18 +43,9 @@ def shares(frame: pd.DataFrame, grid: Grid, colours: Colours) -> go.Figure:
         for column, count in enumerate(written, start=1):
             panel = done[(done["loss"] == loss) & (done["components"] == count)]
             for index, share in enumerate(sorted(grid.heads)):
-                line = panel[panel["heads"] == share].sort_values("lr")
-                figure.add_trace(_line(line, share, index, row == column == 1, colours), row=row, col=column)
-            for name, level in (("pruned", 0.0), ("dense", 1.0)):
-                seen, colour = level <= high, getattr(colours, name)
-                words = name if seen else f"{name}, {level:.0%} ↑"
-                if seen:
-                    figure.add_hline(y=level, row=row, col=column, line={"color": colour, "width": 1.5, "dash": "dash"})
-                figure.add_annotation(
-                    text=words, showarrow=False, font={"color": colour, "size": 12},
-                    x=0.01, xref="x domain", xanchor="left", y=min(level, high), yanchor="bottom" if seen else "top",
-                    row=row, col=column,
-                )  # fmt: skip
+                points = panel[panel["heads"] == share].sort_values("lr")
+                figure.add_trace(_line(points, share, index, row == column == 1, colours), row=row, col=column)
+            _levels(figure, row, column, high, colours)
         figure.update_yaxes(title="recovered share", row=row, col=1)
     figure.update_xaxes(
         type="log", tickvals=grid.lr, ticktext=[f"{rate:g}" for rate in grid.lr], fixedrange=True, range=_ends(grid.lr)
@@ -64,29 +57,42 @@ def shares(frame: pd.DataFrame, grid: Grid, colours: Colours) -> go.Figure:
     return figure
 
 
-def amounts(found: Sequence[Enough], names: Sequence[str], colours: Colours) -> go.Figure:
+def _levels(figure: go.Figure, row: int, column: int, high: float, colours: Colours) -> None:
+    """The pruned and the dense model's share in a panel; a level above its highest value is named at its top."""
+    for name, level in (("pruned", 0.0), ("dense", 1.0)):
+        inside, colour = level <= high, getattr(colours, name)
+        if inside:
+            figure.add_hline(y=level, row=row, col=column, line={"color": colour, "width": 1.5, "dash": "dash"})
+        figure.add_annotation(
+            text=name if inside else f"{name}, {level:.0%} ↑", showarrow=False, font={"color": colour, "size": 12},
+            x=0.01, xref="x domain", xanchor="left", y=min(level, high), yanchor="bottom" if inside else "top",
+            row=row, col=column,
+        )  # fmt: skip
+
+
+def amounts(curves: Sequence[Enough], names: Sequence[str], colours: Colours) -> go.Figure:
     """Recovered share against the tokens trained on, a line a setting; a ring marks where they suffice."""
     figure = base(300)
-    for index, (one, name) in enumerate(zip(found, names, strict=True)):
+    for index, (curve, name) in enumerate(zip(curves, names, strict=True)):
         colour = palette(colours)[index % len(palette(colours))]
         figure.add_scatter(
-            x=[result.tokens for result in one.results],
-            y=[result.recovered_share for result in one.results],
-            error_y={"array": [result.share_stderr for result in one.results], "thickness": 1, "width": 3},
-            name=f"{name}, {LOSSES[one.least.point.loss].short}",
+            x=[result.tokens for result in curve.results],
+            y=[result.recovered_share for result in curve.results],
+            error_y={"array": [result.share_stderr for result in curve.results], "thickness": 1, "width": 3},
+            name=f"{name}, {LOSSES[curve.least.point.loss].short}",
             mode="lines+markers",
             line={"color": colour, "width": 2, "dash": LINES[index % len(LINES)]},
             marker={
-                "size": [14 if result is one.least else 8 for result in one.results],
+                "size": [14 if result is curve.least else 8 for result in curve.results],
                 "color": colour,
-                "symbol": ["circle-open" if result is one.least else "circle" for result in one.results],
+                "symbol": ["circle-open" if result is curve.least else "circle" for result in curve.results],
                 "line": {"width": 2},
             },
-            customdata=[[result.share_stderr, result.perplexity.value] for result in one.results],
+            customdata=[[result.share_stderr, result.perplexity.value] for result in curve.results],
             hovertemplate="%{x:,} tokens<br>%{y:.1%} ± %{customdata[0]:.1%} recovered"
             "<br>perplexity %{customdata[1]:.3f}<extra></extra>",
         )
-    places = sorted({result.tokens for one in found for result in one.results})
+    places = sorted({result.tokens for curve in curves for result in curve.results})
     figure.update_xaxes(
         title="tokens trained on", type="log", tickvals=places, ticktext=[f"{tokens:,}" for tokens in places],
         fixedrange=True,
@@ -128,7 +134,7 @@ def _line(points: pd.DataFrame, share: float, index: int, named: bool, colours: 
 
 
 def _reach(done: pd.DataFrame) -> tuple[float, float]:
-    """Of the share's axis: pruned's 0 and every point with its error; the dense model's 1 where that is near."""
+    """(lowest, highest) share on the axis: 0, the pruned model, every point with its error, and 1 where that is near."""
     if done.empty:
         return -0.1, 1.1
     low = min(0.0, float((done["recovered_share"] - done["share_stderr"]).min()))
@@ -139,7 +145,7 @@ def _reach(done: pd.DataFrame) -> tuple[float, float]:
 
 
 def _ends(rates: Sequence[float]) -> list[float]:
-    """Of the logarithmic axis, with some room: log10 of the rates."""
+    """(lowest, highest) log10 on a logarithmic axis of rates, with some room."""
     low, high = log10(min(rates)), log10(max(rates))
     room = max(0.12 * (high - low), 0.1)
     return [low - room, high + room]

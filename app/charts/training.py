@@ -1,4 +1,4 @@
-"""Figures of a restoration, under way or done. No screen in here."""
+"""Figures of a restoration, under way or done: loss and perplexity by step, and what was trained."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ def perplexities(metrics: pd.DataFrame, dense: float | None, colours: Colours) -
         marker={"size": 5},
         hovertemplate="step %{x}: %{y:.3f}<extra>restored</extra>",
     )
-    lines = [("pruned", float(measured["perplexity"].iloc[0]), colours.pruned)] if len(measured) else []
+    levels = [("pruned", float(measured["perplexity"].iloc[0]), colours.pruned)] if len(measured) else []
     if dense is not None:
-        lines.append(("dense", dense, colours.dense))
-    for name, value, colour in lines:
+        levels.append(("dense", dense, colours.dense))
+    for name, value, colour in levels:
         figure.add_hline(
             y=value,
             line={"color": colour, "width": 1.5, "dash": "dash"},
             annotation={"text": f"{name} {value:.2f}", "font": {"color": colour}, "yshift": 8},
             annotation_position="top right",
         )
-    values = [*measured["perplexity"], *(value for _, value, _ in lines)]
+    values = [*measured["perplexity"], *(value for _, value, _ in levels)]
     if values:
         room = 0.12 * (max(values) - min(values)) or 0.1
         figure.update_yaxes(range=[min(values) - room, max(values) + 1.6 * room])
@@ -70,7 +70,7 @@ def perplexities(metrics: pd.DataFrame, dense: float | None, colours: Colours) -
 
 def beta_against_alpha(alpha: Tensor, beta: Tensor, picked: Tensor, colours: Colours) -> go.Figure:
     """Each trained magnitude against the mean lost activation. alpha, beta: [layer, head, component]; picked: bool."""
-    where = picked.nonzero().numpy()
+    places = picked.nonzero().numpy()
     x, y = alpha[picked].double().numpy(), beta[picked].double().numpy()
     figure = base(330)
     kind = go.Scattergl if len(x) > 5_000 else go.Scatter
@@ -79,7 +79,7 @@ def beta_against_alpha(alpha: Tensor, beta: Tensor, picked: Tensor, colours: Col
             x=x,
             y=y,
             mode="markers",
-            customdata=where,
+            customdata=places,
             marker={"size": 5, "color": colours.restored, "opacity": 0.6},
             hovertemplate="L%{customdata[0]} H%{customdata[1]}, component %{customdata[2]}<br>α %{x:.3f}, β %{y:.3f}"
             "<extra></extra>",

@@ -84,12 +84,7 @@ def _dots(figure: go.Figure, heads: Sequence[Head], colours: Colours) -> None:
         x=[head for _, head in heads],
         y=[layer for layer, _ in heads],
         mode="markers",
-        marker={
-            "symbol": "circle",
-            "size": 9,
-            "color": colours.restored,
-            "line": {"width": 1.5, "color": colours.paper},
-        },
+        marker={"symbol": "circle", "size": 9, "color": colours.restored, "line": line},
         hoverinfo="skip",
     )
 

@@ -134,7 +134,7 @@ def _line(points: pd.DataFrame, share: float, index: int, named: bool, colours: 
 
 
 def _reach(done: pd.DataFrame) -> tuple[float, float]:
-    """(lowest, highest) share on the axis: 0, the pruned model, every point with its error, and 1 where that is near."""
+    """(lowest, highest) share on the axis: 0, every point with its error, and the dense 1 where that is near."""
     if done.empty:
         return -0.1, 1.1
     low = min(0.0, float((done["recovered_share"] - done["share_stderr"]).min()))

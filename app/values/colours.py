@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Colours:
-    """One theme's."""
+    """The colours of a theme, light or dark."""
 
     dense: str
     pruned: str
@@ -30,7 +30,7 @@ class Colours:
         return [[index / (len(self.loss) - 1), colour] for index, colour in enumerate(self.loss)]
 
     def plain(self) -> list[list[object]]:
-        """For what is neither a loss nor signed."""
+        """A colour scale, as Plotly wants it, for what is neither a loss nor signed."""
         return [[0.0, self.loss[0]], [1.0, self.dense]]
 
     def diverging(self) -> list[list[object]]:
@@ -63,5 +63,5 @@ DARK = Colours(
 
 
 def colours(dark: bool) -> Colours:
-    """Of the theme in view."""
+    """The colours of the theme in view."""
     return DARK if dark else LIGHT

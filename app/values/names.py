@@ -1,4 +1,4 @@
-"""Names that a person gives to components, kept with the picks: in the link and in the run. No screen in here."""
+"""Names that a person gives to components, kept with the picks: in the link and in the run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Names = Mapping[Pick, str]
 
 
 def cleaned(name: str) -> str:
-    """What is kept of what is typed: one line, without the signs that part names in a link."""
+    """A typed name as it is kept: one line, without the signs that part names in a link."""
     return re.sub(r"[~=\s]+", " ", name).strip()[:LONGEST]
 
 
@@ -22,16 +22,16 @@ def names_written(names: Names, picked: Collection[Pick]) -> dict[str, str]:
 
 
 def to_text(names: Names, picked: Collection[Pick]) -> str:
-    """The same for a link: `2.3.0=speech~4.1.0=endings`."""
+    """The names of what is picked for a link: `2.3.0=speech~4.1.0=endings`."""
     return "~".join(f"{pick}={name}" for pick, name in names_written(names, picked).items())
 
 
 def from_text(text: str) -> dict[Pick, str]:
     """What `to_text` wrote; what cannot be read is left out, since a name changes nothing."""
-    found: dict[Pick, str] = {}
+    names: dict[Pick, str] = {}
     for part in text.split("~"):
         place, _, name = part.partition("=")
         matched = re.fullmatch(r"([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})", place)
         if matched and cleaned(name):
-            found[int(matched[1]), int(matched[2]), int(matched[3])] = cleaned(name)
-    return found
+            names[int(matched[1]), int(matched[2]), int(matched[3])] = cleaned(name)
+    return names

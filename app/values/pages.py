@@ -11,7 +11,7 @@ class Page:
     """A screen of its own."""
 
     name: str
-    """Of its file, and in the address."""
+    """Name of its file, and in the address."""
     title: str
     icon: str
     needs_pair: bool = True

@@ -23,7 +23,7 @@ REAL = r"-?[0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?"
 
 @dataclass(frozen=True)
 class Picks:
-    """Hashable, so that it can be a cache key."""
+    """Which components are put back, and how strongly. Hashable, so that it can be a cache key."""
 
     selection: Selection
     factors: tuple[tuple[Pick, float], ...] = ()
@@ -38,7 +38,7 @@ class Picks:
         return len(self.selection)
 
     def factor(self, pick: Pick) -> float:
-        """Of a component, picked or not."""
+        """How many times α a component is, or would be, put back with."""
         return dict(self.factors).get(pick, 1.0)
 
     def weights(self) -> Tensor:
@@ -63,10 +63,10 @@ class Picks:
 
     def scaled(self, pick: Pick, factor: float) -> Picks:
         """One component picked, with `factor` times its α."""
-        kept = {key: value for key, value in self.factors if key != pick}
+        factors = {other: value for other, value in self.factors if other != pick}
         if factor != 1.0:
-            kept[pick] = factor
-        return Picks(self.selection.added([pick]), tuple(sorted(kept.items())))
+            factors[pick] = factor
+        return Picks(self.selection.added([pick]), tuple(sorted(factors.items())))
 
     def by_head(self) -> dict[tuple[int, int], int]:
         """How many components of each head are picked; heads without any are left out."""

@@ -24,7 +24,7 @@ from restorelcc.pruning.layerwise import Pruning
 from restorelcc.restoration.training import Settings
 from restorelcc.workspace import pruned_name
 
-from ..values import recipes
+from . import recipes
 from .verbatim import visible
 
 HYPERPARAMETERS = tuple(field.name for field in fields(Settings) if field.name != "teacher_bytes")
@@ -40,19 +40,19 @@ NAMES = {
 
 
 def known(run: Run, *path: str) -> Any:
-    """config[path[0]][path[1]]…, or None where that is not there."""
-    found: Any = run.config
+    """config[path[0]][path[1]]… of a run, or None where that is not there."""
+    part: Any = run.config
     for name in path:
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found
+        part = part.get(name) if isinstance(part, Mapping) else None
+    return part
 
 
 def number(run: Run, *path: str) -> float | None:
-    """The same for numbers; None for anything that is not a finite one."""
-    found = known(run, *path)
-    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+    """A number of a run's config, as `known` finds it; None for anything that is not a finite number."""
+    value = known(run, *path)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
-    return found
+    return value
 
 
 def short(name: object) -> str | None:
@@ -63,7 +63,7 @@ def short(name: object) -> str | None:
 
 
 def pair_names(run: Run) -> tuple[str | None, str | None]:
-    """What people call the dense and the pruned model."""
+    """What people call the dense and the pruned model of a run; None where it does not say."""
     recipe = recipe_of(run)
     if recipe is not None and recipe.pruned is None:
         return short(recipe.dense), pruned_name(recipe)
@@ -71,7 +71,7 @@ def pair_names(run: Run) -> tuple[str | None, str | None]:
 
 
 def setting(run: Run, name: str) -> Any:
-    """A hyperparameter, plus what was trained on; None where it is not known."""
+    """A setting of a run, one of SETTINGS; None where it is not known."""
     if name == "calibration":
         return short(known(run, "calibration", "source"))
     if name == "windows":
@@ -136,11 +136,11 @@ def table(runs: Sequence[Run], columns: Sequence[str], parameters: Mapping[str, 
 
 def recipe_of(run: Run) -> Recipe | None:
     """How the run's pair is opened; None if it does not say. Runs of the command line name their models only."""
-    kept = run.config.get("recipe")
+    recipe = run.config.get("recipe")
     dense, pruned = run.config.get("dense"), run.config.get("pruned")
     with suppress(RestoreLCCError):
-        if isinstance(kept, dict):
-            return recipes.recipe_read({str(name): str(value) for name, value in kept.items()})
+        if isinstance(recipe, dict):
+            return recipes.recipe_read({str(name): str(value) for name, value in recipe.items()})
         if isinstance(dense, str) and isinstance(pruned, str):
             partner = re.fullmatch(r"demo-([a-z]+)(-owl)?-([\d.]+)(of\d+)?-[0-9a-f]{16}", Path(pruned).name)
             if dense == DEMO and (partner is not None or pruned == DEMO):  # Of the embedded model, in the user's cache.
@@ -149,9 +149,11 @@ def recipe_of(run: Run) -> Recipe | None:
     return None
 
 
-def _partner(found: re.Match[str] | None) -> Pruning:
-    if found is None:
+def _partner(folder: re.Match[str] | None) -> Pruning:
+    """How the embedded model's partner was pruned, by the name of its folder; None: as in the embedded pair."""
+    if folder is None:
         return DEFAULT
-    if found[4]:
-        return Pruning(found[1], pattern=f"{found[3]}:{found[4].removeprefix('of')}")
-    return Pruning(found[1], float(found[3]), allocation="owl" if found[2] else "uniform")
+    method, owl, amount, of = folder.groups()
+    if of:
+        return Pruning(method, pattern=f"{amount}:{of.removeprefix('of')}")
+    return Pruning(method, float(amount), allocation="owl" if owl else "uniform")

@@ -15,46 +15,49 @@ from ...widgets import controls
 from ...work.live import unpicked
 
 
-def facts(workspace: Workspace) -> None:
-    """Sizes and losses."""
-    found = workspace.findings
-    shape = found.geometry
+def names_and_shape(workspace: Workspace) -> None:
+    """What the models are called, how they are built, and what should be said of how they were read."""
+    findings, shape = workspace.findings, workspace.findings.geometry
     kv = "" if shape.n_kv_heads == shape.n_heads else f", {shape.n_kv_heads} key/value heads"
-    st.markdown(f"#### {in_markdown(model_name(found.dense_name))} and {in_markdown(found.pruned_name)}")
+    st.markdown(f"#### {in_markdown(model_name(findings.dense_name))} and {in_markdown(findings.pruned_name)}")
     st.caption(
         f"{shape.n_layers} layers of {shape.n_heads} heads of width {shape.d_head}{kv}; residual stream of "
-        f"{shape.d_model}. Head activations read from {found.statistics.count:,} tokens of "
+        f"{shape.d_model}. Head activations read from {findings.statistics.count:,} tokens of "
         f"'{in_markdown(workspace.recipe.calibration)}'."
     )
     for remark in (*workspace.remarks(), *found.notes):
         st.caption(in_markdown(remark))
+
+
+def sizes_and_losses(workspace: Workspace) -> None:
+    """What pruning took: parameters, zeros, likelihood."""
+    findings, losses = workspace.findings, unpicked(workspace)
     columns = st.columns(4)
-    columns[0].metric("Parameters", count(found.dense_size.parameters), help=f"{found.dense_size.parameters:,}")
+    columns[0].metric("Parameters", count(findings.dense_size.parameters), help=f"{findings.dense_size.parameters:,}")
     columns[1].metric(
         "Not zero after pruning",
-        count(found.pruned_size.nonzero),
-        help=f"{found.pruned_size.nonzero:,}; embeddings and norms, which are not pruned, included.",
+        count(findings.pruned_size.nonzero),
+        help=f"{findings.pruned_size.nonzero:,}; embeddings and norms, which are not pruned, included.",
     )
     columns[2].metric(
         "Sparsity",
-        f"{found.sparsity.sparsity:.1%}",
+        f"{findings.sparsity.sparsity:.1%}",
         help="Share of zeros in the weight matrices of the decoder layers.",
     )
-    known = unpicked(workspace)
     columns[3].metric(
         "Lost",
-        f"{signed(known.lost.nats, 3)} nats",
-        help=f"± {known.lost.stderr:.3f}: mean negative log-likelihood per token, pruned minus dense, paired "
-        f"by window, over {known.dense.tokens:,} tokens. {HELP['perplexity']}",
+        f"{signed(losses.lost.nats, 3)} nats",
+        help=f"± {losses.lost.stderr:.3f}: mean negative log-likelihood per token, pruned minus dense, paired "
+        f"by window, over {losses.dense.tokens:,} tokens. {HELP['perplexity']}",
     )
     st.markdown(
-        f"Perplexity **{known.dense.value:.2f}** ± {known.dense.stderr:.2f} dense, **{known.pruned.value:.2f}** "
-        f"± {known.pruned.stderr:.2f} pruned, on the live set of {known.dense.tokens:,} tokens."
+        f"Perplexity **{losses.dense.value:.2f}** ± {losses.dense.stderr:.2f} dense, **{losses.pruned.value:.2f}** "
+        f"± {losses.pruned.stderr:.2f} pruned, on the live set of {losses.dense.tokens:,} tokens."
     )
 
 
 def sparsity(workspace: Workspace) -> None:
-    """Zeros by layer and matrix."""
+    """The map of zeros by layer and matrix."""
     frame = workspace.findings.sparsity.to_pandas()
     st.markdown("##### Sparsity by layer and matrix", help="Share of zeros in each weight matrix, and its n:m pattern.")
     controls.figure(

@@ -27,7 +27,7 @@ WAYS = {
 PATTERNS = {"": "Unstructured", "2:4": "2:4 (hardware speed-up)", "4:8": "4:8"}
 
 
-def form() -> None:
+def section() -> None:
     """The form, and the button that opens what it says."""
     typed = st.session_state.setdefault(KEY, plain())
     st.radio("Pair", list(WAYS), format_func=lambda way: WAYS[way], label_visibility="collapsed", **mirror("way"))
@@ -38,41 +38,53 @@ def form() -> None:
             "to 60 %. It comes with the app: nothing is downloaded."
         )
     else:
-        st.text_input(
-            "Dense model",
-            placeholder="owner/name on the Hugging Face hub, a folder, or demo",
-            help="Any model of the kinds listed in the README. Weights must be safetensors. For a gated or private one "
-            "log in with `hf auth login` where this app runs, or set HF_TOKEN there. Where two models do not fit into "
-            "memory, they are read one at a time.",
-            **mirror("dense"),
-        )
+        _dense_model()
     if way == "two":
-        st.text_input(
-            "Pruned model",
-            placeholder="owner/name, or a folder",
-            help="The same model after pruning: same tokenizer and layers. Where heads were removed, its "
-            "kept_heads.json says which are left, or they are recognised by their weights.",
-            **mirror("pruned"),
-        )
+        _pruned_model()
     if way == "one":
         _pruning()
     with st.expander("Text, device and precision", key="pair-more", expanded=way != "demo"):
-        _text()
+        _texts()
+        _windows()
         _device()
+        if way != "demo":
+            _origin()
     recipe = recipe_typed()
-    here = state.session()
+    in_view = state.session().recipe
     st.button(
         "Open",
         type="primary",
         key="open-pair",
         icon=":material/folder_open:",
         width="stretch",
-        disabled=recipe is None or (recipe == here.recipe and open_pairs.workspace(recipe) is not None),
+        disabled=recipe is None or (recipe == in_view and open_pairs.workspace(recipe) is not None),
         on_click=lambda: _open(recipe),
     )
 
 
+def _dense_model() -> None:
+    st.text_input(
+        "Dense model",
+        placeholder="owner/name on the Hugging Face hub, a folder, or demo",
+        help="Any model of the kinds listed in the README. Weights must be safetensors. For a gated or private one "
+        "log in with `hf auth login` where this app runs, or set HF_TOKEN there. Where two models do not fit into "
+        "memory, they are read one at a time.",
+        **mirror("dense"),
+    )
+
+
+def _pruned_model() -> None:
+    st.text_input(
+        "Pruned model",
+        placeholder="owner/name, or a folder",
+        help="The same model after pruning: same tokenizer and layers. Where heads were removed, its "
+        "kept_heads.json says which are left, or they are recognised by their weights.",
+        **mirror("pruned"),
+    )
+
+
 def _pruning() -> None:
+    """How the dense model is pruned here: the method, and what it asks for."""
     st.segmented_control(
         "Method",
         list(METHODS),
@@ -81,18 +93,28 @@ def _pruning() -> None:
         help="\n\n".join(method.definition for method in METHODS.values()),
         **mirror("method"),
     )
-    method = st.session_state[KEY]["method"]
-    st.caption(METHODS[method].definition)
-    if narrows(method):
-        st.slider(
-            "Ratio, % of heads and MLP channels removed from each layer",
-            5,
-            75,
-            step=5,
-            help="Key/value heads go with all query heads that read them. Embeddings stay.",
-            **mirror("ratio"),
-        )
+    typed = st.session_state[KEY]
+    st.caption(METHODS[typed["method"]].definition)
+    if narrows(typed["method"]):
+        _ratio()
         return
+    _pattern()
+    if not typed["pattern"]:
+        _sparsity()
+
+
+def _ratio() -> None:
+    st.slider(
+        "Ratio, % of heads and MLP channels removed from each layer",
+        5,
+        75,
+        step=5,
+        help="Key/value heads go with all query heads that read them. Embeddings stay.",
+        **mirror("ratio"),
+    )
+
+
+def _pattern() -> None:
     st.segmented_control(
         "Pattern",
         list(PATTERNS),
@@ -101,26 +123,29 @@ def _pruning() -> None:
         help="n:m keeps n of every m consecutive input weights, which some GPUs can use to run faster.",
         **mirror("pattern"),
     )
-    if not st.session_state[KEY]["pattern"]:
-        st.slider(
-            "Sparsity, % of each weight matrix set to zero",
-            5,
-            95,
-            step=5,
-            help="Embeddings stay.",
-            **mirror("sparsity"),
-        )
-        st.segmented_control(
-            "Over layers",
-            list(ALLOCATIONS),
-            format_func=lambda name: ALLOCATIONS[name].title,
-            required=True,
-            help="\n\n".join(allocation.definition for allocation in ALLOCATIONS.values()),
-            **mirror("allocation"),
-        )
 
 
-def _text() -> None:
+def _sparsity() -> None:
+    """How many zeros, and how they are spread over the layers."""
+    st.slider(
+        "Sparsity, % of each weight matrix set to zero",
+        5,
+        95,
+        step=5,
+        help="Embeddings stay.",
+        **mirror("sparsity"),
+    )
+    st.segmented_control(
+        "Over layers",
+        list(ALLOCATIONS),
+        format_func=lambda name: ALLOCATIONS[name].title,
+        required=True,
+        help="\n\n".join(allocation.definition for allocation in ALLOCATIONS.values()),
+        **mirror("allocation"),
+    )
+
+
+def _texts() -> None:
     offered = [sources.DEMO, sources.SELF, *sources.HUB]
     help_text = (
         "demo: stories that come with the app; self: sampled from the dense model; wikitext2, c4, alpaca: from the "
@@ -129,12 +154,20 @@ def _text() -> None:
     )
     for name, label, options in (
         ("calibration", "Calibration text: prunes, captures and trains", offered),
-        ("evaluation", "Evaluation text: perplexities are of it", [one for one in offered if one != sources.SELF]),
+        (
+            "evaluation",
+            "Evaluation text: perplexities are of it",
+            [source for source in offered if source != sources.SELF],
+        ),
     ):
         typed = st.session_state[KEY][name]
         st.selectbox(
             label, list(dict.fromkeys([*options, typed])), accept_new_options=True, help=help_text, **mirror(name)
         )
+
+
+def _windows() -> None:
+    """How much of the calibration text is read, and how heads are measured on it."""
     row = st.columns(3)
     with row[0]:
         st.number_input("Windows", 2, 4096, help="Of calibration text, at most.", **mirror("windows"))
@@ -160,34 +193,32 @@ def _device() -> None:
         st.selectbox("Device", devices, help=DEVICE_HELP.format(best), **mirror("device"))
     with row[1]:
         st.selectbox("Precision", ["auto", *DTYPES], help="auto: as the weights are stored.", **mirror("dtype"))
-    if st.session_state[KEY]["way"] != "demo":
-        st.text_input(
-            "Revision on the hub",
-            help="Branch, tag or commit, of both models; owner/name@revision says it of one. Empty: the main branch.",
-            **mirror("revision"),
-        )
-        _permitted()
 
 
-def _permitted() -> None:
-    """What the server may do with what comes with a model, and how it is permitted to: never from a page."""
+def _origin() -> None:
+    """Which revision of a model from the hub, and what this server may do with what comes with it."""
+    st.text_input(
+        "Revision on the hub",
+        help="Branch, tag or commit, of both models; owner/name@revision says it of one. Empty: the main branch.",
+        **mirror("revision"),
+    )
     permitted = permits.given()
     pickles = "reads pickled weights too" if permitted.allow_pickle else "reads no pickled weights"
     code = "runs" if permitted.trust_remote_code else "runs no"
-    told = f"This server {pickles}, and {code} code that comes with a model."
+    remark = f"This server {pickles}, and {code} code that comes with a model."
     if permitted.lacking:
-        told += (
+        remark += (
             " Either could do anything on its machine; who starts it can permit it: "
             f"`{permits.START} {' '.join(permitted.lacking)}`"
         )
-    st.caption(told)
+    st.caption(remark)
 
 
 def _open(recipe: Recipe | None) -> None:
-    here = state.session()
+    session = state.session()
     if recipe is None:
         return
     if open_pairs.workspace(recipe) is not None:
         state.show(recipe)
     else:
-        here.pending = open_pairs.opening(recipe, here.owner).id
+        session.pending = open_pairs.opening(recipe, session.owner).id

@@ -16,7 +16,7 @@ from restorelcc.pruning.methods import narrows
 from ...widgets import controls, feedback
 
 KEY = "pair-form"
-"""What is typed, as a dict: kept across pages."""
+"""Of the session state: what is typed so far, as a dict that is kept across pages."""
 
 
 def plain() -> dict[str, Any]:
@@ -58,9 +58,6 @@ def recipe_typed() -> Recipe | None:
     if way == "two" and not typed["pruned"].strip():
         return None
     try:
-        loading = Loading(typed["device"], typed["dtype"])
-        if way != "demo":
-            loading = Loading(typed["device"], typed["dtype"], typed["revision"].strip() or None)
         recipe = Recipe(
             dense=DEMO if way == "demo" else typed["dense"].strip(),
             pruned=typed["pruned"].strip() if way == "two" else None,
@@ -70,18 +67,22 @@ def recipe_typed() -> Recipe | None:
             captured=typed["captured"],
             length=typed["length"] or None,
             in_order=typed["in_order"],
-            loading=loading,
+            loading=_loading(typed),
         )
-        if way == "one":
-            return replace(recipe, pruning=_chosen(typed))
-        return recipe
+        return replace(recipe, pruning=_pruning(typed)) if way == "one" else recipe
     except RestoreLCCError as error:
         feedback.refused(error)
         return None
 
 
-def _chosen(typed: dict[str, Any]) -> Pruning:
-    """What is typed of pruning; what the method does not ask for is left out."""
+def _loading(typed: dict[str, Any]) -> Loading:
+    """How models are loaded; the embedded ones have no revision."""
+    revision = None if typed["way"] == "demo" else typed["revision"].strip() or None
+    return Loading(typed["device"], typed["dtype"], revision)
+
+
+def _pruning(typed: dict[str, Any]) -> Pruning:
+    """How the dense model is pruned here; what the method does not ask for is left out."""
     if narrows(typed["method"]):
         return Pruning(typed["method"], typed["ratio"] / 100)
     if typed["pattern"]:

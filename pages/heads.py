@@ -3,8 +3,7 @@
 import streamlit as st
 
 from app.session import state
-from app.views.heads import all_heads, bounds, one_head, score
-from app.views.heads import passage as passages
+from app.views.heads import all_heads, bounds, one_head, passage, score
 from app.widgets import controls, feedback
 
 workspace = state.opened()
@@ -21,7 +20,8 @@ def whole_map() -> None:
         with left:
             all_heads.loss_map(workspace, metric)
         with right:
-            all_heads.ranks(workspace, metric)
+            all_heads.ranking(workspace, metric)
+            all_heads.profile(workspace, metric)
     if metric == "ceiling":
         with above:
             bounds.section(workspace)
@@ -35,15 +35,15 @@ def panel() -> None:
         return
     one_head.title(workspace, head)
     spread, text = st.columns([4, 6], gap="medium")
-    passage = passages.passage(workspace)
+    chosen = passage.chosen(workspace)
     with text:
         readable = feedback.models_there(workspace, "passage")
         if readable:
-            passages.tinted_passage(workspace, head, passage)
+            passage.tinted(workspace, head, chosen)
     with spread:
         one_head.spread(workspace, head)
     if readable:
-        passages.attention(workspace, head, passage)
+        passage.attention(workspace, head, chosen)
 
 
 # A click is answered where it shows first; while the models are still to be loaded, the map, which needs none.

@@ -21,6 +21,7 @@ POLL = 0.8  # seconds; every tick is a rerun that the work itself pays for where
 
 GLANCE = 1.0  # seconds in which what is nearly there comes, without a bar flashing up
 
+ARRIVALS = 3.0  # seconds between looks at measurements that come one by one
 CURVES = {"cpu": 4.0}  # seconds, by device: curves cost a training dearly where the browser shares its processor
 
 

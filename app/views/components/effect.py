@@ -18,7 +18,6 @@ from ...widgets import controls, feedback
 from ...work import scores
 from ...work.jobs import jobs
 
-ARRIVALS = 3.0  # seconds between looks at measurements that come one by one
 HELP = (
     "What this component alone, at its best magnitude β*, is predicted to do to the loss: slope·β + ½ curvature·β², "
     "from one backward pass for all heads and components at once. Below 0 is better. Dots are measurements on "
@@ -82,7 +81,7 @@ def _measuring(workspace: Workspace, head: Head, missing: int) -> None:
     if job is not None:
         feedback.progress(job)
     if job is not None and not job.finished:
-        st.fragment(_arrivals, run_every=ARRIVALS)(workspace, head, missing)
+        st.fragment(_arrivals, run_every=feedback.ARRIVALS)(workspace, head, missing)
     elif missing:
         st.button(
             f"Measure {missing} components",

@@ -1,8 +1,8 @@
 """The Heads page: what every head lost, as a map and a ranking; the head in view; what could come back at all.
 
-all_heads: loss_map, none_in_view, ranks
+all_heads: loss_map, none_in_view, profile, ranking
 bounds: section
 one_head: spread, title
-passage: attention, passage, tinted_passage
+passage: attention, chosen, tinted
 score: available
 """

@@ -17,7 +17,7 @@ from ...widgets import controls
 from ...work import scores
 
 MOUSE = {"look": "Click looks", "box": "Box picks"}
-DOES = {
+MOUSE_HELP = {
     "look": "Click a cell to look at its head.",
     "box": "Drag a box to add all components of the heads in it to the picks.",
 }
@@ -25,7 +25,7 @@ DOES = {
 
 def loss_map(workspace: Workspace, metric: str) -> None:
     """Layer × head; a click looks at a head, a box picks heads."""
-    here, score, table = state.session(), SCORES[metric], _table(workspace, metric)
+    session, score, table = state.session(), SCORES[metric], _table(workspace, metric)
     picked = state.picks().by_head()
     with st.container(horizontal=True, vertical_alignment="center", key="map-title"):
         st.markdown(f"##### {score.title} of every head", help=score.definition, width="stretch")
@@ -35,9 +35,9 @@ def loss_map(workspace: Workspace, metric: str) -> None:
             format_func=lambda name: MOUSE[name],
             required=True,
             label_visibility="collapsed",
-            **controls.mirrored("mouse", here.mouse, lambda value: setattr(here, "mouse", value)),
+            **controls.mirrored("mouse", session.mouse, lambda value: setattr(session, "mouse", value)),
         )
-    chart = head_charts.head_map(table, score, colours(state.dark()), picked, here.head, box=here.mouse == "box")
+    chart = head_charts.head_map(table, score, colours(state.dark()), picked, session.head, box=session.mouse == "box")
     first = head_charts.ranked(table, score)[0]
     controls.figure(
         chart,
@@ -47,10 +47,11 @@ def loss_map(workspace: Workspace, metric: str) -> None:
         _frame(workspace, metric),
         on_select=lambda: _map_selected(workspace),
     )
-    st.caption(f"{DOES[here.mouse]} A green dot marks heads with picks.")
+    st.caption(f"{MOUSE_HELP[session.mouse]} A green dot marks heads with picks.")
 
 
 def _table(workspace: Workspace, metric: str) -> Tensor:
+    """[layer, head] values of a measure that is there."""
     table = scores.table(workspace, metric)
     if table is None:
         raise LookupError(f"{metric} is drawn before it is computed")
@@ -75,27 +76,19 @@ def _map_selected(workspace: Workspace) -> None:
         state.pick_heads(workspace, heads)
 
 
-def ranks(workspace: Workspace, metric: str) -> None:
-    """The heads to look at first by the measure in view, and the profile by layer."""
-    here, score, table = state.session(), SCORES[metric], _table(workspace, metric)
-    look, errors = colours(state.dark()), scores.errors(workspace, metric)
+def ranking(workspace: Workspace, metric: str) -> None:
+    """The heads to look at first by the measure in view."""
+    score, table, errors = SCORES[metric], _table(workspace, metric), scores.errors(workspace, metric)
     frame = _frame(workspace, metric)
     columns = ["layer", "head", metric, *([f"{metric}_error"] if f"{metric}_error" in frame else [])]
     st.markdown(f"##### {score.ranked}")
     controls.figure(
-        head_charts.ranking(table, score, look, here.head, errors),
+        head_charts.ranking(table, score, colours(state.dark()), state.session().head, errors),
         "head-ranking",
         f"Bars of the heads that come first by {score.title.lower()}, in order.",
         frame[columns].sort_values(metric, ascending=score.lowest_first),
         on_select=_bar_selected,
         modes=("points",),
-    )
-    st.markdown("##### By layer: mean, and range over heads")
-    controls.figure(
-        head_charts.profile(table, score, look),
-        "layer-profile",
-        f"Mean {score.title.lower()} of the heads of each layer, with the range from the lowest to the highest.",
-        frame.groupby("layer")[metric].agg(["mean", "min", "max"]).reset_index(),
     )
 
 
@@ -105,8 +98,20 @@ def _bar_selected() -> None:
         state.look_at((points[0][0], points[0][1]))
 
 
+def profile(workspace: Workspace, metric: str) -> None:
+    """The measure in view by layer: its mean and its range over heads."""
+    score = SCORES[metric]
+    st.markdown("##### By layer: mean, and range over heads")
+    controls.figure(
+        head_charts.profile(_table(workspace, metric), score, colours(state.dark())),
+        "layer-profile",
+        f"Mean {score.title.lower()} of the heads of each layer, with the range from the lowest to the highest.",
+        _frame(workspace, metric).groupby("layer")[metric].agg(["mean", "min", "max"]).reset_index(),
+    )
+
+
 def none_in_view(workspace: Workspace, metric: str) -> None:
-    """What to do for a panel, where there is a map to click on."""
+    """Where there is a map to click on: that a click opens the panel of a head."""
     if scores.table(workspace, metric) is not None:
         st.info(
             "Click a cell of the map, or a bar of the ranking, to see what that head lost.", icon=":material/ads_click:"

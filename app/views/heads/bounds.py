@@ -1,4 +1,4 @@
-"""Part of the Heads page, beside the ceilings of single heads: what could come back at all."""
+"""What could come back at all, beside the ceilings of single heads: all heads perfect, all MLPs, trained constants."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ HELP = (
     "model (activation patching), everything else as pruned. Trained constants may also make up for some of what MLPs "
     "lost, so perfect heads are a yardstick rather than a limit."
 )
-WRITTEN = {CONSTANTS: "Constants in all heads", HEADS: "All heads perfect", MLPS: "All MLPs perfect"}
+NAMES = {CONSTANTS: "Constants in all heads", HEADS: "All heads perfect", MLPS: "All MLPs perfect"}
 COST = "one restoration of all heads, and one pass over the live set, which is evaluation text, a layer"
 
 
 def section(workspace: Workspace) -> None:
     """The bounds, or what they take and the button that computes them."""
-    found = scores.known(workspace.recipe, "bounds")
+    bounds = scores.known(workspace.recipe, "bounds")
     st.markdown(f"##### {TITLE}", help=HELP)
     job = jobs.find(scores.bounds_key(workspace))
     if job is not None and (not job.finished or job.state in (State.FAILED, State.CANCELLED)):
         feedback.progress(job)
-    if found is not None:
-        _shown(found.to_pandas())
+    if bounds is not None:
+        _figure(bounds.to_pandas())
     elif job is None or job.finished:
         st.caption(f"Not computed for this pair yet. It takes {COST}.")
         st.button(
@@ -47,47 +47,49 @@ def section(workspace: Workspace) -> None:
         )
 
 
-def _shown(frame: pd.DataFrame) -> None:
+def _figure(frame: pd.DataFrame) -> None:
     if frame["recovered_share"].isna().any():
         st.info("On this text the pruned model is no worse than the dense one, so there is nothing to recover.")
         return
     rows = frame[~frame["what"].isin([PRUNED, DENSE])]
-    names = [_written(what, layer) for what, layer in zip(rows["what"], rows["layer"], strict=True)]
-    whole = {what: percent(share) for what, share in _whole(rows).items()}
+    names = [_name(what, layer) for what, layer in zip(rows["what"], rows["layer"], strict=True)]
+    shares = _whole_model(rows)
+    written = {what: percent(share) for what, share in shares.items()}
     controls.figure(
         learn_charts.shares(
             list(zip(names, rows["recovered_share"], strict=True)),
             colours(state.dark()),
-            marked=(WRITTEN[CONSTANTS],),
+            marked=(NAMES[CONSTANTS],),
             errors=rows["share_stderr"].tolist(),
         ),
         "bounds",
-        f"Recovered share on the live set: {whole[CONSTANTS]} with constants in all heads, {whole[HEADS]} with all "
-        f"heads perfect, {whole[MLPS]} with all MLPs perfect.",
+        f"Recovered share on the live set: {written[CONSTANTS]} with constants in all heads, {written[HEADS]} with "
+        f"all heads perfect, {written[MLPS]} with all MLPs perfect.",
         frame,
     )
-    st.caption(f"{_said(_whole(rows))} Lines are one standard error.")
+    st.caption(f"{_reading(shares)} Lines are one standard error.")
 
 
-def _said(shares: dict[str, float]) -> str:
-    whole = {what: percent(share) for what, share in shares.items()}
+def _reading(shares: dict[str, float]) -> str:
+    """What the shares of the whole model mean."""
+    written = {what: percent(share) for what, share in shares.items()}
     if shares[HEADS] < 0:
         heads = (
-            f"With every head perfect the model is worse than pruned ({whole[HEADS]}): its heads have come to terms "
+            f"With every head perfect the model is worse than pruned ({written[HEADS]}): its heads have come to terms "
             "with what its MLPs get wrong, and what dense heads write no longer fits."
         )
     else:
-        heads = f"With every head perfect {whole[HEADS]} would come back."
+        heads = f"With every head perfect {written[HEADS]} would come back."
     return (
-        f"{heads} With every MLP perfect it would be {whole[MLPS]}. Constants trained in all heads bring back "
-        f"{whole[CONSTANTS]}; they are fitted to the pruned model as it is."
+        f"{heads} With every MLP perfect it would be {written[MLPS]}. Constants trained in all heads bring back "
+        f"{written[CONSTANTS]}; they are fitted to the pruned model as it is."
     )
 
 
-def _written(what: str, layer: object) -> str:
-    return WRITTEN[what] if layer is pd.NA else f"Heads of layer {layer} perfect"
+def _name(what: str, layer: object) -> str:
+    return NAMES[what] if layer is pd.NA else f"Heads of layer {layer} perfect"
 
 
-def _whole(rows: pd.DataFrame) -> dict[str, float]:
-    """Shares of what is not of one layer."""
+def _whole_model(rows: pd.DataFrame) -> dict[str, float]:
+    """The recovered shares that are not of one layer alone, by what is made perfect."""
     return dict(rows[rows["layer"].isna()].set_index("what")["recovered_share"])

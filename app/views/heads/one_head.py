@@ -20,51 +20,57 @@ from ...work import scores
 
 def title(workspace: Workspace, head: Head) -> None:
     """Name, figures, and what can be done with the head."""
-    losses = {name: float(workspace.loss.table(name)[head]) for name in captured()}
-    picked = len(state.picks().components_of(*head))
-    total = workspace.lost.shape[2]
+    gone = not bool(workspace.lost.present[head])
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="head-title"):
         st.markdown(f"#### Layer {head[0]}, head {head[1]}", width="content")
-        figures = " · ".join(f"{SCORES[name].title.lower()} {value:.3f}" for name, value in losses.items())
-        figures += _scored(workspace, head)
+        figures = " · ".join([*_losses(workspace, head), *_changes(workspace, head)])
         st.markdown(f"<span class='muted'>{figures}</span>", unsafe_allow_html=True, width="stretch")
-        gone = not bool(workspace.lost.present[head])
-        st.button(
-            f"Add to picks ({picked} of {total} components in)" if picked else "Add to picks",
-            key="add-head",
-            icon=":material/add:",
-            type="primary",
-            disabled=picked == total or gone,
-            on_click=state.pick_heads,
-            args=(workspace, [head]),
-        )
-        st.button(
-            "Remove",
-            key="remove-head",
-            icon=":material/remove:",
-            disabled=picked == 0,
-            on_click=lambda: state.choose(state.picks().of_head(*head, [])),
-        )
+        _pick_buttons(workspace, head, gone)
         st.page_link(PAGES["components"].link, label="Its components", icon=":material/arrow_forward:")
     if gone:
         st.info("Pruning removed this head: it is lost whole, and nothing can be put back into it.")
 
 
-def _scored(workspace: Workspace, head: Head) -> str:
-    """The changes of the loss that are known of a head, each with its error."""
+def _pick_buttons(workspace: Workspace, head: Head, gone: bool) -> None:
+    picked, total = len(state.picks().components_of(*head)), workspace.lost.shape[2]
+    st.button(
+        f"Add to picks ({picked} of {total} components in)" if picked else "Add to picks",
+        key="add-head",
+        icon=":material/add:",
+        type="primary",
+        disabled=picked == total or gone,
+        on_click=state.pick_heads,
+        args=(workspace, [head]),
+    )
+    st.button(
+        "Remove",
+        key="remove-head",
+        icon=":material/remove:",
+        disabled=picked == 0,
+        on_click=lambda: state.choose(state.picks().of_head(*head, [])),
+    )
+
+
+def _losses(workspace: Workspace, head: Head) -> list[str]:
+    """What the head lost, by every measure of loss."""
+    return [f"{SCORES[name].title.lower()} {float(workspace.loss.table(name)[head]):.3f}" for name in captured()]
+
+
+def _changes(workspace: Workspace, head: Head) -> list[str]:
+    """The changes of the loss that are known of the head, each with its error."""
     parts = []
     for name, score in computed().items():
         table, errors = scores.table(workspace, name), scores.errors(workspace, name)
         if score.scale == "change" and table is not None and errors is not None and bool(table[head].isfinite()):
-            parts.append(f" · {score.title.lower()} {signed(float(table[head]))} ± {float(errors[head]):.4f}")
-    return "".join(parts)
+            parts.append(f"{score.title.lower()} {signed(float(table[head]))} ± {float(errors[head]):.4f}")
+    return parts
 
 
 def spread(workspace: Workspace, head: Head) -> None:
-    """How the loss is spread over tokens."""
-    samples = workspace.findings.statistics.samples
-    lost = samples.lost[head].double().square().sum(-1)
-    mean = float(workspace.findings.statistics.dense_energy[head])
+    """How the head's loss is spread over tokens."""
+    statistics = workspace.findings.statistics
+    lost = statistics.samples.lost[head].double().square().sum(-1)
+    mean = float(statistics.dense_energy[head])
     share = lost / mean if mean > 0 else lost
     st.markdown(
         f"##### Lost energy over {len(share)} sampled tokens",
@@ -76,6 +82,6 @@ def spread(workspace: Workspace, head: Head) -> None:
         head_charts.histogram(share, colours(state.dark()), "lost energy, share of the head's mean energy"),
         "head-spread",
         f"Histogram of lost energy over tokens. The tenth of tokens with most loss carries {top:.0%} of it.",
-        pd.DataFrame({"text": samples.text, "position": samples.pos, "lost_energy_share": share}),
+        pd.DataFrame({"text": statistics.samples.text, "position": statistics.samples.pos, "lost_energy_share": share}),
     )
     st.caption(f"The tenth of tokens that lost most carries {top:.0%} of the loss.")

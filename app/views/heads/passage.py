@@ -15,7 +15,8 @@ from ...session import cache, state
 from ...values.colours import colours
 from ...values.picks import Head
 from ...values.words import head_name
-from ...widgets import controls, tinted
+from ...widgets import controls
+from ...widgets import tinted as tinted_text
 
 PASSAGE = 64  # tokens, at most
 
@@ -29,8 +30,8 @@ class Passage:
     length: int
 
 
-def passage(workspace: Workspace) -> Passage:
-    """Which passage to read the head on."""
+def chosen(workspace: Workspace) -> Passage:
+    """The passage that the head is read on, and the controls that choose it."""
     texts, positions = workspace.findings.calibration.ids.shape
     with st.container(horizontal=True, key="passage"):
         text = st.number_input(
@@ -44,10 +45,10 @@ def passage(workspace: Workspace) -> Passage:
     return Passage(int(text), start, min(PASSAGE, real - start))
 
 
-def tinted_passage(workspace: Workspace, head: Head, where: Passage) -> None:
+def tinted(workspace: Workspace, head: Head, passage: Passage) -> None:
     """The passage, each token tinted by what the head lost there."""
-    reading = cache.reading(workspace.recipe, where.text, where.start, where.length, workspace)
-    tokens = cache.token_strings(workspace.recipe, where.text, where.start, where.length, workspace)
+    reading = cache.reading(workspace.recipe, passage.text, passage.start, passage.length, workspace)
+    tokens = cache.token_strings(workspace.recipe, passage.text, passage.start, passage.length, workspace)
     share = reading.share[head]
     scale = float(torch.quantile(share, 0.97).clamp(min=1e-9))
     st.markdown(
@@ -57,14 +58,14 @@ def tinted_passage(workspace: Workspace, head: Head, where: Passage) -> None:
     colour = colours(state.dark()).pruned
     says = [f"lost {value:.1%} of the head's mean energy" for value in share.tolist()]
     parts = zip(tokens, says, (share / scale).tolist(), strict=True)
-    shown = [tinted.Token(token, said, colour, strength) for token, said, strength in parts]
-    tinted.show(shown, data_head=head_name(head))
+    spans = [tinted_text.Token(token, said, colour, strength) for token, said, strength in parts]
+    tinted_text.show(spans, data_head=head_name(head))
 
 
-def attention(workspace: Workspace, head: Head, where: Passage) -> None:
-    """Where the head looks: dense, pruned, and the difference."""
-    reading = cache.reading(workspace.recipe, where.text, where.start, where.length, workspace)
-    tokens = cache.token_strings(workspace.recipe, where.text, where.start, where.length, workspace)
+def attention(workspace: Workspace, head: Head, passage: Passage) -> None:
+    """Where the head looks on the passage: in the dense model, in the pruned one, and the difference."""
+    reading = cache.reading(workspace.recipe, passage.text, passage.start, passage.length, workspace)
+    tokens = cache.token_strings(workspace.recipe, passage.text, passage.start, passage.length, workspace)
     dense, pruned = reading.dense_attention[head], reading.pruned_attention[head]
     look = colours(state.dark())
     moved = float((dense - pruned).abs().sum(-1).mean() / 2)

@@ -12,8 +12,6 @@ from ...widgets import feedback
 from ...work import scores
 from ...work.jobs import State, jobs
 
-ARRIVALS = 3.0  # seconds between looks at measurements that come one by one
-
 
 def available(workspace: Workspace, metric: str) -> bool:
     """Whether the measure in view is there; if not, what it is, what it takes, and the button that computes it.
@@ -22,23 +20,29 @@ def available(workspace: Workspace, metric: str) -> bool:
     """
     if metric in captured():
         return True
-    score, there = SCORES[metric], scores.table(workspace, metric) is not None
+    there, missing = scores.table(workspace, metric) is not None, scores.missing(workspace, metric)
     job = jobs.find(scores.key(workspace, metric))
     if job is not None and (not job.finished or job.state in (State.FAILED, State.CANCELLED)):
         feedback.progress(job)
     if job is not None and not job.finished:
-        st.fragment(_arrivals, run_every=ARRIVALS)(workspace, metric, scores.missing(workspace, metric))
-    missing = scores.missing(workspace, metric)
+        st.fragment(_arrivals, run_every=feedback.ARRIVALS)(workspace, metric, missing)
+    idle = job is None or job.finished
     if not there:
-        with st.container(border=True, key="score-missing"):
-            st.markdown(f"##### {score.title}")
-            st.markdown(score.definition)
-            if job is None or job.finished:
-                st.caption(f"Not computed for this pair yet. It takes {score.computation.cost}.")
-                _compute(workspace, metric, "Compute")
-    elif missing and (job is None or job.finished):
+        _introduce(workspace, metric, idle)
+    elif missing and idle:
         _compute(workspace, metric, f"Measure the other {missing} heads")
     return there
+
+
+def _introduce(workspace: Workspace, metric: str, idle: bool) -> None:
+    """What the measure is. idle: nobody computes it, so there is a button for that."""
+    score = SCORES[metric]
+    with st.container(border=True, key="score-missing"):
+        st.markdown(f"##### {score.title}")
+        st.markdown(score.definition)
+        if idle:
+            st.caption(f"Not computed for this pair yet. It takes {score.computation.cost}.")
+            _compute(workspace, metric, "Compute")
 
 
 def _arrivals(workspace: Workspace, metric: str, missing: int) -> None:

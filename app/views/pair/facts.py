@@ -25,7 +25,7 @@ def names_and_shape(workspace: Workspace) -> None:
         f"{shape.d_model}. Head activations read from {findings.statistics.count:,} tokens of "
         f"'{in_markdown(workspace.recipe.calibration)}'."
     )
-    for remark in (*workspace.remarks(), *found.notes):
+    for remark in (*workspace.remarks(), *findings.notes):
         st.caption(in_markdown(remark))
 
 

@@ -6,18 +6,19 @@ from app.session import state
 from app.views.components import effect, energy_map, one_component, one_head, strategies
 
 workspace = state.opened()
-head = one_head.chosen_head(workspace)
+head = one_head.chosen(workspace)
 left, right = st.columns([7, 5], gap="medium")
 with left:
     one_head.scree(workspace, head)
+    one_head.ticks(workspace, head)
     one_head.plane(workspace, head)
 with right:
-    one_component.detail(workspace, head)
-    effect.effect(workspace, head)
+    one_component.section(workspace, head)
+    effect.section(workspace, head)
 
 st.subheader("All heads")
 left, right = st.columns([7, 5], gap="medium")
 with left:
-    energy_map.energy_map(workspace)
+    energy_map.section(workspace)
 with right:
-    strategies.strategies(workspace)
+    strategies.section(workspace)

@@ -1,8 +1,8 @@
 """The Components page: what one head lost, direction by direction, and strategies that pick over all heads.
 
-effect: effect
-energy_map: energy_map
-one_component: detail
-one_head: chosen_head, plane, scree
-strategies: strategies
+effect: section
+energy_map: section
+one_component: section
+one_head: chosen, plane, scree, ticks
+strategies: section
 """

@@ -1,10 +1,11 @@
-"""The part of the Components page on what putting a component back does to the loss: predicted, and measured."""
+"""What putting back a component of the head in view does to the loss: predicted for all, and measured one by one."""
 
 from __future__ import annotations
 
 import pandas as pd
 import streamlit as st
 
+from restorelcc.evaluation.perplexity import Difference
 from restorelcc.selection.predicted_effect import PredictedEffect
 from restorelcc.selection.scores import SCORES
 from restorelcc.workspace import Workspace
@@ -27,7 +28,10 @@ HELP = (
 
 
 def compute(workspace: Workspace, place: str) -> None:
-    """What the prediction takes, and the button for it; its progress once it is asked for."""
+    """What the prediction takes, and the button for it; its progress once it is asked for.
+
+    place: where on the page, to tell two buttons apart.
+    """
     job = jobs.find(scores.key(workspace, "predicted"))
     if job is not None:
         feedback.progress(job)
@@ -42,30 +46,20 @@ def compute(workspace: Workspace, place: str) -> None:
         )
 
 
-def effect(workspace: Workspace, head: Head) -> None:
-    """Of every component of a head, and the button that measures them."""
+def section(workspace: Workspace, head: Head) -> None:
+    """The predicted and measured changes of the loss by component, and the button that measures the others."""
     st.markdown(f"##### What putting back a component of {head_name(head)} does", help=HELP)
-    found: PredictedEffect | None = scores.known(workspace.recipe, "effect")
-    if found is None:
+    effect: PredictedEffect | None = scores.known(workspace.recipe, "effect")
+    if effect is None:
         compute(workspace, "head")
         return
-    alone = scores.known(workspace.recipe, "components")
-    measured = {place[2]: change for place, change in (alone.changes if alone else {}).items() if place[:2] == head}
-    change, error = found.of_component[head], found.of_component_error[head]
-    frame = pd.DataFrame(
-        {
-            "component": range(len(change)),
-            "predicted": change.numpy(),
-            "predicted_error": error.numpy(),
-            "best_magnitude": found.best[head].numpy(),
-            "measured": [measured[i].nats if i in measured else None for i in range(len(change))],
-            "measured_error": [measured[i].stderr if i in measured else None for i in range(len(change))],
-        }
-    )
+    measured = _measured(workspace, head)
+    change = effect.of_component[head]
     best = int(change.argmin())
-    here = state.session()
+    frame = _table(effect, head, measured)
+    picked, shown = state.picks().components_of(*head), state.session().component
     controls.figure(
-        component_charts.effects(frame, state.picks().components_of(*head), here.component, colours(state.dark())),
+        component_charts.effects(frame, picked, shown, colours(state.dark())),
         "component-effects",
         f"Bars of the predicted change of the loss by component of {head_name(head)}; component {best} does most, "
         f"{signed(float(change[best]))} nats per token. {len(measured)} of them are measured.",
@@ -76,7 +70,29 @@ def effect(workspace: Workspace, head: Head) -> None:
     _measuring(workspace, head, len(change) - len(measured))
 
 
+def _measured(workspace: Workspace, head: Head) -> dict[int, Difference]:
+    """What each component of the head does alone, as far as it is measured."""
+    alone = scores.known(workspace.recipe, "components")
+    return {place[2]: change for place, change in (alone.changes if alone else {}).items() if place[:2] == head}
+
+
+def _table(effect: PredictedEffect, head: Head, measured: dict[int, Difference]) -> pd.DataFrame:
+    """One row a component of the head, as `charts.components.effects` wants it."""
+    components = range(len(effect.of_component[head]))
+    return pd.DataFrame(
+        {
+            "component": components,
+            "predicted": effect.of_component[head].numpy(),
+            "predicted_error": effect.of_component_error[head].numpy(),
+            "best_magnitude": effect.best[head].numpy(),
+            "measured": [measured[i].nats if i in measured else None for i in components],
+            "measured_error": [measured[i].stderr if i in measured else None for i in components],
+        }
+    )
+
+
 def _measuring(workspace: Workspace, head: Head, missing: int) -> None:
+    """The button that measures the `missing` components, or how far that is."""
     job = jobs.find(scores.components_key(workspace, *head))
     if job is not None:
         feedback.progress(job)
@@ -96,9 +112,7 @@ def _measuring(workspace: Workspace, head: Head, missing: int) -> None:
 
 def _arrivals(workspace: Workspace, head: Head, missing: int) -> None:
     """Draw anew when more components have been measured."""
-    alone = scores.known(workspace.recipe, "components")
-    done = sum(place[:2] == head for place in (alone.changes if alone else {}))
-    if workspace.lost.shape[2] - done != missing:
+    if workspace.lost.shape[2] - len(_measured(workspace, head)) != missing:
         st.rerun()
 
 

@@ -21,8 +21,8 @@ ENERGY = Measure(
 )
 
 
-def energy_map(workspace: Workspace) -> None:
-    """How much of each head's loss its first k components hold."""
+def section(workspace: Workspace) -> None:
+    """The map of how much of each head's loss its first k components hold, and the slider for k."""
     layers, heads, components = workspace.lost.shape
     k = st.slider(
         "How many components of each head", 1, components, min(4, components), key="energy-k", persist_state="session"
@@ -30,7 +30,8 @@ def energy_map(workspace: Workspace) -> None:
     table = workspace.lost.energy[:, :, :k].sum(-1)
     picked = state.picks().by_head()
     chart = head_charts.head_map(table, ENERGY, colours(state.dark()), picked, state.session().head)
-    rows = [(a, b, float(table[a, b]), picked.get((a, b), 0)) for a in range(layers) for b in range(heads)]
+    places = [(layer, head) for layer in range(layers) for head in range(heads)]
+    rows = [(*place, float(table[place]), picked.get(place, 0)) for place in places]
     controls.figure(
         chart,
         "energy-map",

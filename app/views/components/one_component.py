@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from restorelcc.selection.picks import Pick
 from restorelcc.selection.predicted_effect import PredictedEffect
 from restorelcc.workspace import Workspace
 
@@ -19,23 +20,37 @@ from ...widgets import controls, feedback
 from ...work import scores
 
 
-def detail(workspace: Workspace, head: Head) -> None:
-    """One component: how much, how often, what it reads and what it writes."""
-    here, lost = state.session(), workspace.lost
-    index = min(here.component, lost.shape[2] - 1)
+def section(workspace: Workspace, head: Head) -> None:
+    """Everything about the component in view."""
+    index = min(state.session().component, workspace.lost.shape[2] - 1)
     pick = (*head, index)
-    alpha, energy = float(lost.magnitude[pick]), float(lost.energy[pick])
-    rms = float(lost.variance[pick]) ** 0.5
+    _title(pick)
+    _figures(workspace, pick)
+    _magnitude(workspace, pick)
+    _promised(workspace, pick)
+    _reads_and_writes(workspace, head, index)
+
+
+def _title(pick: Pick) -> None:
+    """Which component it is, and what the person calls it."""
+    name = state.session().names.get(pick, "")
     with st.container(horizontal=True, vertical_alignment="center", key="component-title"):
-        st.markdown(f"##### Component {index}", width="stretch")
+        st.markdown(f"##### Component {pick[2]}", width="stretch")
         st.text_input(
             "Name of the component",
             placeholder="Name it",
             max_chars=LONGEST,
             label_visibility="collapsed",
             width=220,
-            **controls.mirrored("component-name", here.names.get(pick, ""), lambda name: state.call(pick, name)),
+            **controls.mirrored("component-name", name, lambda typed: state.call(pick, typed)),
         )
+
+
+def _figures(workspace: Workspace, pick: Pick) -> None:
+    """How much of the head's loss it holds, its mean, and how much of it is the same at every token."""
+    lost = workspace.lost
+    alpha, mean_square = float(lost.magnitude[pick]), float(lost.variance[pick])
+    energy, constant = float(lost.energy[pick]), alpha**2 / mean_square if mean_square > 0 else 0.0
     columns = st.columns(3)
     columns[0].metric("Lost energy", f"{energy:.1%}", help="Its share of the head's squared lost activation.")
     columns[1].metric(
@@ -43,14 +58,17 @@ def detail(workspace: Workspace, head: Head) -> None:
         signed(alpha, 3),
         help="Mean over tokens of δz·v, in activation units: what a constant puts back (Eq. 4).",
     )
-    share = alpha**2 / rms**2 if rms > 0 else 0.0
     columns[2].metric(
         "Constant part",
-        f"{share:.0%}",
+        f"{constant:.0%}",
         help="α² / mean (δz·v)²: how much of this component's energy is the same at every token. Only that part can a "
         "constant bring back; the rest changes from token to token.",
     )
-    factor = state.picks().factor(pick)
+
+
+def _magnitude(workspace: Workspace, pick: Pick) -> None:
+    """How strongly it is put back."""
+    alpha, factor = float(workspace.lost.magnitude[pick]), state.picks().factor(pick)
     picked = pick in state.picks().selection.picks
     st.slider(
         "Magnitude put back, in multiples of α",
@@ -61,17 +79,16 @@ def detail(workspace: Workspace, head: Head) -> None:
         **controls.mirrored("magnitude", factor, lambda value: state.choose(state.picks().scaled(pick, value))),
     )
     st.caption(
-        f"Puts back {signed(alpha * factor, 3)} activation units along v{index} at every token."
+        f"Puts back {signed(alpha * factor, 3)} activation units along v{pick[2]} at every token."
         if picked
         else "Not picked: nothing of it is put back."
     )
-    _promised(workspace, pick, alpha)
-    reads_and_writes(workspace, head, index)
 
 
-def _promised(workspace: Workspace, pick: tuple[int, int, int], alpha: float) -> None:
+def _promised(workspace: Workspace, pick: Pick) -> None:
     """What the component is predicted to do, now and at its best magnitude, and the button that takes that."""
     effect: PredictedEffect | None = scores.known(workspace.recipe, "effect")
+    alpha = float(workspace.lost.magnitude[pick])
     if effect is None or alpha == 0:
         return
     best = float(effect.best[pick])
@@ -94,21 +111,13 @@ def _promised(workspace: Workspace, pick: tuple[int, int, int], alpha: float) ->
         )
 
 
-def reads_and_writes(workspace: Workspace, head: Head, index: int) -> None:
+def _reads_and_writes(workspace: Workspace, head: Head, index: int) -> None:
     """The tokens where it is strongest, the vocabulary it moves, and its like in other layers."""
     if not feedback.models_there(workspace, "detail", dense=False):
         return
     reads, writes, others = st.tabs(["Where it is lost", "What it writes", "In other layers"])
     with reads:
-        rows = []
-        for moment in cache.moments(workspace.recipe, *head, index, 8, workspace):
-            parts = [in_html(part) for part in (moment.before, moment.token, moment.after)]
-            rows.append(
-                f'<div class="context"><span class="value">{signed(moment.value, 2)}</span> '
-                f"{parts[0]}<b>{parts[1]}</b>{parts[2]}</div>"
-            )
-        st.caption("δz·v, in activation units, at the sampled tokens where it is largest.")
-        st.html("".join(rows))
+        _reads(workspace, head, index)
     gone = not bool(workspace.lost.present[head])
     with writes:
         if feedback.models_there(workspace, "writes", dense=gone):
@@ -116,6 +125,19 @@ def reads_and_writes(workspace: Workspace, head: Head, index: int) -> None:
     with others:
         if feedback.models_there(workspace, "others"):
             _others(workspace, head, index)
+
+
+def _reads(workspace: Workspace, head: Head, index: int) -> None:
+    """The tokens at which it was lost most, in their contexts."""
+    rows = []
+    for moment in cache.moments(workspace.recipe, *head, index, 8, workspace):
+        before, token, after = (in_html(part) for part in (moment.before, moment.token, moment.after))
+        rows.append(
+            f'<div class="context"><span class="value">{signed(moment.value, 2)}</span> '
+            f"{before}<b>{token}</b>{after}</div>"
+        )
+    st.caption("δz·v, in activation units, at the sampled tokens where it is largest.")
+    st.html("".join(rows))
 
 
 def _writes(workspace: Workspace, head: Head, index: int) -> None:

@@ -19,42 +19,19 @@ from ...widgets import controls, feedback
 from ...work import scores
 
 
-def chosen_head(workspace: Workspace) -> Head:
+def chosen(workspace: Workspace) -> Head:
     """The head in view: the session's, else the one that lost most by the measure in view; and ways to change it."""
-    here = state.session()
-    metric = here.metric if scores.missing(workspace, here.metric) == 0 else state.Session.metric
+    session = state.session()
+    metric = session.metric if scores.missing(workspace, session.metric) == 0 else state.Session.metric
     score, table = SCORES[metric], scores.table(workspace, metric)
     if table is None:
         raise LookupError(f"{metric} orders heads before it is computed")
-    layers, heads, _ = workspace.lost.shape
     order = head_charts.ranked(table, score)
-    head = here.head if here.head is not None else order[0]
+    head = session.head if session.head is not None else order[0]
     rank = order.index(head)
     with st.container(horizontal=True, vertical_alignment="bottom", key="head-chooser"):
-        for index, (label, limit) in enumerate((("Layer", layers), ("Head", heads))):
-            parts = list(head)
-
-            def moved(value: int, index: int = index, parts: list[int] = parts) -> None:
-                parts[index] = int(value)
-                state.look_at((parts[0], parts[1]))
-
-            st.number_input(
-                label, 0, limit - 1, width=110, **controls.mirrored(f"choose-{label.lower()}", head[index], moved)
-            )
-        st.button(
-            "Previous",
-            icon=":material/arrow_back:",
-            key="previous-head",
-            disabled=rank == 0,
-            on_click=lambda: state.look_at(order[rank - 1]),
-        )
-        st.button(
-            "Next",
-            icon=":material/arrow_forward:",
-            key="next-head",
-            disabled=rank == len(order) - 1,
-            on_click=lambda: state.look_at(order[rank + 1]),
-        )
+        _by_number(workspace, head)
+        _by_rank(order, rank)
         st.markdown(
             f"<span class='muted'>number {rank + 1} of {len(order)} by {score.title.lower()}: "
             f"{float(table[head]):.3g}</span>",
@@ -63,12 +40,35 @@ def chosen_head(workspace: Workspace) -> Head:
     return head
 
 
+def _by_number(workspace: Workspace, head: Head) -> None:
+    layers, heads, _ = workspace.lost.shape
+    layer_input = controls.mirrored("choose-layer", head[0], lambda layer: state.look_at((int(layer), head[1])))
+    st.number_input("Layer", 0, layers - 1, width=110, **layer_input)
+    head_input = controls.mirrored("choose-head", head[1], lambda index: state.look_at((head[0], int(index))))
+    st.number_input("Head", 0, heads - 1, width=110, **head_input)
+
+
+def _by_rank(order: list[Head], rank: int) -> None:
+    """One step in the order of the measure. rank: of the head in view."""
+    st.button(
+        "Previous",
+        icon=":material/arrow_back:",
+        key="previous-head",
+        disabled=rank == 0,
+        on_click=lambda: state.look_at(order[rank - 1]),
+    )
+    st.button(
+        "Next",
+        icon=":material/arrow_forward:",
+        key="next-head",
+        disabled=rank == len(order) - 1,
+        on_click=lambda: state.look_at(order[rank + 1]),
+    )
+
+
 def scree(workspace: Workspace, head: Head) -> None:
-    """Energies, and the ticks that pick."""
-    here, picks = state.session(), state.picks()
-    energy = workspace.lost.energy[head]
-    picked = picks.components_of(*head)
-    held = float(energy[picked].sum()) if picked else 0.0
+    """The energy of every component of the head; a bar shows its component."""
+    energy, picked = workspace.lost.energy[head], state.picks().components_of(*head)
     st.markdown(
         f"##### Components of {head_name(head)}",
         help="Eigenvectors of the mean of δz δzᵀ over tokens: the directions of RestoreLCC's SVD (Eq. 3), strongest "
@@ -76,17 +76,24 @@ def scree(workspace: Workspace, head: Head) -> None:
     )
     frame = workspace.lost.to_pandas().query(f"layer == {head[0]} and head == {head[1]}")
     controls.figure(
-        component_charts.scree(energy, picked, here.component, colours(state.dark())),
+        component_charts.scree(energy, picked, state.session().component, colours(state.dark())),
         "scree",
         f"Bars of the lost energy of each component of {head_name(head)}; the strongest holds {float(energy[0]):.0%}.",
         frame.assign(cumulative=frame["energy"].cumsum(), picked=frame["component"].isin(picked)),
         on_select=_bar_selected,
         modes=("points",),
     )
+
+
+def ticks(workspace: Workspace, head: Head) -> None:
+    """The head's components to tick, which picks them; and the first few at once."""
+    names, energy = state.session().names, workspace.lost.energy[head]
+    picked = state.picks().components_of(*head)
+    held = float(energy[picked].sum()) if picked else 0.0
     st.pills(
         f"Put back ({len(picked)} of {len(energy)}, holding {held:.0%} of the lost energy)",
         list(range(len(energy))),
-        format_func=lambda i: f"{i} {in_markdown(here.names[*head, i])}" if (*head, i) in here.names else str(i),
+        format_func=lambda i: f"{i} {in_markdown(names[*head, i])}" if (*head, i) in names else str(i),
         selection_mode="multi",
         wrap=True,
         help="Ticked components are put back with their mean magnitude α. A bar of the chart shows a component.",
@@ -118,8 +125,7 @@ def _bar_selected() -> None:
 
 
 def plane(workspace: Workspace, head: Head) -> None:
-    """PCA of the differences, and the two clouds on its axes."""
-    here = state.session()
+    """Sampled tokens on the first two principal axes of their differences: the differences, or both activations."""
     st.markdown(
         f"##### Sampled tokens of {head_name(head)}, seen flat",
         help="Principal components (scikit-learn) of the differences about their mean. The head's own components are "
@@ -129,7 +135,6 @@ def plane(workspace: Workspace, head: Head) -> None:
         return
     view = cache.projection(workspace.recipe, *head, workspace)
     names = cache.sample_contexts(workspace.recipe, workspace)
-    picked = state.picks().components_of(*head)
     kind = st.segmented_control(
         "Show",
         ["Differences", "Dense and pruned"],
@@ -141,7 +146,8 @@ def plane(workspace: Workspace, head: Head) -> None:
     )
     look = colours(state.dark())
     if kind == "Differences":
-        chart = component_charts.differences(view, names, picked, here.component, look)
+        picked, shown = state.picks().components_of(*head), state.session().component
+        chart = component_charts.differences(view, names, picked, shown, look)
         alt = f"Differences of {len(names)} tokens on two principal axes, with directions of components."
     else:
         chart = component_charts.clouds(view, names, look)

@@ -46,15 +46,15 @@ STRATEGIES = {
 }
 
 
-def strategies(workspace: Workspace) -> None:
-    """Choose one, see what it would pick, fill the picks."""
+def section(workspace: Workspace) -> None:
+    """Choose a strategy, see what it would pick, fill the picks."""
     kind = st.selectbox(
         "Strategy",
         list(STRATEGIES),
         format_func=lambda name: STRATEGIES[name].label,
         key="strategy",
         persist_state="session",
-        help="\n\n".join(f"**{one.label}**: {one.help}" for one in STRATEGIES.values()),
+        help="\n\n".join(f"**{strategy.label}**: {strategy.help}" for strategy in STRATEGIES.values()),
     )
     st.caption(STRATEGIES[kind].help)
     if kind == "predicted" and scores.known(workspace.recipe, "effect") is None:
@@ -65,12 +65,16 @@ def strategies(workspace: Workspace) -> None:
     except RestoreLCCError as error:
         feedback.refused(error)
         return
-    width = workspace.findings.geometry.d_head
-    cost = trained_parameters(selection, Settings(), width)
+    cost = trained_parameters(selection, Settings(), workspace.findings.geometry.d_head)
     st.markdown(
         f"{len(selection):,} components of {len(selection.heads)} heads; training them takes {count(cost)} parameters, "
         f"{cost / workspace.findings.dense_size.parameters:.3%} of the model."
     )
+    _take(selection)
+
+
+def _take(selection: Selection) -> None:
+    """Buttons that put the selection in place of the picks, or beside them."""
     picks = state.picks()
     with st.container(horizontal=True, key="strategy-buttons"):
         st.button(
@@ -91,26 +95,24 @@ def strategies(workspace: Workspace) -> None:
 
 
 def _selection(workspace: Workspace, kind: str) -> Selection:
+    """What a strategy picks, and the controls for what it asks for. Raises SettingError."""
     shape, present = workspace.lost.shape, workspace.lost.present
     heads, components = int(present.sum()), shape[2]
+    most = heads * components
     if kind == "all":
         return everything(shape).within(present)
-    if kind == "energy":
-        most = heads * components
-        return top_components(workspace.lost, int(_number("Components", most, min(200, most), "strategy-components")))
-    if kind == "predicted":
-        effect = scores.known(workspace.recipe, "effect")
-        most = heads * components
+    if kind in ("energy", "predicted"):
         number = _number("Components", most, min(200, most), "strategy-components")
-        return top_components(workspace.lost, int(number), -effect.of_component)
+        gain = -scores.known(workspace.recipe, "effect").of_component if kind == "predicted" else None
+        return top_components(workspace.lost, number, gain)
     if kind == "budget":
-        budget = _number("Trained parameters", heads * components * 2, 1_000, "strategy-budget")
-        return within_budget(workspace.lost, int(budget))
-    share = _number("Heads", heads, max(1, heads // 4), "strategy-heads")
-    first = int(_number("First components of each", components, components, "strategy-first"))
+        budget = _number("Trained parameters", 2 * most, 1_000, "strategy-budget")
+        return within_budget(workspace.lost, budget)
+    number = _number("Heads", heads, max(1, heads // 4), "strategy-heads")
+    first = _number("First components of each", components, components, "strategy-first")
     if kind == "random":
         seed = st.number_input("Seed", 0, 10_000, 0, key="strategy-seed", persist_state="session")
-        return random_heads(shape, int(share), int(seed), first, present)
+        return random_heads(shape, number, int(seed), first, present)
     metric = st.selectbox(
         "Measure",
         scores.there(workspace),
@@ -119,8 +121,8 @@ def _selection(workspace: Workspace, kind: str) -> Selection:
         persist_state="session",
         help="Scores are here once the Heads page has computed them.",
     )
-    return top_heads(shape, scores.order(workspace, metric), int(share), first, present)
+    return top_heads(shape, scores.order(workspace, metric), number, first, present)
 
 
-def _number(label: str, most: int, value: int, key: str) -> float:
-    return st.number_input(f"{label} (1 to {most:,})", 1, most, min(value, most), key=key, persist_state="session")
+def _number(label: str, most: int, value: int, key: str) -> int:
+    return int(st.number_input(f"{label} (1 to {most:,})", 1, most, min(value, most), key=key, persist_state="session"))

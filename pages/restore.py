@@ -8,16 +8,16 @@ from app.views.restore import exports, form, live, result, sweep
 workspace = state.opened()
 left, right = st.columns([4, 8], gap="large")
 with left:
-    form.form(workspace)
+    form.section(workspace)
 with right:
     form.what(workspace)
     job = live.watched()
     if job is not None:
-        live.live(job)
+        live.section(job)
     if job is None or job.finished:
         run = result.kept(state.session().run)
         if run is not None:
-            result.result(workspace, run)
+            result.section(workspace, run)
             exports.next_steps(workspace, run)
         elif job is None:
             st.info(

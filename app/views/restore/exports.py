@@ -1,4 +1,4 @@
-"""Taking a restoration away: an adapter as a download, a checkpoint written to a folder, and where to go next."""
+"""Taking a restoration away: an adapter as a download, a checkpoint written to a folder; and where to go next."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def zipped(folder: Path) -> bytes:
 
 
 def adapter_button(run: Run, key: str) -> None:
-    """Download the adapter: a few small files that load onto the pruned model."""
+    """The button that downloads the adapter: a few small files that load onto the pruned model."""
     st.download_button(
         "Export adapter",
         data=lambda: zipped(run.folder / ADAPTER),
@@ -47,7 +47,7 @@ def adapter_button(run: Run, key: str) -> None:
 
 
 def checkpoint(workspace: Workspace, run: Run, key: str) -> None:
-    """Write the restored model as an ordinary checkpoint, into a folder on the server."""
+    """The form that writes the restored model as an ordinary checkpoint into a folder on the server."""
     with st.popover("Export checkpoint", icon=":material/save:", key=f"checkpoint-{key}"):
         st.markdown(
             "An ordinary Hugging Face checkpoint: the constants are merged into a bias of the attention output "
@@ -61,9 +61,9 @@ def checkpoint(workspace: Workspace, run: Run, key: str) -> None:
             disabled=not folder.strip(),
             on_click=lambda: _write(workspace, run, folder.strip(), key),
         )
-    said = st.session_state.pop(f"export-refused-{key}", "")
-    if said:
-        feedback.refused(said)
+    refused = st.session_state.pop(f"export-refused-{key}", "")
+    if refused:
+        feedback.refused(refused)
     job = jobs.get(st.session_state.get(f"export-{key}", ""))
     if job is not None:
         feedback.progress(job)

@@ -22,30 +22,41 @@ from .settings import HELP, KEY, SAMPLED, fill, mirror, number, sampled_typed, s
 
 
 def what(workspace: Workspace) -> None:
-    """What will be trained."""
-    picks, found = state.picks(), workspace.findings
+    """What will be trained: how many heads, components and parameters, and on which text."""
+    picks, findings = state.picks(), workspace.findings
     settings = settings_typed()
-    cost = trained_parameters(picks.selection, settings, found.geometry.d_head) if settings else 0
+    cost = trained_parameters(picks.selection, settings, findings.geometry.d_head) if settings else 0
     layers, heads, _ = workspace.lost.shape
     columns = st.columns(4)
     columns[0].metric("Heads", f"{len(picks.selection.heads)} of {layers * heads}")
     columns[1].metric("Components", f"{len(picks):,}")
     columns[2].metric("Trained parameters", count(cost), help="One β a component, and d_head for b of every head.")
-    columns[3].metric("Of the model", f"{cost / found.dense_size.parameters:.3%}", help="They fold into a bias.")
+    columns[3].metric("Of the model", f"{cost / findings.dense_size.parameters:.3%}", help="They fold into a bias.")
     sampled = sampled_typed()
     if sampled:
         text = f"{sampled} windows that the dense model writes"
     else:
-        text = f"{len(workspace.findings.calibration)} windows of '{in_markdown(workspace.recipe.calibration)}'"
+        text = f"{len(findings.calibration)} windows of '{in_markdown(workspace.recipe.calibration)}'"
     st.caption(
         f"Trains on {text}, of which a tenth is held out and judges every few steps; the evaluation text is measured "
         "at the end and is never trained on."
     )
 
 
-def form(workspace: Workspace) -> None:
-    """Hyperparameters, presets, start."""
-    typed = st.session_state.setdefault(KEY, asdict(Settings()))
+def section(workspace: Workspace) -> None:
+    """The form: presets, hyperparameters, a name, and the button that starts the restoration."""
+    st.session_state.setdefault(KEY, asdict(Settings()))
+    _presets()
+    select("loss", "Loss", LOSSES)
+    _text(workspace)
+    _often_changed()
+    with st.expander("More", key="more-settings"):
+        _seldom_changed()
+    _name_and_start(workspace)
+
+
+def _presets() -> None:
+    typed = st.session_state[KEY]
     with st.container(horizontal=True, vertical_alignment="bottom", key="presets"):
         st.markdown("##### How", width="stretch")
         st.button(
@@ -59,8 +70,9 @@ def form(workspace: Workspace) -> None:
             help="Feng et al.: AdamW at 0.001 on β and b in activation units, from noise, batches of 8. Their loss is "
             "of responses to prompts; on plain text that is the cross-entropy of the text.",
         )
-    select("loss", "Loss", LOSSES)
-    _text(workspace)
+
+
+def _often_changed() -> None:
     row = st.columns(3)
     with row[0]:
         number("steps", "Steps", 1, 20_000, 10)
@@ -69,17 +81,22 @@ def form(workspace: Workspace) -> None:
     with row[2]:
         number("batch", "Batch", 1, 256, 1)
     st.toggle("Learned component b", help=HELP["learned"], **mirror("learned"))
-    with st.expander("More", key="more-settings"):
-        select("unit", "Learning rate is in", UNITS)
-        select("start", "Start", STARTS)
-        left, right = st.columns(2)
-        with left:
-            number("warm_up", "Warm-up", 0.0, 1.0, 0.05, "%.2f")
-            number("evaluate_every", "Measure every", 1, 1_000, 5)
-        with right:
-            number("cool_down", "Cool-down", 0.0, 1.0, 0.05, "%.2f")
-            number("patience", "Patience", 0, 1_000, 1)
-        number("seed", "Seed", 0, 100_000, 1)
+
+
+def _seldom_changed() -> None:
+    select("unit", "Learning rate is in", UNITS)
+    select("start", "Start", STARTS)
+    left, right = st.columns(2)
+    with left:
+        number("warm_up", "Warm-up", 0.0, 1.0, 0.05, "%.2f")
+        number("evaluate_every", "Measure every", 1, 1_000, 5)
+    with right:
+        number("cool_down", "Cool-down", 0.0, 1.0, 0.05, "%.2f")
+        number("patience", "Patience", 0, 1_000, 1)
+    number("seed", "Seed", 0, 100_000, 1)
+
+
+def _name_and_start(workspace: Workspace) -> None:
     suggested = _suggested(workspace)
     name = st.text_input(
         "Name of the run", placeholder=visible(suggested), key="run-name", persist_state="session", max_chars=60
@@ -105,6 +122,7 @@ def form(workspace: Workspace) -> None:
 
 
 def _suggested(workspace: Workspace) -> str:
+    """A name for the run, where none is typed."""
     picks = state.picks()
     return f"{workspace.findings.pruned_name}, {len(picks.selection.heads)} heads, {st.session_state[KEY]['loss']}"
 
@@ -136,7 +154,7 @@ def _text(workspace: Workspace) -> None:
 
 def _start(workspace: Workspace, settings: Settings | None, name: str) -> None:
     if settings is not None:
-        here = state.session()
-        selection = state.picks().selection
-        names = names_written(here.names, selection.picks)
-        here.run = training.start(workspace, selection, settings, name, here.owner, sampled_typed(), names).id
+        session, selection = state.session(), state.picks().selection
+        names = names_written(session.names, selection.picks)
+        job = training.start(workspace, selection, settings, name, session.owner, sampled_typed(), names)
+        session.run = job.id

@@ -23,7 +23,7 @@ def watched() -> Job | None:
     return jobs.get(state.session().run) if state.session().run else None
 
 
-def live(job: Job) -> None:
+def section(job: Job) -> None:
     """Curves that grow by themselves while the job runs; one rerun of the page when it is over."""
     if not job.finished:
         st.fragment(_growing, run_every=feedback.pause(job))(job.id)
@@ -60,6 +60,7 @@ def _curves(job: Job, steps: list[Step]) -> None:
 
 
 def _figures(job: Job, steps: list[Step]) -> None:
+    """What the training has won so far, on the held-out windows, and how fast it goes."""
     last = steps[-1]
     measured = [step.held_out for step in steps if step.held_out is not None]
     dense, pruned, now = job.notes[0], measured[0], measured[-1]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
+from torch import Tensor
 
 from restorelcc.artifacts.runs import Run, load_run, runs_folder
 from restorelcc.errors import RestoreLCCError
@@ -17,9 +19,10 @@ from ...charts import training as training_charts
 from ...session import state
 from ...values.colours import colours
 from ...values.recipes import recipe_written
+from ...values.run_facts import known, number
 from ...values.verbatim import in_markdown
 from ...values.words import HELP, count, signed
-from ...widgets import controls
+from ...widgets import controls, feedback
 
 
 def kept(name: str) -> Run | None:
@@ -33,45 +36,55 @@ def kept(name: str) -> Run | None:
         return None
 
 
-def result(workspace: Workspace, run: Run) -> None:
-    """Everything about it."""
+def section(workspace: Workspace, run: Run) -> None:
+    """Everything about a restoration; what its folder lacks is a message, and the rest is shown."""
     st.markdown(f"#### {in_markdown(run.name)}")
     _figures(run)
-    _curves(run)
-    _trained(workspace, run)
+    _remarks(run)
+    with feedback.guarded():
+        _curves(run)
+    with feedback.guarded():
+        _trained(workspace, run)
 
 
 def _figures(run: Run) -> None:
-    figures = run.config.get("figures", {})
+    """What it came to, as far as the run says."""
     columns = st.columns(5)
-    for column, kind in zip(columns, ("dense", "restored", "pruned"), strict=False):
-        one = figures.get(kind)
-        if one:
-            column.metric(
-                f"{kind.capitalize()} perplexity",
-                f"{one['perplexity']:.3f}",
-                help=f"± {one['stderr']:.3f} (one standard error) over {one['tokens']:,} tokens. {HELP['perplexity']}",
-            )
-    share, error = figures.get("recovered_share"), figures.get("share_stderr")
+    for column, side in zip(columns, ("dense", "restored", "pruned"), strict=False):
+        perplexity, stderr, tokens = (number(run, "figures", side, name) for name in ("perplexity", "stderr", "tokens"))
+        if perplexity is None:
+            continue
+        about = HELP["perplexity"]
+        if stderr is not None and tokens is not None:
+            about = f"± {stderr:.3f} (one standard error) over {tokens:,} tokens. {about}"
+        column.metric(f"{side.capitalize()} perplexity", f"{perplexity:.3f}", help=about)
+    share, error = number(run, "figures", "recovered_share"), number(run, "figures", "share_stderr")
     if share is not None:
         around = f" ± {error:.1%}" if error is not None else ""
         columns[3].metric("Recovered", f"{share:.1%}{around}".replace("-", "−"), help=HELP["share"])
-    columns[4].metric("Trained parameters", count(run.config["trained_parameters"]))
-    names = run.config.get("names")
-    if names:
+    trained = number(run, "trained_parameters")
+    if trained is not None:
+        columns[4].metric("Trained parameters", count(trained))
+
+
+def _remarks(run: Run) -> None:
+    """Names of components, the gain, and how the training ended."""
+    names = known(run, "names")
+    if isinstance(names, Mapping) and names:
         st.caption("Named components: " + in_markdown(", ".join(f"{place} {name}" for place, name in names.items())))
-    gain = figures.get("gain")
-    if gain:
-        stopped = " It was stopped early; the best so far was kept." if run.config.get("stopped") else ""
-        st.caption(
-            f"{signed(gain['nats'])} ± {gain['stderr']:.4f} nats per token against the pruned model, paired by window. "
-            f"Best at step {run.config['best_step']}.{stopped}"
-        )
+    nats, stderr = number(run, "figures", "gain", "nats"), number(run, "figures", "gain", "stderr")
+    best = number(run, "best_step")
+    if nats is not None and stderr is not None:
+        gain = f"{signed(nats)} ± {stderr:.4f} nats per token against the pruned model, paired by window."
+        step = "" if best is None else f" Best at step {best}."
+        stopped = " It was stopped early; the best so far was kept." if known(run, "stopped") else ""
+        st.caption(f"{gain}{step}{stopped}")
 
 
 def _curves(run: Run) -> None:
+    """Loss and held-out perplexity by step."""
     metrics, look = run.metrics(), colours(state.dark())
-    dense = run.config.get("held_out", {}).get("dense", {}).get("perplexity")
+    dense = number(run, "held_out", "dense", "perplexity")
     left, right = st.columns(2)
     with left:
         controls.figure(
@@ -85,38 +98,44 @@ def _curves(run: Run) -> None:
 
 
 def _trained(workspace: Workspace, run: Run) -> None:
-    look = colours(state.dark())
+    """What is put back into each head; and beside it the magnitudes, where the run is of the pair in view."""
+    left, right = st.columns(2)
+    with left:
+        _sizes(run)
+    # α is of the pair in view; a compensation may have no magnitudes.
+    if known(run, "recipe") == recipe_written(workspace.recipe) and "beta" in (trained := run.trained()):
+        with right:
+            _magnitudes(run, trained["beta"], workspace.lost.magnitude)
+
+
+def _sizes(run: Run) -> None:
+    """The map of how much is put back into each head."""
     compensation = run.adapter().compensation
     norms, (symbol, unit) = compensation.norms, compensation.size
     measure = Measure(name="size", title=symbol, brief="how much is put back", unit=unit)
-    left, right = st.columns(2)
-    with left:
-        st.markdown(
-            f"##### Trained: {compensation.made_of}, {symbol}", help=f"How much is put back into each head, in {unit}."
-        )
-        controls.figure(
-            head_charts.head_map(norms, measure, look),
-            "norms",
-            f"Map of how much is put back into each head, by layer and head, at most {float(norms.max()):.2f}.",
-            controls.by_head(norms, "norm"),
-        )
-    if run.config.get("recipe") != recipe_written(workspace.recipe):
-        return  # α is of another pair.
-    trained = run.trained()
-    if "beta" not in trained:
-        return  # A kind without magnitudes.
-    with right:
-        beta, picked = trained["beta"], run.selection.mask()
-        alpha = workspace.lost.magnitude
-        st.markdown(
-            "##### Trained β against α",
-            help="If training only put back the mean of what was lost, all points would lie on the dotted line. They "
-            "do not: what helps is not what was lost on average, because deeper heads show what shallower ones lost.",
-        )
-        frame = pd.DataFrame(picked.nonzero().numpy(), columns=["layer", "head", "component"])
-        controls.figure(
-            training_charts.beta_against_alpha(alpha, beta, picked, look),
-            "beta-alpha",
-            "Scatter of trained magnitudes against the mean lost activation of each component.",
-            frame.assign(alpha=alpha[picked].numpy(), beta=beta[picked].numpy()),
-        )
+    st.markdown(
+        f"##### Trained: {compensation.made_of}, {symbol}", help=f"How much is put back into each head, in {unit}."
+    )
+    controls.figure(
+        head_charts.head_map(norms, measure, colours(state.dark())),
+        "norms",
+        f"Map of how much is put back into each head, by layer and head, at most {float(norms.max()):.2f}.",
+        controls.by_head(norms, "norm"),
+    )
+
+
+def _magnitudes(run: Run, beta: Tensor, alpha: Tensor) -> None:
+    """Trained magnitudes against the mean lost activation. beta, alpha: [layer, head, component]."""
+    picked = run.selection.mask()
+    st.markdown(
+        "##### Trained β against α",
+        help="If training only put back the mean of what was lost, all points would lie on the dotted line. They "
+        "do not: what helps is not what was lost on average, because deeper heads show what shallower ones lost.",
+    )
+    frame = pd.DataFrame(picked.nonzero().numpy(), columns=["layer", "head", "component"])
+    controls.figure(
+        training_charts.beta_against_alpha(alpha, beta, picked, colours(state.dark())),
+        "beta-alpha",
+        "Scatter of trained magnitudes against the mean lost activation of each component.",
+        frame.assign(alpha=alpha[picked].numpy(), beta=beta[picked].numpy()),
+    )

@@ -16,7 +16,8 @@ from restorelcc.restoration.training import Settings
 from ...widgets import controls, feedback
 
 KEY = "restore-settings"
-"""Settings as typed so far, as a dict: kept across pages, and filled by whoever opens earlier settings again."""
+"""Of the session state: settings as typed so far, as a dict. It is kept across pages, and filled by whoever opens
+earlier settings again."""
 SAMPLED = 96  # windows, where nothing else is typed
 HELP = {
     "loss": definitions(LOSSES),
@@ -43,14 +44,14 @@ def sampled_typed() -> int:
 
 
 def fill(settings: Settings) -> None:
-    """Into the form."""
+    """Put these settings into the form."""
     st.session_state[KEY] = asdict(settings)
 
 
 def settings_typed(show: bool = False) -> Settings | None:
     """The settings as typed, or None, with the engine's reason on the screen, where they make no sense."""
-    known = {field.name: field.default for field in fields(Settings) if field.default is not MISSING}
-    typed = known | {k: v for k, v in st.session_state.get(KEY, {}).items() if k in known}
+    defaults = {field.name: field.default for field in fields(Settings) if field.default is not MISSING}
+    typed = defaults | {name: value for name, value in st.session_state.get(KEY, {}).items() if name in defaults}
     typed["patience"] = typed["patience"] or None
     try:
         return Settings(**typed)

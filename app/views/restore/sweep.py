@@ -54,8 +54,7 @@ LABELS = {
 
 def section(workspace: Workspace) -> None:
     """Form, progress and results, closed until there is something to see."""
-    here = state.session()
-    job = sweeps.found(workspace, here.owner)
+    job = sweeps.found(workspace, state.session().owner)
     with st.expander(
         "Sweep: many settings, one after the other", job is not None, key="sweep", icon=":material/grid_view:"
     ):
@@ -81,21 +80,9 @@ def _form(workspace: Workspace, job: Job | None) -> None:
         "them."
     )
     values = {name: _several(name, column) for name, column in zip(CHOICES, st.columns([3, 3, 3, 3, 2]), strict=True)}
-    typed = settings.settings_typed()
-    names = scores.there(workspace)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        metric = st.selectbox(
-            "Heads first by",
-            names,
-            index=names.index("together_dense" if "together_dense" in names else "output_weighted"),
-            format_func=lambda name: SCORES[name].title,
-            key="sweep-metric",
-            persist_state="session",
-            help="Which heads a share takes first. Scores are here once the Heads page has computed them.\n\n"
-            + definitions({name: SCORES[name] for name in names}),
-            width=260,
-        )
-        grid = _grid(values, typed)
+        metric = _heads_first_by(workspace)
+        grid = _grid(values, settings.settings_typed())
         busy = job is not None and not job.finished
         st.button(
             "Start sweep" if grid is None else f"Start sweep of {len(grid.points())}",
@@ -110,7 +97,25 @@ def _form(workspace: Workspace, job: Job | None) -> None:
         st.caption(_size(workspace, grid))
 
 
+def _heads_first_by(workspace: Workspace) -> str:
+    """The measure by which a share of the heads is taken."""
+    names = scores.there(workspace)
+    metric: str = st.selectbox(
+        "Heads first by",
+        names,
+        index=names.index("together_dense" if "together_dense" in names else "output_weighted"),
+        format_func=lambda name: SCORES[name].title,
+        key="sweep-metric",
+        persist_state="session",
+        help="Which heads a share takes first. Scores are here once the Heads page has computed them.\n\n"
+        + definitions({name: SCORES[name] for name in names}),
+        width=260,
+    )
+    return metric
+
+
 def _several(name: str, place: Any) -> list[str]:
+    """The chosen values of one axis of the grid, one of CHOICES."""
     label, help_ = LABELS[name]
     key = f"sweep-{name}"
     # Not `default=`: the widget would warn of it beside a value that is kept from another page.
@@ -129,7 +134,7 @@ def _several(name: str, place: Any) -> list[str]:
 
 
 def _grid(values: dict[str, list[str]], typed: Settings | None) -> Grid | None:
-    """What is chosen, or None with the engine's reason on the screen."""
+    """The grid that is chosen; None, with the engine's reason on the screen, where it makes no sense."""
     if typed is None:  # The form above says why.
         return None
     try:
@@ -140,6 +145,7 @@ def _grid(values: dict[str, list[str]], typed: Settings | None) -> Grid | None:
 
 
 def _size(workspace: Workspace, grid: Grid) -> str:
+    """How many points a grid has, and about how long they take."""
     number, steps = len(grid.points()), grid.settings.steps
     needed = sweeps.seconds(workspace, grid, state.session().owner)
     time = "how long that takes is known after the first restoration" if needed is None else f"about {seconds(needed)}"

@@ -48,12 +48,9 @@ def section(workspace: Workspace, plan: Plan, results: list[SweepResult | Failur
         st.markdown(f"##### Best settings: {LOSSES[loss].title.lower()}")
         for place, result in enumerate(group[:BEST], start=1):
             with st.container(horizontal=True, vertical_alignment="center", key=f"sweep-row-{loss}-{place}"):
-                st.markdown(f"**{place}.** {_words(result)}", width="stretch")
+                st.markdown(f"**{place}.** {_result(result)}", width="stretch")
                 st.button(
-                    "Use these settings",
-                    key=f"use-{loss}-{place}",
-                    on_click=_use,
-                    args=(workspace, plan, result),
+                    "Use these settings", key=f"use-{loss}-{place}", on_click=_use, args=(workspace, plan, result)
                 )
     if ranked:
         st.caption(
@@ -62,40 +59,43 @@ def section(workspace: Workspace, plan: Plan, results: list[SweepResult | Failur
             "order, which flatters the first: a restoration is measured on the evaluation text, by which nothing is "
             "chosen."
         )
-    for one in results:
-        if isinstance(one, Failure):
-            st.warning(f"{_settings(one)}{_text(one)}: {in_markdown(one.error)}", icon=":material/error:")
+    for failure in results:
+        if isinstance(failure, Failure):
+            st.warning(f"{_settings(failure)}{_text(failure)}: {in_markdown(failure.error)}", icon=":material/error:")
 
 
-def _amounts(amounts: list[Enough]) -> None:
-    """Where several amounts of text were tried: how much suffices."""
-    if not amounts:
+def _amounts(curves: list[Enough]) -> None:
+    """Where several amounts of text were tried: how much suffices, by setting."""
+    if not curves:
         return
     st.markdown("##### How many tokens suffice")
-    said = [(_settings(one.least), str(one)) for one in amounts]
+    verdicts = [(_settings(curve.least), str(curve)) for curve in curves]
     controls.figure(
-        sweep_charts.amounts(amounts, [name for name, _ in said], colours(state.dark())),
+        sweep_charts.amounts(curves, [name for name, _ in verdicts], colours(state.dark())),
         "sweep-tokens",
         "Recovered share of the lost log-likelihood against the tokens trained on, a line a setting. "
-        + " ".join(text for _, text in said),
-        to_pandas([result for one in amounts for result in one.results]),
+        + " ".join(text for _, text in verdicts),
+        to_pandas([result for curve in curves for result in curve.results]),
     )
-    for name, text in said:
+    for name, text in verdicts:
         st.markdown(f"{name[0].upper()}{name[1:]} :gray[· {text}]")
 
 
 def _settings(result: SweepResult | Failure) -> str:
+    """What was trained and how fast: 25% of the heads, 4 components, rate 0.2."""
     point = result.point
     number = sweep_charts.number(point.components_written)
     return f"{sweep_charts.percent(point.heads)} of the heads, {number}, rate {point.lr:g}"
 
 
 def _text(result: SweepResult | Failure) -> str:
+    """Where not all of the text was trained on: how much of it."""
     share = result.point.text
     return "" if share == 1 else f", {sweep_charts.percent(share)} of the text"
 
 
-def _words(result: SweepResult) -> str:
+def _result(result: SweepResult) -> str:
+    """A point of the grid and what it came to, as Markdown."""
     share = result.recovered_share
     recovered = f"recovered {share:.1%} ± {result.share_stderr:.1%}, ".replace("-", "−") if share == share else ""
     return (
@@ -106,7 +106,7 @@ def _words(result: SweepResult) -> str:
 
 
 def _use(workspace: Workspace, plan: Plan, result: SweepResult) -> None:
-    """Into the form and the picks."""
+    """Put a point of the grid into the form and the picks."""
     settings.fill(plan.grid.settings_of(result.point))
     state.choose(state.picks().of(result.point.selection(workspace.lost, plan.score)))
     st.toast("The form and the picks above are filled: press Start restoration.", icon=":material/done:")

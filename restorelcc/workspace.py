@@ -109,22 +109,22 @@ class Workspace:
 def open_workspace(recipe: Recipe) -> Generator[Progress, None, Workspace]:
     """Load or make the pair, read its heads, and measure both models on the live set; yields progress.
 
-    What was found of the embedded pair is kept in the user's cache, so that the second time needs no model.
-    Raises whatever the engine's parts raise.
+    What was found of the embedded pair is kept in the user's cache, so that the second time needs no model. Raises
+    LoadError, PairMismatch, TextError and SettingError, of what the recipe names.
     """
     kept = kept_findings(recipe)
     if kept is not None:
         return Workspace(recipe, kept)
     apart = _too_big(recipe)
     if apart:
-        pair, found = yield from _one_at_a_time(recipe, apart)
+        pair, findings = yield from _one_at_a_time(recipe, apart)
     else:
         pair, tokens = yield from _paired(recipe)
         statistics = yield from (capture_in_order if recipe.in_order else capture)(pair, tokens[: recipe.captured])
         dense = yield from _judged(pair.dense, live := _live(recipe, pair))
-        found = yield from _found(recipe, pair, tokens, statistics, live, dense)
-    keep_findings(recipe, found)
-    return Workspace(recipe, found, pair, apart)
+        findings = yield from _findings(recipe, pair, tokens, statistics, live, dense)
+    keep_findings(recipe, findings)
+    return Workspace(recipe, findings, pair, apart)
 
 
 def pruned_name(recipe: Recipe) -> str:
@@ -143,6 +143,7 @@ def _loaded(recipe: Recipe, tokens: Tokens) -> Generator[Progress, None, LoadedP
 
 
 def _prefix(models: Once[LoadedPair], live: Tokens) -> Generator[Progress, None, Prefix]:
+    """The pruned model's prefix on the live set, measured."""
     prefix = Prefix((yield from models.made()).models.pruned, live)
     yield from prefix.measured()
     return prefix
@@ -150,7 +151,6 @@ def _prefix(models: Once[LoadedPair], live: Tokens) -> Generator[Progress, None,
 
 def _paired(recipe: Recipe, known: Tokens | None = None) -> Generator[Progress, None, tuple[ModelPair, Tokens]]:
     """The models, and the tokens that calibrate; known: these tokens, which may take long to read or to sample."""
-
     yield Progress(f"loading {recipe.dense}", 0, 1)
     if recipe.pruned is not None:
         pair = load_pair(recipe.dense, recipe.pruned, recipe.loading)
@@ -169,6 +169,7 @@ def _paired(recipe: Recipe, known: Tokens | None = None) -> Generator[Progress, 
 def _calibration(
     recipe: Recipe, dense: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, known: Tokens | None = None
 ) -> Generator[Progress, None, Tokens]:
+    """Calibration text as the recipe says, unless it is known."""
     if known is not None:
         return known
     return (yield from calibration_tokens(recipe.calibration, dense, tokenizer, recipe.length, recipe.windows))
@@ -198,7 +199,7 @@ def _one_at_a_time(recipe: Recipe, apart: str) -> Generator[Progress, None, tupl
     live = _live(recipe, pair)
     dense = yield from _judged(load_dense(), live)
     pair = replace(pair, pruned=load_pruned())
-    return pair, (yield from _found(recipe, pair, tokens, statistics, live, dense))
+    return pair, (yield from _findings(recipe, pair, tokens, statistics, live, dense))
 
 
 def _pruned(recipe: Recipe, pair: ModelPair) -> PreTrainedModel:
@@ -210,15 +211,17 @@ def _pruned(recipe: Recipe, pair: ModelPair) -> PreTrainedModel:
 
 
 def _live(recipe: Recipe, pair: ModelPair) -> Tokens:
+    """The live set: the first of the evaluation text, in short windows."""
     short = min(window_length(pair.dense, recipe.length), LIVE_WINDOW)
     return evaluation_tokens(recipe.evaluation, pair.dense, pair.tokenizer, short, most=max(1, LIVE_TOKENS // short))
 
 
 def _judged(model: PreTrainedModel, live: Tokens) -> Generator[Progress, None, tuple[Size, TokenLoss]]:
+    """How large a model is, and its loss on the live set."""
     return _size(model), (yield from measure(model, live))
 
 
-def _found(
+def _findings(
     recipe: Recipe,
     pair: ModelPair,
     tokens: Tokens,
@@ -226,7 +229,8 @@ def _found(
     live: Tokens,
     dense: tuple[Size, TokenLoss],
 ) -> Generator[Progress, None, Findings]:
-    """pair: the weights of the pruned model are all that is asked for."""
+    """All that is kept of a pair. dense: what `_judged` says of the dense model; `pair` needs the pruned one's weights
+    alone."""
     evaluation = evaluation_tokens(recipe.evaluation, pair.dense, pair.tokenizer, recipe.length, most=recipe.evaluated)
     pruned_size, live_pruned = yield from _judged(pair.pruned, live)
     return Findings(
@@ -251,5 +255,6 @@ def _found(
 
 
 def _size(model: PreTrainedModel) -> Size:
+    """Numbers in its parameters, tied ones once."""
     counts = [(values.numel(), int(values.count_nonzero())) for _, values in values_of(model)]
     return Size(*map(sum, zip(*counts, strict=True)))

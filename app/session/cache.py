@@ -64,10 +64,10 @@ def alike(recipe: Recipe, layer: int, head: int, component: int, _workspace: Wor
 @st.cache_data(max_entries=256, show_spinner=False)
 def moments(recipe: Recipe, layer: int, head: int, component: int, most: int, _workspace: Workspace) -> list[Moment]:
     """The tokens where a component was lost most."""
-    found = _workspace.findings
+    findings = _workspace.findings
     direction = _workspace.lost.directions[layer, head, component]
     tokenizer = _workspace.pair(dense=False).tokenizer
-    return strongest_moments(found.statistics.samples, found.calibration, tokenizer, layer, head, direction, most)
+    return strongest_moments(findings.statistics.samples, findings.calibration, tokenizer, layer, head, direction, most)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
@@ -82,12 +82,12 @@ def token_strings(recipe: Recipe, text: int, start: int, length: int, _workspace
 @st.cache_data(max_entries=8, show_spinner=False)
 def sample_contexts(recipe: Recipe, _workspace: Workspace) -> list[str]:
     """Every sampled token in its context, the token itself between brackets."""
-    found, tokenizer = _workspace.findings, _workspace.pair(dense=False).tokenizer
+    findings, tokenizer = _workspace.findings, _workspace.pair(dense=False).tokenizer
     from restorelcc.capture.vocabulary import context
 
-    samples = found.statistics.samples
+    samples = findings.statistics.samples
     return [
-        "{}[{}]{}".format(*context(found.calibration, tokenizer, text, pos, 6)).replace("\n", " ")
+        "{}[{}]{}".format(*context(findings.calibration, tokenizer, text, pos, 6)).replace("\n", " ")
         for text, pos in zip(samples.text.tolist(), samples.pos.tolist(), strict=True)
     ]
 

@@ -50,11 +50,11 @@ class Session:
 
 
 def session() -> Session:
-    """This tab's."""
+    """What the browser tab that this rerun is for remembers."""
     if "studio" not in st.session_state:
         st.session_state["studio"] = Session(owner=_owner())
-    found: Session = st.session_state["studio"]
-    return found
+    tab: Session = st.session_state["studio"]
+    return tab
 
 
 def _owner() -> str:
@@ -83,46 +83,46 @@ def dark() -> bool:
 
 
 def workspace() -> Workspace | None:
-    """The open pair, with the session's picks fitted to it."""
-    here = session()
-    found = open_pairs.workspace(here.recipe)
-    if found is not None and (here.picks is None or here.picks.selection.shape != found.lost.shape):
-        here.picks, here.past, here.future = Picks.none(found.lost.shape), [], []
-    return found
+    """The session's pair, if it is open; the picks, where they are of another shape of model, become none."""
+    tab = session()
+    pair = open_pairs.workspace(tab.recipe)
+    if pair is not None and (tab.picks is None or tab.picks.selection.shape != pair.lost.shape):
+        tab.picks, tab.past, tab.future = Picks.none(pair.lost.shape), [], []
+    return pair
 
 
 def opened() -> Workspace:
     """The open pair, for pages: the frame runs none before a pair is open."""
-    found = workspace()
-    if found is None:
+    pair = workspace()
+    if pair is None:
         raise LookupError("a page that needs a pair runs while none is open")
-    return found
+    return pair
 
 
 def picks() -> Picks:
-    """Of the open pair."""
-    found = session().picks
-    if found is None:
+    """What the session has picked of the open pair."""
+    picked = session().picks
+    if picked is None:
         raise LookupError("picks are asked for while no pair is open")
-    return found
+    return picked
 
 
 def choose(new: Picks) -> None:
     """Change the picks; can be undone. Heads that pruning removed cannot be picked."""
-    here, found = session(), open_pairs.workspace(session().recipe)
-    if found is not None:
-        new = new.of(new.selection.within(found.lost.present))
-    if here.picks is not None and new != here.picks:
-        here.past = [*here.past[1 - UNDO :], here.picks]
-        here.future = []
-        here.picks = new
+    tab, pair = session(), open_pairs.workspace(session().recipe)
+    if pair is not None:
+        new = new.of(new.selection.within(pair.lost.present))
+    if tab.picks is not None and new != tab.picks:
+        tab.past = [*tab.past[1 - UNDO :], tab.picks]
+        tab.future = []
+        tab.picks = new
 
 
 def look_at(head: Head) -> None:
     """Show this head wherever one head is shown."""
-    here = session()
-    if here.head != head:
-        here.head, here.component = head, 0
+    tab = session()
+    if tab.head != head:
+        tab.head, tab.component = head, 0
 
 
 def pick_heads(workspace: Workspace, heads: list[Head]) -> None:
@@ -132,29 +132,29 @@ def pick_heads(workspace: Workspace, heads: list[Head]) -> None:
 
 def call(pick: Pick, name: str) -> None:
     """Name a component; an empty name takes it away."""
-    here, name = session(), cleaned(name)
-    here.names = {key: value for key, value in here.names.items() if key != pick} | ({pick: name} if name else {})
+    tab, name = session(), cleaned(name)
+    tab.names = {key: value for key, value in tab.names.items() if key != pick} | ({pick: name} if name else {})
 
 
 def undo() -> None:
     """Back to the picks before the last change."""
-    here = session()
-    if here.past and here.picks is not None:
-        here.future.append(here.picks)
-        here.picks = here.past.pop()
+    tab = session()
+    if tab.past and tab.picks is not None:
+        tab.future.append(tab.picks)
+        tab.picks = tab.past.pop()
 
 
 def redo() -> None:
     """The change that was undone last."""
-    here = session()
-    if here.future and here.picks is not None:
-        here.past.append(here.picks)
-        here.picks = here.future.pop()
+    tab = session()
+    if tab.future and tab.picks is not None:
+        tab.past.append(tab.picks)
+        tab.picks = tab.future.pop()
 
 
 def show(recipe: Recipe) -> None:
     """Look at another pair that is open."""
-    here = session()
-    here.recipe, here.pending = recipe, ""
-    here.picks, here.past, here.future, here.head, here.component, here.run = None, [], [], None, 0, ""
-    here.names = {}
+    tab = session()
+    tab.recipe, tab.pending = recipe, ""
+    tab.picks, tab.past, tab.future, tab.head, tab.component, tab.run = None, [], [], None, 0, ""
+    tab.names = {}

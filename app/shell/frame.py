@@ -69,37 +69,37 @@ def _write_link() -> None:
 
 def _workspace() -> Workspace | None:
     """The session's pair; while it is being opened, the progress of that."""
-    here = state.session()
-    if open_pairs.workspace(here.recipe) is None and not _opened(here):
+    session = state.session()
+    if open_pairs.workspace(session.recipe) is None and not _opened(session):
         return None
     workspace = state.workspace()
-    if workspace is not None and here.link:
+    if workspace is not None and session.link:
         with feedback.guarded():
-            links.fitted(here, workspace)
+            links.fitted(session, workspace)
     return workspace
 
 
-def _opened(here: state.Session) -> bool:
+def _opened(session: state.Session) -> bool:
     """Wait a moment for the session's pair; what there is to see until it is open, or instead."""
-    job = open_pairs.awaited(here.recipe, here.owner)
+    job = open_pairs.awaited(session.recipe, session.owner)
     job.wait(feedback.GLANCE)
     if job.state == State.DONE:
         return True
     feedback.progress(job)
     if job.finished:
         st.page_link(PAGES["pair"].link, label="Choose a pair", icon=PAGES["pair"].icon)
-        st.button("Try again", on_click=lambda: _again(here))
+        st.button("Try again", on_click=lambda: _again(session))
     return False
 
 
-def _again(here: state.Session) -> None:
-    open_pairs.opening(here.recipe, here.owner)
+def _again(session: state.Session) -> None:
+    open_pairs.opening(session.recipe, session.owner)
 
 
 def _pending() -> None:
     """Another pair that is being opened, while this one stays in view."""
-    here = state.session()
-    job = jobs.get(here.pending) if here.pending else None
+    session = state.session()
+    job = jobs.get(session.pending) if session.pending else None
     if job is None:
         return
     feedback.progress(job)
@@ -107,9 +107,9 @@ def _pending() -> None:
         state.show(job.result)
         st.rerun()
     elif job.state == State.CANCELLED:
-        here.pending = ""
+        session.pending = ""
     elif job.finished:  # What went wrong stays in view until it is read.
-        st.button("Dismiss", key="dismiss", on_click=lambda: setattr(here, "pending", ""), type="tertiary")
+        st.button("Dismiss", key="dismiss", on_click=lambda: setattr(session, "pending", ""), type="tertiary")
 
 
 def _full_measurement() -> None:

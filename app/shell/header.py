@@ -8,6 +8,7 @@ from concurrent.futures import Future
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from restorelcc.artifacts.findings import Findings
 from restorelcc.errors import RestoreLCCError
 from restorelcc.workspace import Workspace
 
@@ -63,13 +64,18 @@ class Header:
 
 
 def _buttons(workspace: Workspace, picks: Picks) -> None:
-    here = state.session()
+    session = state.session()
     with st.container(key="header-buttons", horizontal=True, gap="xsmall", width="content", wrap=False):
         st.button(
-            "Undo", key="undo", icon=":material/undo:", on_click=state.undo, disabled=not here.past, type="tertiary"
+            "Undo", key="undo", icon=":material/undo:", on_click=state.undo, disabled=not session.past, type="tertiary"
         )
         st.button(
-            "Redo", key="redo", icon=":material/redo:", on_click=state.redo, disabled=not here.future, type="tertiary"
+            "Redo",
+            key="redo",
+            icon=":material/redo:",
+            on_click=state.redo,
+            disabled=not session.future,
+            type="tertiary",
         )
         st.button(
             "Clear",
@@ -106,17 +112,10 @@ def _measure_fully(workspace: Workspace, picks: Picks) -> None:
 
 
 def _html(workspace: Workspace, picked: int, measured: Measured | None, full: Measured | None) -> str:
-    found = workspace.findings
-    shown = full or measured
-    live = "full set" if full else "live set"
-    count = f"{(found.evaluation if full else found.live).count:,} tokens, {live}"
-    removed = 1 - found.pruned_size.parameters / found.dense_size.parameters
-    less = f"{found.sparsity.sparsity:.1%} of weights zero" if removed == 0 else f"{removed:.1%} of parameters gone"
-    names = (
-        f'<div class="names"><b>{in_html(model_name(found.dense_name))}</b> <span class="muted">pruned:</span> '
-        f"<b>{in_html(found.pruned_name)}</b>"
-        f'<div class="muted">{less} · {picked} picked</div></div>'
-    )
+    """The header's inside: by the full set where that was measured, else by the live set, once it is."""
+    shown, names = full or measured, _names(workspace.findings, picked)
+    text = workspace.findings.evaluation if full else workspace.findings.live
+    count = f"{text.count:,} tokens, {'full' if full else 'live'} set"
     if shown is None:
         known = unpicked(workspace)
         numbers = _number("dense", "Dense", known.dense.value, known.dense.stderr)
@@ -139,7 +138,19 @@ def _html(workspace: Workspace, picked: int, measured: Measured | None, full: Me
     return _framed(names, numbers, _bar(share, label), verdict, count)
 
 
+def _names(findings: Findings, picked: int) -> str:
+    """What is compared, what pruning took, and how much is picked."""
+    removed = 1 - findings.pruned_size.parameters / findings.dense_size.parameters
+    less = f"{removed:.1%} of parameters gone" if removed else f"{findings.sparsity.sparsity:.1%} of weights zero"
+    return (
+        f'<div class="names"><b>{in_html(model_name(findings.dense_name))}</b> <span class="muted">pruned:</span> '
+        f"<b>{in_html(findings.pruned_name)}</b>"
+        f'<div class="muted">{less} · {picked} picked</div></div>'
+    )
+
+
 def _judged(shown: Measured) -> str:
+    """What to make of the picks' effect, beside its figure."""
     if abs(shown.gain.z) < 2:
         return " · within noise"
     return " · worse than pruned" if shown.gain.nats > 0 else ""

@@ -41,8 +41,10 @@ def figure(
 
     alt: what the chart shows, in words, for those who cannot see it.
     """
-    here = state.session()
-    settings = CONFIG | {"toImageButtonOptions": {"format": here.format, "filename": key, "scale": 2}} | (config or {})
+    session = state.session()
+    settings = (
+        CONFIG | {"toImageButtonOptions": {"format": session.format, "filename": key, "scale": 2}} | (config or {})
+    )
     if on_select is None:
         st.plotly_chart(chart, key=key, alt=alt, config=settings)
     else:
@@ -64,7 +66,7 @@ def figure(
                 ["png", "svg"],
                 format_func=str.upper,
                 required=True,
-                **mirrored(f"format-{key}", here.format, lambda value: setattr(here, "format", value)),
+                **mirrored(f"format-{key}", session.format, lambda value: setattr(session, "format", value)),
             )
 
 
@@ -76,10 +78,10 @@ MEASURES = {
 
 def metric() -> str:
     """Which measure of heads is in view: of what they lost, or a score."""
-    here = state.session()
+    session = state.session()
 
     def choose(name: str | None) -> None:
-        here.metric = name or here.metric  # Pressed once more, the measure in view stays in view.
+        session.metric = name or session.metric  # Pressed once more, the measure in view stays in view.
 
     with st.container(horizontal=True, gap="medium", key="measures"):
         for key, (label, rows, remark) in MEASURES.items():
@@ -91,18 +93,18 @@ def metric() -> str:
                 wrap=True,
                 width="content",
                 help=f"{remark}\n\n{definitions(offered)}",
-                **mirrored(key, here.metric if here.metric in offered else None, choose),
+                **mirrored(key, session.metric if session.metric in offered else None, choose),
             )
-    return here.metric
+    return session.metric
 
 
 def selected_points(key: str) -> list[tuple[int, ...]]:
-    """customdata of the points that are selected in a chart."""
+    """`customdata` of the points that are selected in the chart of this key, such as (layer, head)."""
     chosen = st.session_state.get(key)
     points = chosen["selection"]["points"] if chosen else []
-    found = [point["customdata"] for point in points if "customdata" in point]
+    custom = [point["customdata"] for point in points if "customdata" in point]
     # Arrays travel packed, and what is picked from them comes back as {"0": …, "1": …}.
-    return [tuple(int(v) for v in (one.values() if isinstance(one, dict) else one)) for one in found]
+    return [tuple(int(v) for v in (data.values() if isinstance(data, dict) else data)) for data in custom]
 
 
 def by_head(table: Tensor, name: str) -> pd.DataFrame:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -21,9 +20,6 @@ from restorelcc.workspace import Workspace
 
 from .jobs import Job
 from .live import lane
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 MODELS = ("dense", "pruned", "restored")
 
@@ -56,48 +52,57 @@ def continued(
     workspace: Workspace, compensation: Compensation, asked: Asked, job: Job
 ) -> Generator[Progress, None, Continued]:
     """Write; the job's only note is what is written so far. Raises SettingError if it does not fit the context."""
-    pair = yield from workspace.loading()
-    tokenizer = pair.tokenizer
-    prompt = lead(tokenizer) + list(tokenizer(asked.prompt, add_special_tokens=False, verbose=False).input_ids)
-    room = context_length(pair.dense)
-    if len(prompt) + asked.length > room:
-        raise SettingError(
-            f"The prompt has {len(prompt)} tokens, and {asked.length} more do not fit the models' context of {room}. "
-            "Shorten one of them."
-        )
-    ids = torch.tensor([prompt])
-    ended = tokenizer.eos_token_id
-    writers: dict[str, Iterator[Tensor]] = {
-        name: generate(_model(pair, name), ids, asked.length, asked.temperature, asked.seed, ended) for name in MODELS
-    }
-    drawn: dict[str, list[int]] = {name: [] for name in MODELS}
-
-    def one_token_each() -> None:
-        for name in list(writers):
-            with compensated(pair.pruned, compensation) if name == "restored" else nullcontext():
-                token = next(writers[name], None)
-            if token is None:
-                del writers[name]
-            else:
-                drawn[name].append(int(token))
-
-    shown = str(tokenizer.decode(prompt, skip_special_tokens=True))
-
-    def so_far() -> Continued:
-        texts = []
-        for tokens in drawn.values():  # Decoded with the prompt, as some tokenizers drop a leading space otherwise.
-            text = str(tokenizer.decode(prompt + tokens, skip_special_tokens=True))
-            texts.append(text[len(shown) :] if text.startswith(shown) else text)
-        return Continued(tuple(texts), tuple(tuple(tokens) for tokens in drawn.values()))
-
+    writers = _Writers((yield from workspace.loading()), compensation, asked)
     for number in range(asked.length):
         yield Progress(f"token {number + 1} of {asked.length}", number, asked.length)
-        if job.stopping or not writers:
+        if job.stopping or writers.ended:
             break
-        lane.run(workspace, one_token_each)
-        job.notes[:] = [so_far()]
-    return so_far()
+        lane.run(workspace, writers.write)
+        job.notes[:] = [writers.so_far()]
+    return writers.so_far()
 
 
-def _model(pair: ModelPair, name: str) -> PreTrainedModel:
-    return pair.dense if name == "dense" else pair.pruned
+class _Writers:
+    """The three models, each in the middle of its text."""
+
+    def __init__(self, pair: ModelPair, compensation: Compensation, asked: Asked) -> None:
+        self._pruned, self._compensation, self._tokenizer = pair.pruned, compensation, pair.tokenizer
+        ids = self._tokenizer(asked.prompt, add_special_tokens=False, verbose=False).input_ids
+        self._prompt = lead(self._tokenizer) + list(ids)
+        room = context_length(pair.dense)
+        if len(self._prompt) + asked.length > room:
+            raise SettingError(
+                f"The prompt has {len(self._prompt)} tokens, and {asked.length} more do not fit the models' context of "
+                f"{room}. Shorten one of them."
+            )
+        end, start = self._tokenizer.eos_token_id, torch.tensor([self._prompt])
+        self._writing: dict[str, Iterator[Tensor]] = {
+            name: generate(model, start, asked.length, asked.temperature, asked.seed, end)
+            for name, model in zip(MODELS, (pair.dense, pair.pruned, pair.pruned), strict=True)
+        }
+        self._tokens: dict[str, list[int]] = {name: [] for name in MODELS}
+
+    @property
+    def ended(self) -> bool:
+        """All have come to the end of what they had to say."""
+        return not self._writing
+
+    def write(self) -> None:
+        """One token more of each."""
+        for name in list(self._writing):
+            with compensated(self._pruned, self._compensation) if name == "restored" else nullcontext():
+                token = next(self._writing[name], None)
+            if token is None:
+                del self._writing[name]
+            else:
+                self._tokens[name].append(int(token))
+
+    def so_far(self) -> Continued:
+        """The texts without the prompt. They are decoded with it, as some tokenizers drop a leading space otherwise."""
+        prompt, texts = self._decoded(self._prompt), []
+        for tokens in self._tokens.values():
+            texts.append(self._decoded(self._prompt + tokens).removeprefix(prompt))
+        return Continued(tuple(texts), tuple(tuple(tokens) for tokens in self._tokens.values()))
+
+    def _decoded(self, tokens: list[int]) -> str:
+        return str(self._tokenizer.decode(tokens, skip_special_tokens=True))

@@ -19,7 +19,10 @@ IDLE = 0.5  # seconds without work after which the thread ends; beginning anew t
 
 
 class BriefThread:
-    """As an executor with one worker. Calls that nobody waits for any more should see to it themselves."""
+    """An executor with one worker thread, which begins with the first call and ends after `idle` seconds without one.
+
+    Calls that nobody waits for any more are made all the same: what they call should see to that.
+    """
 
     def __init__(self, name: str, idle: float = IDLE) -> None:
         self._name, self._idle = name, idle
@@ -28,7 +31,7 @@ class BriefThread:
         self._alive = False
 
     def submit(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Call it when those before it are done."""
+        """Call it when those before it are done; the future has what it returns or raises."""
         future: Future[T] = Future()
         with self._changed:
             self._calls.append(lambda: _settle(future, call, args, kwargs))

@@ -1,4 +1,4 @@
-"""Long work in the background: one worker a device, a queue, an owner who alone may cancel. No screen in here.
+"""Long work in the background: a queue a device, one job at a time, an owner who alone may cancel. No screen in here.
 
     job = jobs.submit("Restoring", owner, "cpu", work)     # work(job) is a generator that yields Progress
     job.state, job.progress, job.left                      # read by whoever draws
@@ -107,7 +107,7 @@ class Job:
 
 
 class Jobs:
-    """All jobs of this server."""
+    """Queues of jobs, one a device and purpose, each with a worker thread as long as there is something in it."""
 
     def __init__(self, history: int = HISTORY) -> None:
         self._lock = threading.Lock()
@@ -231,4 +231,4 @@ def _nothing(job: Job) -> Generator[Progress, None, None]:
 
 
 jobs = Jobs()
-"""The server's. Streamlit imports a module once, so every session sees this one."""
+"""All long work of this server. Streamlit imports a module once, so every session sees this one."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from restorelcc.artifacts.findings import Findings, Recipe
+from restorelcc.artifacts.findings import Recipe
 from restorelcc.capture.components import LostComponents
 from restorelcc.compensation.constants import Constants, injected
 from restorelcc.compensation.interface import Compensation, compensated, folded
@@ -51,14 +51,14 @@ class Damage:
 
 
 def damage(workspace: Workspace) -> Damage:
-    """Read off an open pair."""
-    found: Findings = workspace.findings
+    """What pruning did to a pair that is open, read off its findings."""
+    findings = workspace.findings
     return Damage(
         workspace.loss.relative_error,
-        perplexity(found.live_dense),
-        perplexity(found.live_pruned),
-        paired_difference(found.live_pruned, found.live_dense),
-        found.sparsity.sparsity,
+        perplexity(findings.live_dense),
+        perplexity(findings.live_pruned),
+        paired_difference(findings.live_pruned, findings.live_dense),
+        findings.sparsity.sparsity,
     )
 
 
@@ -71,9 +71,9 @@ def recipe_at(label: str) -> Recipe:
 
 
 def pruning_job(label: str, owner: str) -> Job:
-    """The job that prunes so, done or under way; `result` is a Damage.
+    """The job that prunes the embedded model to one of `SPARSITIES`, done or under way; its result is a Damage.
 
-    Not put on the shelf of open pairs: that is short, and a lesson must not push out a pair that somebody works with.
+    Not put among the open pairs: those are few, and a lesson must not push out a pair that somebody works with.
     Findings of the embedded pair are kept on disk, so a second time takes a fraction of a second.
     """
     recipe = recipe_at(label)
@@ -151,46 +151,50 @@ class Lesson:
 
 
 def training_key(recipe: Recipe, loss: str) -> tuple[str, Recipe, str]:
-    """What such a training is found by."""
+    """The key of the job that trains against this teacher."""
     return ("learn-train", recipe, loss)
 
 
 def training_job(workspace: Workspace, loss: str, owner: str) -> Job:
-    """Constants of all heads, trained for `STEPS` steps; `result` is a Lesson."""
+    """The job that trains constants of all heads for `STEPS` steps; its result is a Lesson."""
 
     def work(job: Job) -> Generator[Progress, None, Lesson]:
-        pair, found = (yield from workspace.loading()), workspace.findings
-        dense = yield from measure(pair.dense, workspace.held_out)
-        training = Training(
-            pair,
-            workspace.lost,
-            everything(workspace.lost.shape).within(workspace.lost.present),
-            workspace.training,
-            workspace.held_out,
-            Settings(loss=loss, steps=STEPS, evaluate_every=EVERY),
-        )
-        points = []
-        for step in training.steps():
-            if step.held_out is not None:
-                points.append((step.step, step.held_out.value))
-            yield Progress(f"step {step.step} of {STEPS}", step.step, STEPS)
-        back = training.result().compensation
-        with_it = yield from measure(pair.pruned, found.live, within=lambda: compensated(pair.pruned, back))
-        steps, held_out = zip(*points, strict=True)
-        before = yield from divergence(pair, found.live, Constants.none(pair.geometry))
-        after = yield from divergence(pair, found.live, back)
-        return Lesson(
-            steps=tuple(steps),
-            held_out=tuple(held_out),
-            dense=perplexity(dense).value,
-            measured=compared(found.live_dense, found.live_pruned, with_it),
-            distance=(perplexity(before).nats, perplexity(after).nats),
-            closer=paired_difference(after, before),
-        )
+        return (yield from _lesson(workspace, loss))
 
     title = "Training against the dense model" if loss == "kl" else "Training on the text"
     device = workspace.recipe.loading.resolved_device()
     return jobs.submit(title, owner, device, work, training_key(workspace.recipe, loss))
+
+
+def _lesson(workspace: Workspace, loss: str) -> Generator[Progress, None, Lesson]:
+    pair, findings = (yield from workspace.loading()), workspace.findings
+    dense = yield from measure(pair.dense, workspace.held_out)
+    training = Training(
+        pair,
+        workspace.lost,
+        everything(workspace.lost.shape).within(workspace.lost.present),
+        workspace.training,
+        workspace.held_out,
+        Settings(loss=loss, steps=STEPS, evaluate_every=EVERY),
+    )
+    points = []
+    for step in training.steps():
+        if step.held_out is not None:
+            points.append((step.step, step.held_out.value))
+        yield Progress(f"step {step.step} of {STEPS}", step.step, STEPS)
+    back = training.result().compensation
+    picked = yield from measure(pair.pruned, findings.live, within=lambda: compensated(pair.pruned, back))
+    steps, held_out = zip(*points, strict=True)
+    before = yield from divergence(pair, findings.live, Constants.none(pair.geometry))
+    after = yield from divergence(pair, findings.live, back)
+    return Lesson(
+        steps=tuple(steps),
+        held_out=tuple(held_out),
+        dense=perplexity(dense).value,
+        measured=compared(findings.live_dense, findings.live_pruned, picked),
+        distance=(perplexity(before).nats, perplexity(after).nats),
+        closer=paired_difference(after, before),
+    )
 
 
 def divergence(pair: ModelPair, tokens: Tokens, back: Compensation) -> Generator[Progress, None, TokenLoss]:
@@ -198,13 +202,13 @@ def divergence(pair: ModelPair, tokens: Tokens, back: Compensation) -> Generator
     loss = torch.zeros(tokens.ids.shape, dtype=torch.float64)
     for text in range(len(tokens)):
         yield Progress("measuring the distance to the dense model", text, len(tokens))
-        one = tokens[text : text + 1]
-        ids, scored = one.ids.to(pair.pruned.device), one.scored.to(pair.pruned.device)
+        window = tokens[text : text + 1]
+        ids, scored = window.ids.to(pair.pruned.device), window.scored.to(pair.pruned.device)
         with torch.no_grad(), compensated(pair.pruned, back):
             logits = pair.pruned(ids, use_cache=False).logits
             teacher = pair.dense(ids.to(pair.dense.device), use_cache=False).logits.to(logits.device)
             if bool(scored[:, 1:].any()):
-                loss[text] = float(distillation(logits, teacher, scored)) * one.scored[0]
+                loss[text] = float(distillation(logits, teacher, scored)) * window.scored[0]
     return TokenLoss(loss, tokens.scored)
 
 

@@ -1,7 +1,7 @@
 """Perplexity of the picks, within a second: one thread a device measures what was asked last. No screen in here.
 
-A thread of its own (see `brief`), because Streamlit runs every rerun in a new one, and so that two people who ask at
-once each get the number that they would get alone.
+A thread of its own (see `idle_thread`), because Streamlit runs every rerun in a new one, and so that two people who ask
+at once each get the number that they would get alone.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ KEPT = 256  # measurements, a few hundred bytes each
 
 
 class Superseded(Exception):
-    """The same person has picked something else meanwhile."""
+    """Who asked has asked for something else meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +77,19 @@ def compared(dense: TokenLoss, pruned: TokenLoss, picked: TokenLoss) -> Measured
 
 def unpicked(workspace: Workspace) -> Measured:
     """With nothing put back, on the live set: that is the pruned model, and known without any model."""
-    found = workspace.findings
-    return compared(found.live_dense, found.live_pruned, found.live_pruned)
+    findings = workspace.findings
+    return compared(findings.live_dense, findings.live_pruned, findings.live_pruned)
 
 
 Key = tuple[Recipe, Picks, bool]
 
 
 class Lane:
-    """Measures for everybody, one after the other on each device."""
+    """The live measurements: a lane beside the queue of jobs, on which nothing takes longer than people wait for.
+
+    Measures picks for everybody, one after the other on a thread for each device, and remembers the results. An asker,
+    such as a browser tab, wants one thing at a time: what it asked before is given up unless others want it too.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -102,17 +106,18 @@ class Lane:
         with self._lock:
             return self._kept.get((workspace.recipe, picks, full))
 
-    def ask(self, workspace: Workspace, picks: Picks, owner: str) -> Future[Measured]:
-        """Measure on the live set. `result()` raises Superseded if the same owner asks for other picks before."""
+    def ask(self, workspace: Workspace, picks: Picks, asker: str) -> Future[Measured]:
+        """Measure on the live set. `result()` raises Superseded if the same asker asks for other picks before, and what
+        the engine raises, such as LoadError; models that are not in memory are loaded."""
         key = (workspace.recipe, picks, False)
         known = self.known(workspace, picks)
         with self._lock:
-            self._wanted.pop(owner, None)
+            self._wanted.pop(asker, None)
             if known is not None:
                 done: Future[Measured] = Future()
                 done.set_result(known)
                 return done
-            self._wanted[owner] = key
+            self._wanted[asker] = key
             if key not in self._asked:
                 self._asked[key] = self._thread(workspace).submit(self._measure, workspace, picks)
             return self._asked[key]
@@ -123,13 +128,14 @@ class Lane:
             self._thread(workspace).submit(workspace.prefix)
 
     def run(self, workspace: Workspace, call: Callable[[], T]) -> T:
-        """Run something short on the thread of the workspace's device, and wait for it."""
+        """Run something short on the thread of the workspace's device, and wait for it. Returns and raises what it
+        does."""
         with self._lock:
             future = self._thread(workspace).submit(call)
         return future.result()
 
     def measure_fully(self, workspace: Workspace, picks: Picks) -> Generator[Progress, None, Measured]:
-        """On the whole evaluation text; for a job."""
+        """On the whole evaluation text, in the thread of the caller: for a job."""
         pair, tokens = (yield from workspace.loading()), workspace.findings.evaluation
         back = injected(workspace.lost, picks.weights())
         picked = yield from measure(pair.pruned, tokens, within=lambda: compensated(pair.pruned, back))
@@ -139,9 +145,11 @@ class Lane:
         return measured
 
     def against_both(self, workspace: Workspace, picked: TokenLoss) -> Generator[Progress, None, Measured]:
-        """A measurement of the whole evaluation text beside those of the two models, which are made once."""
+        """A measurement of the whole evaluation text beside those of the two models, which are made once, in the thread
+        of the caller: for a job."""
         pair, tokens = (yield from workspace.loading()), workspace.findings.evaluation
-        known = self._baselines.get(workspace.recipe)
+        with self._lock:
+            known = self._baselines.get(workspace.recipe)
         if known is None:
             known = ((yield from measure(pair.dense, tokens)), (yield from measure(pair.pruned, tokens)))
             with self._lock:
@@ -165,11 +173,11 @@ class Lane:
                     raise Superseded
 
         try:
-            prefix, found = workspace.prefix(), workspace.findings
+            prefix, findings = workspace.prefix(), workspace.findings
             back = injected(workspace.lost, picks.weights())
             lowest = min((layer for layer, _ in picks.selection.heads), default=0)
             work = prefix.again(lowest, within=lambda: compensated(prefix.model, back))
-            measured = compared(found.live_dense, found.live_pruned, finish(work, give_up_if_unwanted))
+            measured = compared(findings.live_dense, findings.live_pruned, finish(work, give_up_if_unwanted))
             with self._lock:
                 _put(self._kept, key, measured, KEPT)
                 self._answered(key)
@@ -184,7 +192,7 @@ class Lane:
     def _answered(self, key: Key) -> None:
         """Forget who waits for it. The lock is held."""
         del self._asked[key]
-        self._wanted = {owner: wanted for owner, wanted in self._wanted.items() if wanted != key}
+        self._wanted = {asker: wanted for asker, wanted in self._wanted.items() if wanted != key}
 
 
 def _put(kept: OrderedDict[Any, Any], key: Hashable, value: object, most: int) -> None:
@@ -194,4 +202,4 @@ def _put(kept: OrderedDict[Any, Any], key: Hashable, value: object, most: int) -
 
 
 lane = Lane()
-"""The server's."""
+"""All live measurements of this server: every session asks this one."""

@@ -1,4 +1,5 @@
-"""Workspaces that are open on this server: a few, shared by all sessions. No screen in here."""
+"""Pairs that are open on this server: a few, shared by all sessions; their opening, and the loading of their models, as
+jobs. No screen in here."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ _warmed: WeakSet[Workspace] = WeakSet()
 
 
 def workspace(recipe: Recipe) -> Workspace | None:
-    """If it is open."""
+    """The pair that this recipe opens, if it is open; used now, it stays longest."""
     with _lock:
         if recipe in _open:
             _open.move_to_end(recipe)
@@ -37,7 +38,7 @@ def workspace(recipe: Recipe) -> Workspace | None:
 
 
 def opening(recipe: Recipe, owner: str) -> Job:
-    """The job that opens it: the one under way, or a new one."""
+    """The job that opens a pair: the one under way, or a new one. Its result is the recipe."""
 
     def work(job: Job) -> Generator[Progress, None, Recipe]:
         if workspace(recipe) is None:
@@ -74,7 +75,7 @@ def _forget_beyond(most: int) -> None:
 
 
 def awaited(recipe: Recipe, owner: str) -> Job:
-    """The job to wait for: one that failed or was cancelled too, so that nothing starts anew by itself."""
+    """The job of `opening` to wait for: one that failed or was cancelled too, so that nothing starts anew by itself."""
     job = jobs.find(("open", recipe))
     # Done, yet no longer open: others took its place. Nobody's: this is the first to wait for it.
     if job is None or job.state == State.DONE or not job.owner:
@@ -95,9 +96,8 @@ def loading(opened: Workspace, owner: str) -> Job:
         yield from opened.loading(dense=False)
         lane.prepare(opened)
 
-    title = f"Loading {opened.findings.dense_name} and {opened.findings.pruned_name}"
     device = opened.recipe.loading.resolved_device()
-    return jobs.submit(title, owner, device, work, key=("load", opened.recipe), beside="loading")
+    return jobs.submit("Loading the models", owner, device, work, key=("load", opened.recipe), beside="loading")
 
 
 def awaited_load(opened: Workspace, owner: str) -> Job:

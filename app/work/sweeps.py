@@ -48,7 +48,7 @@ def start(workspace: Workspace, plan: Plan, owner: str) -> Job:
     return jobs.submit(title, owner, workspace.recipe.loading.resolved_device(), work, key=_key(workspace, owner))
 
 
-def found(workspace: Workspace, owner: str) -> Job | None:
+def newest(workspace: Workspace, owner: str) -> Job | None:
     """The owner's newest sweep of this pair: under way, or over and remembered."""
     return jobs.find(_key(workspace, owner))
 
@@ -75,7 +75,7 @@ def seconds(workspace: Workspace, grid: Grid, owner: str) -> float | None:
 
 def _pace(workspace: Workspace, owner: str) -> float | None:
     """Seconds a window trained on, measurements on the way included: of the last sweep, or else of the last run."""
-    job = found(workspace, owner)
+    job = newest(workspace, owner)
     plan, results = (plan_of(job), results_of(job)) if job is not None else (None, [])
     trained = [result.seconds for result in results if isinstance(result, SweepResult)]
     if plan is not None and trained:

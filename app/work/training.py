@@ -9,7 +9,7 @@ from restorelcc.artifacts.export import fingerprint
 from restorelcc.artifacts.folders import check_writable
 from restorelcc.artifacts.runs import Run, runs_folder, save_run
 from restorelcc.compensation.interface import compensated
-from restorelcc.evaluation.perplexity import measure, perplexity
+from restorelcc.evaluation.perplexity import Perplexity, measure, perplexity
 from restorelcc.progress import Progress
 from restorelcc.restoration.training import Restoration, Settings, Training
 from restorelcc.selection.picks import Selection
@@ -43,31 +43,42 @@ def start(
     def work(job: Job) -> Generator[Progress, None, Run | None]:
         check_writable(runs_folder())
         pair = yield from workspace.loading()
-        text, held = yield from texts(workspace, sampled, settings.seed)
-        trainer = Training(pair, workspace.lost, selection, text, held, settings)
-        job.notes.append(perplexity((yield from measure(pair.dense, held))))
-        pruned = perplexity((yield from measure(pair.pruned, held)))
-        for step in trainer.steps():
-            job.notes.append(step)
-            yield Progress(f"step {step.step} of {settings.steps}", step.step, settings.steps)
-            if job.stopping:
-                break
+        text, held_out = yield from texts(workspace, sampled, settings.seed)
+        trainer = Training(pair, workspace.lost, selection, text, held_out, settings)
+        dense, pruned = yield from _trained(job, trainer)
         if not trainer.history:
             return None
-        judged = trainer.judged()
-        if judged is not None:
-            job.notes[-1] = judged
-        held_out = {"dense": job.notes[0].figures(), "pruned": pruned.figures()}
-        source = {
-            "source": SELF if sampled else workspace.recipe.calibration,
-            "windows": len(text),
-            "length": text.ids.shape[1],
+        facts: dict[str, Any] = {
+            "calibration": {
+                "source": SELF if sampled else workspace.recipe.calibration,
+                "windows": len(text),
+                "length": text.ids.shape[1],
+            },
+            **({"names": names} if names else {}),
+            "held_out": {"dense": dense.figures(), "pruned": pruned.figures()},
+            "stopped": job.stopping,
         }
-        given: dict[str, Any] = {"calibration": source} | ({"names": names} if names else {})
-        return (yield from _kept(workspace, trainer.result(), name, given, held_out, job.stopping))
+        return (yield from _kept(workspace, trainer.result(), name, facts))
 
     device = workspace.recipe.loading.resolved_device()
     return jobs.submit(f"Restoring {name}", owner, device, work, keeps_on_cancel=True)
+
+
+def _trained(job: Job, trainer: Training) -> Generator[Progress, None, tuple[Perplexity, Perplexity]]:
+    """Train until the end, or until the job is stopped; returns held-out perplexities: dense, pruned."""
+    dense = perplexity((yield from measure(trainer.pair.dense, trainer.held_out)))
+    job.notes.append(dense)
+    pruned = perplexity((yield from measure(trainer.pair.pruned, trainer.held_out)))
+    steps = trainer.settings.steps
+    for step in trainer.steps():
+        job.notes.append(step)
+        yield Progress(f"step {step.step} of {steps}", step.step, steps)
+        if job.stopping:
+            break
+    judged = trainer.judged() if trainer.history else None
+    if judged is not None:
+        job.notes[-1] = judged
+    return dense, pruned
 
 
 def texts(workspace: Workspace, sampled: int, seed: int) -> Generator[Progress, None, tuple[Tokens, Tokens]]:
@@ -79,30 +90,23 @@ def texts(workspace: Workspace, sampled: int, seed: int) -> Generator[Progress, 
 
 
 def _kept(
-    workspace: Workspace,
-    restoration: Restoration,
-    name: str,
-    given: dict[str, Any],
-    held_out: dict[str, Any],
-    stopped: bool,
+    workspace: Workspace, restoration: Restoration, name: str, facts: dict[str, Any]
 ) -> Generator[Progress, None, Run]:
-    pair, found = (yield from workspace.loading()), workspace.findings
-    evaluation = found.evaluation
+    """Measure a restoration on the whole evaluation text and keep it as a run. facts: what is known of it so far."""
+    pair, findings = (yield from workspace.loading()), workspace.findings
     restored = yield from measure(
-        pair.pruned, evaluation, within=lambda: compensated(pair.pruned, restoration.compensation)
+        pair.pruned, findings.evaluation, within=lambda: compensated(pair.pruned, restoration.compensation)
     )
     measured = yield from lane.against_both(workspace, restored)
     about: dict[str, Any] = {
-        "dense": found.dense_name,
-        "pruned": found.pruned_name,
+        "dense": findings.dense_name,
+        "pruned": findings.pruned_name,
         "pruning": getattr(pair.pruned.config, "pruning", None),
         "fingerprint": fingerprint(pair.pruned),
         "recipe": recipe_written(workspace.recipe),
         "evaluation": f"the evaluation text, {workspace.recipe.evaluation}",
-        **given,
-        "held_out": held_out,
-        "parameters": found.dense_size.parameters,
-        "stopped": stopped,
+        **facts,
+        "parameters": findings.dense_size.parameters,
         "figures": {
             "dense": measured.dense.figures(),
             "pruned": measured.pruned.figures(),
@@ -112,4 +116,4 @@ def _kept(
             "share_stderr": measured.share_error if measured.share == measured.share else None,
         },
     }
-    return save_run(restoration, found.geometry, name, about, pruned=pair.pruned)
+    return save_run(restoration, findings.geometry, name, about, pruned=pair.pruned)

@@ -55,7 +55,8 @@ class Selection:
 
     def within(self, present: Tensor) -> "Selection":
         """Without picks of heads that pruning removed; present: [layer, head] bool."""
-        return Selection(self.shape, frozenset(pick for pick in self.picks if present[pick[0], pick[1]]))
+        heads = {(layer, head) for layer, head in present.nonzero().tolist()}
+        return Selection(self.shape, frozenset(pick for pick in self.picks if pick[:2] in heads))
 
     def to_json(self) -> str:
         """Components by 'layer.head', or "all" where a head has all of them."""

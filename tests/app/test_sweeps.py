@@ -49,7 +49,7 @@ def chosen(page: AppTest, **values: list[str]) -> AppTest:
 
 def swept(page: AppTest, workspace: Workspace) -> Job:
     page.button(key="start-sweep").click().run()
-    job = sweeps.found(workspace, "me")
+    job = sweeps.newest(workspace, "me")
     assert job is not None
     assert job.wait(60)
     page.run()
@@ -139,7 +139,7 @@ def test_one_sweep_at_a_time_and_its_cancel_is_the_owners(page: AppTest, workspa
     assert page.button(key="start-sweep").disabled
     assert not page.button(key="cancel-sweep").disabled
     page.button(key="cancel-sweep").click().run()
-    job = sweeps.found(workspace, "me")
+    job = sweeps.newest(workspace, "me")
     assert job.state == State.CANCELLED
     page.run()
     assert any("there is nothing to show" in info.value for info in page.info)

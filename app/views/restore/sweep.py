@@ -54,7 +54,7 @@ LABELS = {
 
 def section(workspace: Workspace) -> None:
     """Form, progress and results, closed until there is something to see."""
-    job = sweeps.found(workspace, state.session().owner)
+    job = sweeps.newest(workspace, state.session().owner)
     with st.expander(
         "Sweep: many settings, one after the other", job is not None, key="sweep", icon=":material/grid_view:"
     ):

@@ -64,7 +64,7 @@ class _Known:
 
 
 def inputs(workspace: Workspace) -> ScoreInputs:
-    """What scores of a pair are computed from; loads its models."""
+    """What scores of a pair are computed from; its models are `loaded`."""
     return ScoreInputs(
         pair=workspace.pair(),
         statistics=workspace.findings.statistics,
@@ -77,6 +77,7 @@ def inputs(workspace: Workspace) -> ScoreInputs:
 
 def compute(workspace: Workspace, name: str) -> Work:
     """The work of a score: what is measured one by one is kept as it comes."""
+    yield from workspace.loading()
     return (yield from result_of(SCORES[name], inputs(workspace)))
 
 
@@ -136,10 +137,9 @@ def submit_bounds(workspace: Workspace, owner: str, label: str) -> None:
     """Queue the job that computes the bounds, which are then `known` by that name; one for all who ask."""
 
     def work() -> Work:
-        found = bounds(
-            workspace.pair(), workspace.lost, workspace.training, workspace.held_out, workspace.findings.live
-        )
-        keep(workspace.recipe, "bounds", (yield from found))
+        pair = yield from workspace.loading()
+        work = bounds(pair, workspace.lost, workspace.training, workspace.held_out, workspace.findings.live)
+        keep(workspace.recipe, "bounds", (yield from work))
 
     device = workspace.recipe.loading.resolved_device()
     jobs.submit(label, owner, device, lambda _: work(), key=bounds_key(workspace))
@@ -183,8 +183,9 @@ def _head_components(workspace: Workspace, layer: int, head: int) -> Work:
 
 def _measure(workspace: Workspace, trials: list[Trial]) -> Work:
     """Each component on held-out calibration text, as heads are; what is measured is kept as it comes."""
+    pair = yield from workspace.loading()
     yield Progress("measuring the pruned model", 0, len(trials))
-    for done, (trial, change) in enumerate(tried(workspace.pair(), workspace.held_out, trials), start=1):
+    for done, (trial, change) in enumerate(tried(pair, workspace.held_out, trials), start=1):
         place = (trial.layer, trial.head, trial.component or 0)
         keep(workspace.recipe, "components", Alone(_measured(workspace) | {place: change}))
         yield Progress(f"measured {done} of {len(trials)}", done, len(trials))

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app.values.pages import PAGES
-from app.views.compare import continuation, curves, one_run, pair_of_run, table, token_by_token
+from app.views.compare import continuation, curves, damaged, one_run, pair_of_run, table, token_by_token
 from app.widgets import feedback
 
 kept = table.listed()
@@ -20,6 +20,7 @@ with left:
     curves.curves(compared)
 with right:
     curves.sizes(compared)
+damaged.listed(kept)
 st.divider()
 run = one_run.in_view(kept, compared)
 workspace = pair_of_run.pair_of(run)

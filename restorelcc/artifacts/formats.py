@@ -28,12 +28,14 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
 def read_json(path: Path, what: str) -> dict[str, Any]:
     """A file that this package wrote. Raises LoadError for one that is absent, damaged or of a later format."""
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is no file")
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise LoadError(
             f"There is no {path}, so {path.parent} is no {what}. Give the folder that was written."
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise LoadError(f"{path} cannot be read ({error}). The {what} is damaged; make it again.") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         given = data.get("format") if isinstance(data, dict) else type(data).__name__

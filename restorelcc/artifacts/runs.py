@@ -16,14 +16,15 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import torch
 from platformdirs import user_data_path
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -34,6 +35,7 @@ from ..selection.picks import Selection
 from .export import Adapter, fill_adapter, load_adapter
 from .folders import whole
 from .formats import FORMAT, read_json, versions, write_json
+from .run_config import is_count, sound, time_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -51,11 +53,19 @@ def runs_folder() -> Path:
 
 @dataclass(frozen=True)
 class Run:
-    """A run on disk. Reading its parts raises LoadError if they are damaged."""
+    """A run on disk. Reading its parts raises LoadError if they are damaged; what is wrong with it, `damage` says."""
 
     folder: Path
     config: dict[str, Any]
-    """name, created, dense, pruned, calibration, settings, selection, figures, versions …"""
+    """name, created, dense, pruned, calibration, settings, selection, figures, versions …: what of it is as it should
+    be (see `run_config`)."""
+    fault: str = ""
+    """What is wrong with the config as it is on disk; empty where nothing is."""
+
+    @property
+    def damage(self) -> str:
+        """Why it cannot be used, or not in all its parts: a line; empty where it is sound. Reads all of it, once."""
+        return self.fault or _damage_of_parts(self.folder, _state(self.folder))
 
     @property
     def name(self) -> str:
@@ -65,11 +75,7 @@ class Run:
     @property
     def created(self) -> datetime | None:
         """When it was kept, with its time zone; None if that is not known."""
-        try:
-            time = datetime.fromisoformat(str(self.config.get("created")))
-        except ValueError:
-            return None
-        return time if time.tzinfo else time.replace(tzinfo=UTC)
+        return time_of(self.config.get("created"))
 
     @property
     def settings(self) -> Settings:
@@ -86,28 +92,90 @@ class Run:
     def metrics(self) -> pd.DataFrame:
         """One row a step: step, tokens, loss, lr, tokens_per_second, seconds, perplexity, stderr, best."""
         with self._reading(METRICS):
-            return pd.read_json(self.folder / METRICS, lines=True)
+            return _checked_steps(pd.read_json(self.folder / METRICS, lines=True))
 
     def adapter(self) -> Adapter:
         """The compensation that came out, and what it was made for."""
-        return load_adapter(self.folder / ADAPTER)
+        with self._reading(ADAPTER):
+            adapter = load_adapter(self.folder / ADAPTER)
+            if not all(is_count(size) for size in asdict(adapter.geometry).values()):
+                raise ValueError(f"a model of {adapter.geometry} is none")
+            return adapter
 
     def trained(self) -> dict[str, Tensor]:
         """What was trained, by name: of constants `beta` [layer, head, component] and `learned` [layer, head,
         d_head]."""
         with self._reading(TRAINING):
-            return load_file(self.folder / TRAINING)
+            return _checked_tensors(load_file(self.folder / TRAINING), self.config.get("selection", {}).get("shape"))
 
     @contextlib.contextmanager
     def _reading(self, file: str) -> Iterator[None]:
         """Whatever is wrong with a file of a run, its reader gets a LoadError that names it."""
         try:
+            if file != ADAPTER and not (self.folder / file).is_file():
+                raise ValueError("there is no such file")
             yield
-        except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+        except Exception as error:  # What is read may hold anything, and libraries raise as they like.
             raise LoadError(
-                f"{self.folder / file} is damaged, or of another version ({error}). The run's other parts can still "
-                "be used."
+                f"{self.folder / file} is damaged, or of another version ({_line(error)}). The run's other parts can "
+                "still be used."
             ) from error
+
+
+STEP_NUMBERS = ("tokens", "loss", "lr", "tokens_per_second", "seconds", "perplexity", "stderr", "held_out_loss")
+LONGEST_REASON = 200  # characters
+
+
+def _line(error: Exception) -> str:
+    """What it says, on one line that is not too long."""
+    return " ".join(f"{error}".split())[:LONGEST_REASON]
+
+
+def _checked_steps(frame: pd.DataFrame) -> pd.DataFrame:
+    """Steps with numbers where numbers belong; what was never measured, or not yet written by an older version, is NaN.
+    Raises ValueError."""
+    if "step" not in frame or not pd.api.types.is_integer_dtype(frame["step"]) or not (frame["step"] >= 0).all():
+        raise ValueError("its steps are not numbered")
+    for name in STEP_NUMBERS:
+        frame[name] = frame[name] if name in frame else float("nan")
+        if frame[name].isna().all():
+            frame[name] = frame[name].astype(float)
+        if not pd.api.types.is_numeric_dtype(frame[name]) or pd.api.types.is_bool_dtype(frame[name]):
+            raise ValueError(f"{name} is not a number at every step")
+    return frame
+
+
+def _checked_tensors(tensors: dict[str, Tensor], shape: object) -> dict[str, Tensor]:
+    """shape: of the selection. Raises ValueError for magnitudes that are not of it, or for what are no numbers."""
+    if "beta" in tensors and list(tensors["beta"].shape) != shape:
+        raise ValueError(f"beta has shape {list(tensors['beta'].shape)}, and what was picked has {shape}")
+    wrong = [name for name, tensor in tensors.items() if tensor.dtype not in (torch.float32, torch.float64)]
+    if wrong:
+        raise ValueError(f"{wrong[0]} is of {tensors[wrong[0]].dtype}")
+    return tensors
+
+
+def _state(folder: Path) -> tuple[object, ...]:
+    """Changes whenever a file of the run does."""
+    state: list[object] = []
+    for path in (folder / CONFIG, folder / METRICS, folder / TRAINING, *sorted((folder / ADAPTER).glob("*"))):
+        try:
+            told = path.stat()
+        except OSError:
+            state.append(path)
+        else:
+            state.append((path, told.st_mtime_ns, told.st_size))
+    return tuple(state)
+
+
+@lru_cache(maxsize=1_000)
+def _damage_of_parts(folder: Path, state: tuple[object, ...]) -> str:
+    try:
+        run = load_run(folder)
+        run.settings, run.selection, run.metrics(), run.trained(), run.adapter()  # whichever is damaged says so
+    except LoadError as error:
+        return _line(error)
+    return run.fault
 
 
 def save_run(
@@ -157,12 +225,15 @@ def step_rows(history: Sequence[Step]) -> list[dict[str, Any]]:
 
 
 def load_run(folder: Path) -> Run:
-    """What `save_run` wrote. Raises LoadError."""
-    return Run(folder, read_json(folder / CONFIG, "run"))
+    """What `save_run` wrote; of a config that is damaged in part, what is left of it. Raises LoadError."""
+    config = read_json(folder / CONFIG, "run")
+    faults = sound(config)
+    more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
+    return Run(folder, config, f"{CONFIG} is damaged: {faults[0]}{more}." if faults else "")
 
 
 def list_runs(root: Path | None = None) -> list[Run]:
-    """All runs that can be read, newest first; folders that are no runs are passed over."""
+    """All runs, newest first, damaged ones among them (see `Run.damage`); folders that are no runs are passed over."""
     return _runs_in(root or runs_folder())
 
 
@@ -170,11 +241,11 @@ def _runs_in(place: Path) -> list[Run]:
     """Runs right below a folder, newest first; those of unknown age last."""
     runs = []
     for folder in place.iterdir() if place.is_dir() else ():
-        if not folder.name.startswith("."):
+        if not folder.name.startswith(".") and os.path.lexists(folder / CONFIG):
             try:
                 runs.append(load_run(folder))
-            except LoadError:
-                continue
+            except LoadError as error:
+                runs.append(Run(folder, {}, _line(error)))
     oldest = datetime.min.replace(tzinfo=UTC)
     return sorted(runs, key=lambda run: (run.created or oldest, run.folder.name), reverse=True)
 
@@ -187,8 +258,8 @@ def rename_run(run: Run, name: str) -> Run:
     name = " ".join(name.split())
     if not 1 <= len(name) <= LONGEST_NAME:
         raise SettingError(f"A name of {len(name)} characters does not do: give 1 to {LONGEST_NAME}.")
-    # Read anew: what is in memory may be older than what is on disk.
-    config = load_run(run.folder).config | {"name": name}
+    # Read anew: what is in memory may be older than what is on disk, and is without what is damaged.
+    config = read_json(run.folder / CONFIG, "run") | {"name": name}
     draft = run.folder / f".{CONFIG}-{secrets.token_hex(4)}"
     with _moving(run.folder, "renamed"):
         try:
@@ -196,28 +267,28 @@ def rename_run(run: Run, name: str) -> Run:
             draft.replace(run.folder / CONFIG)
         finally:
             draft.unlink(missing_ok=True)
-    return Run(run.folder, config)
+    return load_run(run.folder)
 
 
 def discard_run(run: Run) -> Run:
     """Move a run to the trash beside it, in one step. Raises LoadError if it is no longer a run, WriteError."""
-    load_run(run.folder)
+    _check_there(run)
     trash = run.folder.parent / TRASH
     with _moving(run.folder, "deleted"):
         trash.mkdir(exist_ok=True)
         # Its time says since when it lies there; set before the move, or an emptying in between might take it.
         os.utime(run.folder)
-        return Run(run.folder.rename(trash / run.folder.name), run.config)
+        return replace(run, folder=run.folder.rename(trash / run.folder.name))
 
 
 def bring_back(run: Run) -> Run:
     """Undo `discard_run`. Raises LoadError if it is not in the trash any more, WriteError."""
     if run.folder.parent.name != TRASH:
         raise LoadError(f"{run.folder} is not in the trash, so there is nothing to undo.")
-    load_run(run.folder)
+    _check_there(run)
     place = run.folder.parent.parent / run.folder.name
     with _moving(run.folder, "brought back"):
-        return Run(run.folder.rename(place), run.config)
+        return replace(run, folder=run.folder.rename(place))
 
 
 def discarded_runs(root: Path | None = None) -> list[Run]:
@@ -235,6 +306,12 @@ def empty_trash(older_than: timedelta = KEPT_IN_TRASH, root: Path | None = None)
                 shutil.rmtree(run.folder)
                 removed += 1
     return removed
+
+
+def _check_there(run: Run) -> None:
+    """Raises LoadError for a folder that is no run, or no longer; a damaged run is one."""
+    if not os.path.lexists(run.folder / CONFIG):
+        raise LoadError(f"There is no {run.folder / CONFIG}, so {run.folder} is no run. It may be deleted already.")
 
 
 @contextlib.contextmanager

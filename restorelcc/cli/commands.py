@@ -353,25 +353,21 @@ def runs(as_json: bool) -> None:
     """List what was kept."""
     kept = list_runs()
     if as_json:
-        show_json({"runs": [run.config | {"folder": str(run.folder)} for run in kept]})
+        show_json({"runs": [run.config | {"folder": str(run.folder), "damage": run.damage or None} for run in kept]})
         return
     if not kept:
         say("No restorations are kept yet. Make one with: python -m restorelcc restore --help")
         return
     rows = []
-    for one in kept:
-        figures = one.config.get("figures", {})
-        share = figures.get("recovered_share")  # null where pruning lost nothing
-        rows.append(
-            [
-                one.name,
-                str(one.config["created"])[:16].replace("T", " "),
-                str(one.config["trained_parameters"]),
-                "" if share is None else f"{share:.1%}",
-                str(one.folder),
-            ]
-        )
+    for entry in kept:
+        share = entry.config.get("figures", {}).get("recovered_share")  # null where pruning lost nothing
+        made = f"{entry.created:%Y-%m-%d %H:%M}" if entry.created else ""
+        trained = str(entry.config.get("trained_parameters", ""))
+        rows.append([entry.name, made, trained, "" if share is None else f"{share:.1%}", str(entry.folder)])
     show_table("Restorations", ["name", "made (UTC)", "trained values", "recovered", "folder"], rows)
+    for entry in kept:
+        if entry.damage:
+            say(f"Damaged: {entry.folder.name}: {entry.damage}")
 
 
 def families(as_json: bool) -> None:

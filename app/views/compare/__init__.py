@@ -2,6 +2,7 @@
 
 continuation: continuation
 curves: curves, sizes
+damaged: listed
 one_run: in_view
 pair_of_run: about, pair_of
 table: listed, table

@@ -28,7 +28,8 @@ def zipped(folder: Path) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(folder.rglob("*")):
-            archive.write(path, Path(folder.parent.name) / path.relative_to(folder))
+            if path.is_file():  # a pipe would never end
+                archive.write(path, Path(folder.parent.name) / path.relative_to(folder))
     return buffer.getvalue()
 
 

@@ -20,7 +20,7 @@ from ...session import state
 from ...values.colours import colours
 from ...values.recipes import recipe_written
 from ...values.run_facts import known, number
-from ...values.verbatim import in_markdown
+from ...values.verbatim import in_markdown, in_message
 from ...values.words import HELP, count, signed
 from ...widgets import controls, feedback
 
@@ -39,6 +39,8 @@ def kept(name: str) -> Run | None:
 def section(workspace: Workspace, run: Run) -> None:
     """Everything about a restoration; what its folder lacks is a message, and the rest is shown."""
     st.markdown(f"#### {in_markdown(run.name)}")
+    if run.fault:
+        st.warning(in_message(f"This run is damaged. {run.fault}"), icon=":material/broken_image:")
     _figures(run)
     _remarks(run)
     with feedback.guarded():
@@ -104,8 +106,10 @@ def _trained(workspace: Workspace, run: Run) -> None:
         _sizes(run)
     # α is of the pair in view; a compensation may have no magnitudes.
     if known(run, "recipe") == recipe_written(workspace.recipe) and "beta" in (trained := run.trained()):
+        beta, alpha = trained["beta"], workspace.lost.magnitude
         with right:
-            _magnitudes(run, trained["beta"], workspace.lost.magnitude)
+            if beta.shape == alpha.shape:
+                _magnitudes(run, beta, alpha)
 
 
 def _sizes(run: Run) -> None:

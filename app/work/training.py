@@ -12,12 +12,12 @@ from restorelcc.compensation.interface import compensated
 from restorelcc.evaluation.perplexity import Perplexity, measure, perplexity
 from restorelcc.progress import Progress
 from restorelcc.restoration.training import Restoration, Settings, Training
-from restorelcc.selection.picks import Selection
 from restorelcc.text.calibration import sampled_windows, split_held_out
 from restorelcc.text.sources import SELF
 from restorelcc.text.tokens import Tokens
 from restorelcc.workspace import Workspace
 
+from ..values.picks import Picks
 from ..values.recipes import recipe_written
 from .jobs import Job, jobs
 from .live import lane
@@ -25,7 +25,7 @@ from .live import lane
 
 def start(
     workspace: Workspace,
-    selection: Selection,
+    picks: Picks,
     settings: Settings,
     name: str,
     owner: str,
@@ -34,6 +34,7 @@ def start(
 ) -> Job:
     """Queue it. The job's notes are the dense model's held-out perplexity, then every `Step`; its result is the Run.
 
+    picks: what is trained; their magnitudes count where `settings.start` is what is picked, and are kept with the run.
     sampled: windows to sample from the dense model and train on instead of the calibration text; 0: none. names: what
     the person calls components, by `layer.head.component`.
 
@@ -44,7 +45,7 @@ def start(
         check_writable(runs_folder())
         pair = yield from workspace.loading()
         text, held_out = yield from texts(workspace, sampled, settings.seed)
-        trainer = Training(pair, workspace.lost, selection, text, held_out, settings)
+        trainer = Training(pair, workspace.lost, picks.selection, text, held_out, settings, picks.weights())
         dense, pruned = yield from _trained(job, trainer)
         if not trainer.history:
             return None
@@ -55,6 +56,7 @@ def start(
                 "length": text.ids.shape[1],
             },
             **({"names": names} if names else {}),
+            **({"picks": picks.to_text()} if picks.factors else {}),
             "held_out": {"dense": dense.figures(), "pruned": pruned.figures()},
             "stopped": job.stopping,
         }
@@ -92,12 +94,9 @@ def texts(workspace: Workspace, sampled: int, seed: int) -> Generator[Progress, 
 def _kept(
     workspace: Workspace, restoration: Restoration, name: str, facts: dict[str, Any]
 ) -> Generator[Progress, None, Run]:
-    """Measure a restoration on the whole evaluation text and keep it as a run. facts: what is known of it so far."""
+    """Measure a restoration on the whole evaluation text and keep it as a run: without its figures where measuring
+    fails, which is raised then. facts: what is known of it so far."""
     pair, findings = (yield from workspace.loading()), workspace.findings
-    restored = yield from measure(
-        pair.pruned, findings.evaluation, within=lambda: compensated(pair.pruned, restoration.compensation)
-    )
-    measured = yield from lane.against_both(workspace, restored)
     about: dict[str, Any] = {
         "dense": findings.dense_name,
         "pruned": findings.pruned_name,
@@ -107,13 +106,27 @@ def _kept(
         "evaluation": f"the evaluation text, {workspace.recipe.evaluation}",
         **facts,
         "parameters": findings.dense_size.parameters,
-        "figures": {
-            "dense": measured.dense.figures(),
-            "pruned": measured.pruned.figures(),
-            "restored": measured.picked.figures(),
-            "gain": {"nats": measured.gain.nats, "stderr": measured.gain.stderr},
-            "recovered_share": measured.share if measured.share == measured.share else None,
-            "share_stderr": measured.share_error if measured.share == measured.share else None,
-        },
     }
+    try:
+        about["figures"] = yield from _figures(workspace, restoration)
+    except Exception:
+        save_run(restoration, findings.geometry, name, about, pruned=pair.pruned)
+        raise
     return save_run(restoration, findings.geometry, name, about, pruned=pair.pruned)
+
+
+def _figures(workspace: Workspace, restoration: Restoration) -> Generator[Progress, None, dict[str, Any]]:
+    """Of the whole evaluation text, as a run's config has them."""
+    pair = yield from workspace.loading()
+    restored = yield from measure(
+        pair.pruned, workspace.findings.evaluation, within=lambda: compensated(pair.pruned, restoration.compensation)
+    )
+    measured = yield from lane.against_both(workspace, restored)
+    return {
+        "dense": measured.dense.figures(),
+        "pruned": measured.pruned.figures(),
+        "restored": measured.picked.figures(),
+        "gain": {"nats": measured.gain.nats, "stderr": measured.gain.stderr},
+        "recovered_share": measured.share if measured.share == measured.share else None,
+        "share_stderr": measured.share_error if measured.share == measured.share else None,
+    }

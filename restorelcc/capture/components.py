@@ -4,7 +4,9 @@
 eigenvalues the mean squared activation along them, and α_i = mean(δz) · v_i.
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import torch
@@ -37,6 +39,10 @@ class LostComponents:
     def constants(self, weights: Tensor) -> Tensor:
         """[layer, head, d_head]: Σ_i weights_i v_i, for weights [layer, head, component]."""
         return torch.einsum("lhi,lhid->lhd", weights.to(self.directions), self.directions)
+
+    def scaled(self, factors: Tensor) -> LostComponents:
+        """With other magnitudes: α times factors [layer, head, component]."""
+        return replace(self, magnitude=self.magnitude * factors.to(self.magnitude))
 
     def to_pandas(self) -> pd.DataFrame:
         """One row a component: layer, head, component, energy, variance, magnitude."""

@@ -85,6 +85,10 @@ class Start(Choice):
 
     values: Callable[[Tensor, torch.Generator], Tensor]
     """From the mean of what was lost along what is trained, of any shape; activation units."""
+    sentence: str
+    """What it starts from, as it follows on 'Starts from'."""
+    by_hand: bool = False
+    """Whether the mean is multiplied by the magnitudes that a person set, where they are given."""
 
 
 def _zeros(alpha: Tensor, _: torch.Generator) -> Tensor:
@@ -101,9 +105,29 @@ def _means(alpha: Tensor, _: torch.Generator) -> Tensor:
 
 
 STARTS = table(
-    Start(name="zero", title="Zero", brief="β and b from 0", values=_zeros),
-    Start(name="noise", title="Noise, N(0, 1e-3)", brief="N(0, 1e-3), as published", values=_noise),
-    Start(name="alpha", title="Mean lost activation α", brief="β from α, the mean lost activation", values=_means),
+    Start(name="zero", title="Zero", brief="β and b from 0", values=_zeros, sentence="nothing put back"),
+    Start(
+        name="noise",
+        title="Noise, N(0, 1e-3)",
+        brief="N(0, 1e-3), as published",
+        values=_noise,
+        sentence="noise, N(0, 1e-3)",
+    ),
+    Start(
+        name="alpha",
+        title="Mean lost activation α",
+        brief="β from α, the mean lost activation",
+        values=_means,
+        sentence="the mean lost activation α of every picked component",
+    ),
+    Start(
+        name="picked",
+        title="What is picked: α times magnitudes set by hand",
+        brief="β from α times the magnitudes that were set by hand in the app",
+        values=_means,
+        sentence="what the picks put back as they are: α times the magnitudes set by hand",
+        by_hand=True,
+    ),
 )
 
 

@@ -163,9 +163,14 @@ class Training:
         tokens: Tokens,
         held_out: Tokens,
         settings: Settings | None = None,
+        magnitudes: Tensor | None = None,
     ) -> None:
+        """magnitudes: [layer, head, component] how many times α each component is put back with where training starts
+        from what is picked; None: once."""
         self.settings = settings or Settings()
         self.loss = LOSSES[self.settings.loss]
+        if STARTS[self.settings.start].by_hand and magnitudes is not None:
+            components = components.scaled(magnitudes)
         self.selection = _trainable(components, selection)
         if not all(bool(self._wanted(part).any()) for part in (tokens, held_out)):
             nothing = "answer" if self.loss.over == "response" else "token to predict"

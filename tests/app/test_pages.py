@@ -141,6 +141,33 @@ def test_a_restoration_runs_and_is_kept(app: AppTest):
     assert session(app).run == list_runs()[0].folder.name
 
 
+def test_training_says_what_it_starts_from_and_takes_magnitudes_set_by_hand(app: AppTest, workspace: Workspace):
+    shown(app, "components").button(key="quick-4").click().run()
+    picks = session(app).picks
+    assert picks is not None
+    pick = min(picks.selection.picks)
+    assert "Starts from nothing put back" in said(shown(app, "restore"))
+    assert "set by hand" not in said(app)
+    session(app).picks = picks.scaled(pick, 2.5)
+    assert "1 of the picks have a magnitude set by hand" in said(app.run())
+    app.button(key="start-from-picked").click().run()
+    assert app.selectbox(key="setting-start").value == "picked"
+    assert "Starts from what the picks put back as they are" in said(app)
+    assert "1 of the picks" not in said(app)
+    app.number_input(key="setting-steps").set_value(1).run()
+    app.number_input(key="setting-lr").set_value(0.00001).run()
+    app.button(key="start-restoration").click().run()
+    job = jobs.get(session(app).run)
+    assert job is not None
+    assert job.wait(60)
+    (run,) = list_runs()
+    alpha = workspace.lost.magnitude[pick]
+    assert float(run.trained()["beta"][pick]) == pytest.approx(2.5 * float(alpha), abs=1e-3)
+    session(app).picks = picks
+    shown(app, "compare").button(key="open-run").click().run()
+    assert session(app).picks == picks.scaled(pick, 2.5)
+
+
 def test_a_restoration_without_data_is_trained_on_what_the_dense_model_writes(app: AppTest):
     shown(app, "components").button(key="quick-4").click().run()
     shown(app, "restore")

@@ -203,6 +203,25 @@ def test_nonsense_settings_are_refused(changes, says):
         Settings(**changes)
 
 
+@pytest.mark.parametrize("unit", ["loss", "activation"])
+def test_training_starts_from_the_magnitudes_set_by_hand(pair, lost, tokens, unit):
+    """Step 0 puts back what the picks do: α times what was set, where it was, and α elsewhere."""
+    selection = Selection(lost.shape, frozenset({(0, 1, 0), (0, 1, 2), (2, 3, 1)}))
+    weights = selection.mask().double()
+    weights[0, 1, 2] = -2.5
+    settings = Settings(steps=1, batch=2, start="picked", unit=unit)
+
+    def started(**given):
+        return Training(pair, lost, selection, tokens, tokens, settings, **given).result()
+
+    by_hand, plain = started(magnitudes=weights), started()
+    torch.testing.assert_close(by_hand.compensation.vectors, injected(lost, weights).vectors)
+    torch.testing.assert_close(plain.compensation.vectors, injected(lost, selection.mask()).vectors)
+    assert not by_hand.learned.any()
+    alpha = Training(pair, lost, selection, tokens, tokens, replace(settings, start="alpha"), weights).result()
+    assert torch.equal(alpha.compensation.vectors, plain.compensation.vectors)
+
+
 def test_nothing_to_train_is_refused(pair, lost, tokens):
     with pytest.raises(SettingError, match="Pick at least one"):
         Training(pair, lost, Selection(lost.shape, frozenset()), tokens, tokens)

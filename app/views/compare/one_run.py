@@ -74,7 +74,7 @@ def _reopen(run: Run) -> None:
 
 def _take_over(run: Run) -> None:
     """Pair, picks and hyperparameters of a run become the session's. Raises LoadError, SettingError."""
-    settings, picks = asdict(run.settings), Picks(run.selection)
+    settings, picks = asdict(run.settings), _picks(run)
     recipe, here = run_facts.recipe_of(run), state.session()
     if recipe is not None and recipe != here.recipe:
         state.show(recipe)
@@ -89,6 +89,12 @@ def _take_over(run: Run) -> None:
             f"not of {here.picks.selection.shape} as in the open pair. Open its pair on the Pair page first."
         )
     st.session_state["restore-settings"] = settings
+
+
+def _picks(run: Run) -> Picks:
+    """What was trained, with the magnitudes that were set by hand. Raises LoadError, SettingError."""
+    selection, text = run.selection, str(run.config.get("picks", ""))
+    return Picks.from_text(text, selection.shape).of(selection)
 
 
 def _rename(run: Run) -> None:

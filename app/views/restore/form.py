@@ -18,7 +18,18 @@ from ...values.verbatim import in_markdown, visible
 from ...values.words import count
 from ...widgets import feedback
 from ...work import training
-from .settings import HELP, KEY, SAMPLED, fill, mirror, number, sampled_typed, select, settings_typed
+from .settings import (
+    HELP,
+    KEY,
+    SAMPLED,
+    fill,
+    mirror,
+    number,
+    sampled_typed,
+    select,
+    settings_typed,
+    start_from_picked,
+)
 
 
 def what(workspace: Workspace) -> None:
@@ -37,10 +48,20 @@ def what(workspace: Workspace) -> None:
         text = f"{sampled} windows that the dense model writes"
     else:
         text = f"{len(findings.calibration)} windows of '{in_markdown(workspace.recipe.calibration)}'"
+    start = STARTS[settings.start if settings else Settings().start]
     st.caption(
         f"Trains on {text}, of which a tenth is held out and judges every few steps; the evaluation text is measured "
-        "at the end and is never trained on."
+        f"at the end and is never trained on. Starts from {start.sentence}."
     )
+    set_by_hand = len(picks.factors)
+    if set_by_hand and not start.by_hand:
+        with st.container(horizontal=True, vertical_alignment="center", key="set-by-hand"):
+            st.caption(
+                f":material/info: {set_by_hand} of the picks have a magnitude set by hand. Training does not start "
+                "from it, and finds its own.",
+                width="stretch",
+            )
+            st.button("Start from what is picked", key="start-from-picked", on_click=start_from_picked)
 
 
 def section(workspace: Workspace) -> None:
@@ -154,7 +175,7 @@ def _text(workspace: Workspace) -> None:
 
 def _start(workspace: Workspace, settings: Settings | None, name: str) -> None:
     if settings is not None:
-        session, selection = state.session(), state.picks().selection
-        names = names_written(session.names, selection.picks)
-        job = training.start(workspace, selection, settings, name, session.owner, sampled_typed(), names)
+        session, picks = state.session(), state.picks()
+        names = names_written(session.names, picks.selection.picks)
+        job = training.start(workspace, picks, settings, name, session.owner, sampled_typed(), names)
         session.run = job.id

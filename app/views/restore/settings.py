@@ -27,7 +27,7 @@ HELP = {
     "batch": "Windows of calibration text in a step.",
     "learned": "Train a free vector b for each picked head beside the magnitudes β of its components (Eq. 8).",
     "unit": definitions(UNITS),
-    "start": "Where β starts from.",
+    "start": "Where β starts from. In a sweep, whose points pick their own heads, what is picked is α.",
     "warm_up": "Share of the steps over which the rate rises from zero.",
     "cool_down": "Share of the steps, the last ones, over which it falls to zero.",
     "seed": "Order of the windows, and noise where the start is noise.",
@@ -46,6 +46,11 @@ def sampled_typed() -> int:
 def fill(settings: Settings) -> None:
     """Put these settings into the form."""
     st.session_state[KEY] = asdict(settings)
+
+
+def start_from_picked() -> None:
+    """Into the form: training starts from the picks, with the magnitudes that were set by hand."""
+    st.session_state.setdefault(KEY, asdict(Settings()))["start"] = "picked"
 
 
 def settings_typed(show: bool = False) -> Settings | None:

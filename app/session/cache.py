@@ -11,10 +11,21 @@ from restorelcc.artifacts.findings import Recipe
 from restorelcc.artifacts.runs import Run
 from restorelcc.capture.passage import Reading, read_passage
 from restorelcc.capture.plane import Projection, project
-from restorelcc.capture.vocabulary import Moment, strongest_moments, vocabulary_effect, written_alike
+from restorelcc.capture.vocabulary import (
+    Moment,
+    in_context,
+    strongest_moments,
+    strongest_words,
+    vocabulary_effect,
+    written_alike,
+)
 from restorelcc.compensation.interface import compensated
 from restorelcc.evaluation.perplexity import token_loss
-from restorelcc.text.tokens import whole
+from restorelcc.hf.families import needs_start
+from restorelcc.models.pair import ModelPair
+from restorelcc.text.calibration import check_embedded
+from restorelcc.text.spelling import readable
+from restorelcc.text.tokens import as_text
 from restorelcc.workspace import Workspace
 
 from ..work.lessons import MergeCheck, check_merge
@@ -27,8 +38,12 @@ PASSAGE = 48  # tokens of the merge check
 @st.cache_data(max_entries=8, show_spinner=False)
 def reading(recipe: Recipe, text: int, start: int, length: int, _workspace: Workspace) -> Reading:
     """Tokens start … start + length of one calibration text, read by both models."""
-    ids = _workspace.findings.calibration.ids[text, start : start + length]
-    return lane.run(_workspace, lambda: read_passage(_workspace.pair(), ids))
+
+    def read() -> Reading:
+        pair = _workspace.pair()
+        return read_passage(pair, _passage(_workspace, pair, text, start, length))
+
+    return lane.run(_workspace, read)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -46,13 +61,7 @@ def vocabulary(
     pair = _workspace.pair(dense=not _workspace.findings.statistics.present[layer, head])
     # Two small products: not worth a place in the queue, where a measurement may be under way.
     effect = vocabulary_effect(*pair.holder(layer, head), _workspace.lost.directions[layer, head, component])
-    tokenizer = pair.tokenizer
-    order = effect.argsort(descending=True)
-
-    def words(ids: torch.Tensor) -> list[tuple[str, float]]:
-        return [(str(tokenizer.decode([i])), float(effect[i])) for i in ids.tolist()]
-
-    return words(order[:most]), words(order.flip(0)[:most])
+    return strongest_words(effect, pair.tokenizer, most)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -73,21 +82,28 @@ def moments(recipe: Recipe, layer: int, head: int, component: int, most: int, _w
 @st.cache_data(max_entries=32, show_spinner=False)
 def token_strings(recipe: Recipe, text: int, start: int, length: int, _workspace: Workspace) -> list[str]:
     """The tokens of a passage as text."""
-    tokenizer = _workspace.pair(dense=False).tokenizer
-    return [
-        str(tokenizer.decode([i])) for i in _workspace.findings.calibration.ids[text, start : start + length].tolist()
-    ]
+    pair = _workspace.pair(dense=False)
+    ids = _passage(_workspace, pair, text, start, length).tolist()
+    if start == 0 or needs_start(pair.pruned):
+        return readable(pair.tokenizer, ids)
+    before = _workspace.findings.calibration.ids[text, start - 1 : start].tolist()
+    return readable(pair.tokenizer, before + ids)[1:]  # so that the first has its space
+
+
+def _passage(workspace: Workspace, pair: ModelPair, text: int, start: int, length: int) -> torch.Tensor:
+    """[pos] ids of part of a calibration text, after its start token where the models need one."""
+    row = workspace.findings.calibration.ids[text]
+    head = row[:1] if start > 0 and needs_start(pair.pruned) else row[:0]
+    return torch.cat([head, row[start : start + length]])
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
 def sample_contexts(recipe: Recipe, _workspace: Workspace) -> list[str]:
     """Every sampled token in its context, the token itself between brackets."""
     findings, tokenizer = _workspace.findings, _workspace.pair(dense=False).tokenizer
-    from restorelcc.capture.vocabulary import context
-
     samples = findings.statistics.samples
     return [
-        "{}[{}]{}".format(*context(findings.calibration, tokenizer, text, pos, 6)).replace("\n", " ")
+        "{}[{}]{}".format(*in_context(findings.calibration, tokenizer, text, pos, 6)).replace("\n", " ")
         for text, pos in zip(samples.text.tolist(), samples.pos.tolist(), strict=True)
     ]
 
@@ -103,14 +119,17 @@ def opening(recipe: Recipe, _workspace: Workspace) -> str:
 def nll_of_three(
     recipe: Recipe, run: str, ids: tuple[int, ...], _workspace: Workspace, _run: Run
 ) -> tuple[list[float], list[float], list[float]]:
-    """NLL of every token by the dense, the pruned and the restored model, nats; 0 for the first: it is not predicted.
+    """NLL of every token by the dense, the pruned and the restored model, nats; 0 for what is not predicted, as the
+    first.
 
-    Raises LoadError if the run is of another pruned model.
+    Raises LoadError if the run is of another pruned model, or the tokenizer of another model.
     """
-    tokens, adapter = whole(torch.tensor([ids])), _run.adapter()
+    adapter = _run.adapter()
 
     def read() -> tuple[list[float], list[float], list[float]]:
         pair = _workspace.pair()
+        tokens = as_text(pair.tokenizer, ids)
+        check_embedded(tokens.ids, pair.dense, pair.tokenizer)
         adapter_fits(adapter, pair.pruned)
         dense, pruned = token_loss(pair.dense, tokens), token_loss(pair.pruned, tokens)
         with compensated(pair.pruned, adapter.compensation):

@@ -11,11 +11,13 @@ from torch import Tensor
 
 from restorelcc.compensation.interface import Compensation, compensated
 from restorelcc.errors import SettingError
-from restorelcc.hf.layout import context_length
+from restorelcc.hf.layout import context_length, vocabulary_size
 from restorelcc.models.pair import ModelPair
 from restorelcc.progress import Progress
+from restorelcc.text.calibration import check_embedded
 from restorelcc.text.generate import generate
-from restorelcc.text.tokens import lead
+from restorelcc.text.spelling import known_tokens
+from restorelcc.text.tokens import lead, led, token_ids
 from restorelcc.workspace import Workspace
 
 from .jobs import Job
@@ -67,8 +69,8 @@ class _Writers:
 
     def __init__(self, pair: ModelPair, compensation: Compensation, asked: Asked) -> None:
         self._pruned, self._compensation, self._tokenizer = pair.pruned, compensation, pair.tokenizer
-        ids = self._tokenizer(asked.prompt, add_special_tokens=False, verbose=False).input_ids
-        self._prompt = lead(self._tokenizer) + list(ids)
+        self._prompt = led(lead(self._tokenizer), token_ids(self._tokenizer, asked.prompt))
+        check_embedded(torch.tensor(self._prompt), pair.dense, self._tokenizer)
         room = context_length(pair.dense)
         if len(self._prompt) + asked.length > room:
             raise SettingError(
@@ -76,8 +78,9 @@ class _Writers:
                 f"{room}. Shorten one of them."
             )
         end, start = self._tokenizer.eos_token_id, torch.tensor([self._prompt])
+        known = known_tokens(self._tokenizer, vocabulary_size(pair.dense))
         self._writing: dict[str, Iterator[Tensor]] = {
-            name: generate(model, start, asked.length, asked.temperature, asked.seed, end)
+            name: generate(model, start, asked.length, asked.temperature, asked.seed, end, known)
             for name, model in zip(MODELS, (pair.dense, pair.pruned, pair.pruned), strict=True)
         }
         self._tokens: dict[str, list[int]] = {name: [] for name in MODELS}

@@ -7,5 +7,5 @@ one_at_a_time: capture_one_at_a_time
 passage: read_passage, Reading
 plane: Points, project, Projection
 statistics: capture, HeadStatistics, MEANS, Positions, Samples
-vocabulary: context, Moment, strongest_moments, vocabulary_effect, written_alike
+vocabulary: context, in_context, Moment, strongest_moments, strongest_words, vocabulary_effect, written_alike
 """

@@ -19,6 +19,7 @@ from ..hf.layout import (
     unembedding,
 )
 from ..hf.weights import weight_of
+from ..text.spelling import known_tokens, token_string, token_strings
 from ..text.tokens import Tokens
 from .statistics import Samples
 
@@ -46,6 +47,20 @@ def vocabulary_effect(model: PreTrainedModel, layer: int, head: int, direction: 
     written = linear_part(final_norm(model), written * residual_scale(model))
     effect: Tensor = unembedding(model).float() @ written
     return effect.cpu()
+
+
+def strongest_words(
+    effect: Tensor, tokenizer: PreTrainedTokenizerBase, most: int
+) -> tuple[list[tuple[str, float]], list[tuple[str, float]]]:
+    """(promoted, suppressed): the `most` tokens whose logits rise most, and fall most, with the change. effect:
+    [vocabulary]; its rows that are no tokens are passed over."""
+    ids = known_tokens(tokenizer, len(effect)).nonzero().flatten()
+    order = ids[effect[ids].argsort(descending=True)].tolist()
+    words = [
+        [(token_string(tokenizer, token), float(effect[token])) for token in side[:most]]
+        for side in (order, order[::-1])
+    ]
+    return words[0], words[1]
 
 
 @torch.no_grad()
@@ -90,6 +105,8 @@ class Moment:
     after: str
     value: float
     """δz · v at that token, activation units."""
+    parts: tuple[str, str, str] = ("", "", "")
+    """The three as they stand in the running text, whose spaces may be nobody's: joined, they give it back."""
 
 
 def strongest_moments(
@@ -107,19 +124,35 @@ def strongest_moments(
     samples: of a capture over `tokens`. direction: [d_head].
     """
     values = samples.lost[layer, head] @ direction.float()
-    return [
-        Moment(
-            *context(tokens, tokenizer, int(samples.text[index]), int(samples.pos[index]), around), float(values[index])
-        )
-        for index in values.abs().argsort(descending=True)[:most].tolist()
-    ]
+    moments = []
+    for index in values.abs().argsort(descending=True)[:most].tolist():
+        place = int(samples.text[index]), int(samples.pos[index])
+        bare, parts = (read(tokens, tokenizer, *place, around) for read in (context, in_context))
+        moments.append(Moment(*bare, float(values[index]), parts))
+    return moments
 
 
 def context(
     tokens: Tokens, tokenizer: PreTrainedTokenizerBase, text: int, pos: int, around: int = 8
 ) -> tuple[str, str, str]:
-    """(text before, the token, text after) of one position."""
-    row = tokens.ids[text][tokens.real[text]]
+    """(text before, the token, text after) of one position, each read alone."""
+    row = tokens.ids[text][tokens.real[text]].tolist()
     parts = (row[max(0, pos - around) : pos], row[pos : pos + 1], row[pos + 1 : pos + 1 + around])
-    before, token, after = (str(tokenizer.decode(part)) for part in parts)
+    before, token, after = ("".join(token_strings(tokenizer, part)) for part in parts)
     return before, token, after
+
+
+def in_context(
+    tokens: Tokens, tokenizer: PreTrainedTokenizerBase, text: int, pos: int, around: int = 8
+) -> tuple[str, str, str]:
+    """(text before, the token, text after) of one position, as they stand in the running text: joined, they are it."""
+    row = tokens.ids[text][tokens.real[text]].tolist()
+    first = max(0, pos - around)
+    start = max(0, first - 1)  # one more, so that the first has its space
+    spelled = token_strings(tokenizer, row[start : pos + 1 + around])
+    at = pos - start
+    return (
+        "".join(spelled[first - start : at]),
+        spelled[at] or token_string(tokenizer, row[pos]),
+        "".join(spelled[at + 1 :]),
+    )

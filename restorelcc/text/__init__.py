@@ -5,5 +5,6 @@ calibration: calibration_tokens, check_embedded, evaluation_tokens, sampled_wind
 contrast: contrast_items, ContrastItem
 generate: generate
 sources: check_named, DEMO, SELF
-tokens: lead, led, read_together, token_ids, Tokens, whole, windows
+spelling: known_tokens, readable, token_string, token_strings
+tokens: as_text, lead, led, read_together, token_ids, Tokens, whole, windows
 """

@@ -15,6 +15,7 @@ from ..hf.layout import cache_bytes, context_length, vocabulary_size
 from ..progress import Progress
 from . import sources
 from .generate import generate
+from .spelling import known_tokens
 from .tokens import Cut, Tokens, lead, own_start, tokenized, whole
 
 if TYPE_CHECKING:
@@ -134,12 +135,13 @@ def sampled_windows(
     start = lead(tokenizer)
     if not start:
         raise SettingError("The tokenizer has no token that begins or ends a text, so nothing can start the sampling.")
+    known = known_tokens(tokenizer, vocabulary_size(model))
     randomness = torch.Generator().manual_seed(seed)
     chunks = torch.full((most, 1), start[0]).split(_windows_at_once(model, length))
     sampled, total = [], len(chunks) * length
     for done, prompt in enumerate(chunks):
         columns = [prompt[:, 0]]
-        for token in generate(model, prompt, length - 1, seed=randomness):
+        for token in generate(model, prompt, length - 1, seed=randomness, known=known):
             columns.append(token)
             yield Progress("sampling from the dense model", done * length + len(columns), total)
         sampled.append(torch.stack(columns, dim=1))

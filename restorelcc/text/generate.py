@@ -27,12 +27,14 @@ def generate(
     temperature: float = 1.0,
     seed: int | torch.Generator = 0,
     stop: int | None = None,
+    known: Tensor | None = None,
 ) -> Iterator[Tensor]:
     """Yield the next token [batch] of every row until `most` were drawn or all rows have drawn `stop`.
 
     prompt: [batch, pos] token ids, without padding. temperature: 0 takes the likeliest token, 1 samples from the
-    model's own distribution. seed: or a generator of the CPU's that has been drawn from already, which goes on. Raises
-    SettingError for an empty prompt or a negative temperature.
+    model's own distribution. seed: or a generator of the CPU's that has been drawn from already, which goes on.
+    known: [vocabulary] bool, which rows of the embedding are tokens (see `known_tokens`), so that no other is drawn;
+    None: all. Raises SettingError for an empty prompt or a negative temperature.
     """
     if prompt.shape[1] == 0:
         raise SettingError("There is nothing to continue: give at least one token.")
@@ -45,6 +47,8 @@ def generate(
     for _ in range(most):
         output = model(ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
         logits, cache = output.logits[:, -1].float().cpu(), output.past_key_values
+        if known is not None:
+            logits = logits.masked_fill(~known, -torch.inf)
         if temperature == 0:
             token = logits.argmax(-1)
         else:

@@ -216,6 +216,11 @@ def whole(ids: Tensor) -> Tokens:
     return Tokens(ids, torch.ones_like(scored), scored, scored)
 
 
+def as_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> Tokens:
+    """One text [1, pos] as it stands, scored as a window is."""
+    return _padded([list(ids)], [1], PACKED.unscored(tokenizer))
+
+
 def _checked(tokens: Tokens) -> Tokens:
     """Raises TextError where there is nothing to predict. Parts of good tokens may well have nothing."""
     if tokens.count == 0:

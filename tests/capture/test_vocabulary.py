@@ -4,9 +4,17 @@ import pytest
 import torch
 from conftest import make_model, make_tokens, z_values
 from families import logits_with, make_family
+from tokenizer_kinds import KINDS
 
 from restorelcc.capture.statistics import capture
-from restorelcc.capture.vocabulary import context, strongest_moments, vocabulary_effect, written_alike
+from restorelcc.capture.vocabulary import (
+    context,
+    in_context,
+    strongest_moments,
+    strongest_words,
+    vocabulary_effect,
+    written_alike,
+)
 from restorelcc.compensation.constants import Constants
 from restorelcc.compensation.interface import compensated
 from restorelcc.hf.layout import attention_norm, decoder_layers, final_norm, output_projections
@@ -86,6 +94,29 @@ def test_context_ends_where_the_text_does(tokenizer):
     assert context(tokens, tokenizer, 0, 1, around=2) == ("once", "upon", "a time")
     assert context(tokens, tokenizer, 0, 5, around=2) == ("time the", "dog", "ran in")
     assert context(tokens, tokenizer, 0, 9, around=2) == ("in the", "park", "")  # no padding
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_context_the_three_are_the_running_text(kind):
+    """Each by itself loses the spaces between them; here they give the text back."""
+    tokenizer = KINDS[kind]()
+    ids = torch.tensor([tokenizer("once upon a time the dog ran in the park").input_ids])
+    real = torch.ones_like(ids, dtype=torch.bool)
+    tokens = Tokens(ids, real, real, real)
+    text = tokenizer.decode(ids[0])
+    for pos in range(ids.shape[1]):
+        assert "".join(in_context(tokens, tokenizer, 0, pos, around=99)) == text
+        near = in_context(tokens, tokenizer, 0, pos, around=1)
+        assert "".join(near) in text
+        assert near[1].strip() == context(tokens, tokenizer, 0, pos)[1].strip()
+
+
+def test_words_are_those_of_the_strongest_tokens(tokenizer):
+    effect = torch.arange(64.0)  # more rows than tokens
+    promoted, suppressed = strongest_words(effect, tokenizer, 3)
+    last = len(tokenizer) - 1
+    assert promoted == [(tokenizer.decode([token]), float(token)) for token in (last, last - 1, last - 2)]
+    assert suppressed == [("<s>", 0.0), ("</s>", 1.0), ("<unk>", 2.0)]
 
 
 def test_moments_of_padded_texts_are_of_real_tokens(pair, tokenizer, lost):

@@ -57,3 +57,12 @@ def test_nonsense_is_refused(pair):
         drawn(pair.dense, PROMPT[:, :0])
     with pytest.raises(SettingError, match="temperature"):
         drawn(pair.dense, temperature=-1.0)
+
+
+def test_rows_of_the_embedding_that_are_no_tokens_are_never_drawn(pair):
+    known = torch.ones(pair.dense.config.vocab_size, dtype=torch.bool)
+    assert torch.equal(drawn(pair.dense, seed=3, known=known), drawn(pair.dense, seed=3))
+    likely = drawn(pair.dense, temperature=0).unique()
+    known[likely] = False
+    for temperature in (0.0, 1.0):
+        assert not torch.isin(drawn(pair.dense, temperature=temperature, most=40, known=known), likely).any()

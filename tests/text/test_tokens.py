@@ -10,7 +10,7 @@ from tokenizer_kinds import byte_bpe, sentencepiece_like
 
 from restorelcc.errors import LoadError, TextError
 from restorelcc.progress import finish
-from restorelcc.text.calibration import calibration_tokens, evaluation_tokens
+from restorelcc.text.calibration import calibration_tokens, evaluation_tokens, sampled_windows
 from restorelcc.text.records import Document
 from restorelcc.text.tokens import Cut, lead, own_start, read_together, rows, token_ids, tokenized, windows
 
@@ -171,3 +171,10 @@ def test_tokens_without_an_embedding_are_one_clear_line(tmp_path):
     for read in (evaluation_tokens, lambda *given: finish(calibration_tokens(*given))):
         with pytest.raises(LoadError, match=r"makes '<new>' of this text, token 400, .* 400 tokens"):
             read(str(tmp_path / "text.txt"), model, tokenizer, 16)
+
+
+def test_text_of_the_models_own_is_made_of_tokens(tokenizer):
+    """Embeddings have rows beyond the tokenizer's, and models are not sure to leave them alone."""
+    model = make_model(vocab_size=64)
+    model.lm_head.weight[len(tokenizer) :] *= 100
+    assert int(finish(sampled_windows(model, tokenizer, 16, 20)).ids.max()) < len(tokenizer)

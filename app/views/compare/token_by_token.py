@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 import streamlit as st
 import torch
+from torch import Tensor
 
 from restorelcc.artifacts.runs import Run
 from restorelcc.evaluation.perplexity import TokenLoss, paired_difference, perplexity, recovered_share
 from restorelcc.hf.layout import context_length
-from restorelcc.text.tokens import lead, whole
+from restorelcc.text.spelling import readable
+from restorelcc.text.tokens import as_text, lead, led, token_ids
 from restorelcc.workspace import Workspace
 
 from ...charts import compare as compare_charts
@@ -20,9 +20,6 @@ from ...values.colours import Colours, colours
 from ...values.verbatim import in_markdown
 from ...values.words import signed
 from ...widgets import controls, feedback, tinted
-
-if TYPE_CHECKING:
-    pass
 from ...work.continuation import MODELS
 
 LONGEST = 512  # tokens of one text that is read
@@ -41,15 +38,17 @@ def token_by_token(workspace: Workspace, run: Run) -> None:
         return
     with feedback.guarded():
         nll = cache.nll_of_three(workspace.recipe, run.folder.name, tuple(ids), workspace, run)
-        tokens = [str(workspace.pair().tokenizer.decode([token])) for token in ids]
+        tokenizer = workspace.pair().tokenizer
+        predicted = as_text(tokenizer, ids).scored
+        tokens = readable(tokenizer, ids)
         frame = pd.DataFrame({"position": range(len(ids)), "token": tokens, **dict(zip(MODELS, nll, strict=True))})
         frame["change"] = frame["restored"] - frame["pruned"]
-        scored = frame.iloc[1:]
+        scored = frame[predicted[0].numpy()]
         text, figures = st.columns([7, 5], gap="medium")
         with text:
-            _tinted(frame, colours(state.dark()))
+            _tinted(frame, scored, colours(state.dark()))
         with figures:
-            _sums(nll)
+            _sums(nll, predicted)
             _helped(scored)
         controls.figure(
             compare_charts.cumulated(scored, colours(state.dark())),
@@ -78,18 +77,23 @@ def _text(workspace: Workspace) -> list[int]:
     text = st.text_area(
         "Text", key="read-own", height=100, persist_state="session", placeholder="Write or paste a text"
     )
-    ids = list(tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
+    ids = token_ids(tokenizer, text)
     room = min(LONGEST, context_length(workspace.pair().dense))
-    before = lead(tokenizer) if ids else []
-    if len(before) + len(ids) > room:
-        st.caption(f"The first {room - len(before)} of {len(ids)} tokens are read.")
-    return (before + ids)[:room]
+    whole = led(lead(tokenizer), ids) if ids else []
+    if len(whole) > room:
+        st.caption(f"The first {room - (len(whole) - len(ids))} of {len(ids)} tokens are read.")
+    return whole[:room]
 
 
-def _tinted(frame: pd.DataFrame, look: Colours) -> None:
-    scale = max(float(frame["change"].abs().iloc[1:].quantile(0.97)), 1e-6)
-    tokens = [tinted.Token(frame["token"].iloc[0], "the first token is not predicted")]
-    for row in frame.iloc[1:].to_dict(orient="records"):
+def _tinted(frame: pd.DataFrame, scored: pd.DataFrame, look: Colours) -> None:
+    scale = max(float(scored["change"].abs().quantile(0.97)), 1e-6)
+    tokens = []
+    for position, row in frame.to_dict(orient="index").items():
+        if position not in scored.index:
+            tokens.append(
+                tinted.Token(row["token"], f"{'a start' if position else 'the first'} token is not predicted")
+            )
+            continue
         change = float(row["change"])
         says = f"dense {row['dense']:.3f}, pruned {row['pruned']:.3f}, restored {row['restored']:.3f} nats; "
         colour = look.signed[0] if change < 0 else look.signed[2]
@@ -105,9 +109,8 @@ def _tinted(frame: pd.DataFrame, look: Colours) -> None:
     )
 
 
-def _sums(nll: tuple[list[float], list[float], list[float]]) -> None:
-    tokens = whole(torch.zeros(1, len(nll[0]), dtype=torch.int64))
-    losses = [TokenLoss(torch.tensor([values], dtype=torch.float64), tokens.scored) for values in nll]
+def _sums(nll: tuple[list[float], list[float], list[float]], predicted: Tensor) -> None:
+    losses = [TokenLoss(torch.tensor([values], dtype=torch.float64), predicted) for values in nll]
     dense, pruned, restored = (perplexity(loss) for loss in losses)
     numbers = "".join(
         f'<div style="border-left:3px solid var(--{name});padding-left:.6rem"><div class="muted">'

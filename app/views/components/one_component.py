@@ -131,7 +131,7 @@ def _reads(workspace: Workspace, head: Head, index: int) -> None:
     """The tokens at which it was lost most, in their contexts."""
     rows = []
     for moment in cache.moments(workspace.recipe, *head, index, 8, workspace):
-        before, token, after = (in_html(part) for part in (moment.before, moment.token, moment.after))
+        before, token, after = (in_html(part) for part in moment.parts)
         rows.append(
             f'<div class="context"><span class="value">{signed(moment.value, 2)}</span> '
             f"{before}<b>{token}</b>{after}</div>"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from operator import ge
 
+from restorelcc.errors import SettingError
 from restorelcc.selection.scores import captured, computed
 from restorelcc.workspace import Workspace
 
@@ -51,17 +53,43 @@ def applied(session: Session, link: Mapping[str, str]) -> None:
         session.component = int(link["component"])
     session.names = names.from_text(link.get("names", ""))
     session.link = {"picks": link["picks"]} if "picks" in link else {}
+    session.fitted = False
     session.recipe = recipe_read(link)
 
 
-def fitted(session: Session, workspace: Workspace) -> None:
-    """What of the link needs the pair: picks, and a head that exists. Raises SettingError."""
+def fitted(session: Session, workspace: Workspace) -> str:
+    """Once a link's pair is open: what of the link needs it. What another pair has and this one lacks is left out, and
+    said in a sentence; empty where all of it fits. Raises SettingError for picks that cannot be, with the rest."""
     layers, heads, components = workspace.lost.shape
+    lacking = []
     if session.head is not None and not (session.head[0] < layers and session.head[1] < heads):
+        lacking.append("head {}.{}".format(*session.head))
         session.head = None
-    session.component = min(session.component, components - 1)
-    text, session.link = session.link.get("picks", ""), {}
+    if session.component >= components:
+        lacking.append(f"component {session.component}")
+        session.component = components - 1
+    named = {pick for pick in session.names if any(map(ge, pick, workspace.lost.shape))}
+    if named:
+        lacking.append(f"{len(named)} named components")
+        session.names = {pick: name for pick, name in session.names.items() if pick not in named}
+    text, session.link, session.fitted = session.link.get("picks", ""), {}, True
     if text:
         session.picks = Picks.none(workspace.lost.shape)
-        picks = Picks.from_text(text, workspace.lost.shape)
+        try:
+            picks = Picks.from_text(text, workspace.lost.shape)
+        except SettingError as error:
+            raise SettingError(f"{error} {_left_out(lacking, workspace)}".strip()) from error
         session.picks = picks.of(picks.selection.within(workspace.lost.present))
+        if len(session.picks) < len(picks):
+            lacking.append(f"{len(picks) - len(session.picks)} picks of heads that pruning removed")
+    return _left_out(lacking, workspace)
+
+
+def _left_out(lacking: list[str], workspace: Workspace) -> str:
+    if not lacking:
+        return ""
+    layers, heads, components = workspace.lost.shape
+    return (
+        f"The link is of another pair: this one, of {layers} layers of {heads} heads with {components} components, "
+        f"lacks {', '.join(lacking)}. That was left out."
+    )

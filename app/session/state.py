@@ -45,6 +45,8 @@ class Session:
     """A restoration in view: the id of its job while it runs, the name of its folder later."""
     link: dict[str, str] = field(default_factory=dict)
     """What the link asked for and the pair is needed for."""
+    fitted: bool = True
+    """False from when a link was read until its pair is open and what does not exist there was left out."""
     format: str = "png"
     """Of figures saved from a chart."""
 

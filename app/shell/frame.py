@@ -73,9 +73,11 @@ def _workspace() -> Workspace | None:
     if open_pairs.workspace(session.recipe) is None and not _opened(session):
         return None
     workspace = state.workspace()
-    if workspace is not None and session.link:
+    if workspace is not None and not session.fitted:
         with feedback.guarded():
-            links.fitted(session, workspace)
+            lacking = links.fitted(session, workspace)
+            if lacking:
+                feedback.refused(lacking)
     return workspace
 
 

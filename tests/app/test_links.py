@@ -203,3 +203,32 @@ def test_a_head_that_cannot_be_read_is_none(text):
 def test_names_that_cannot_be_read_are_left_out():
     assert from_text("1.2.3=speech~x.y=z~4.5=q~0.0.1= ~2.0.0=a=b") == {(1, 2, 3): "speech", (2, 0, 0): "a b"}
     assert from_text("") == {}
+
+
+@pytest.mark.parametrize(
+    ("link", "said"),
+    [
+        ({"head": "0.1", "component": "1", "picks": "0.1", "names": "0.1.0=speech"}, []),
+        ({"head": "90.1"}, ["head 90.1"]),
+        ({"head": "0.4", "component": "99"}, ["head 0.4", "component 99"]),
+        ({"names": "7.0.0=a~0.0.0=b", "component": "8"}, ["1 named components", "component 8"]),
+    ],
+)
+def test_what_another_pair_has_is_named_once_and_left_out(workspace, link, said):
+    session = Session(owner="me")
+    links.applied(session, link)
+    told = links.fitted(session, workspace)
+    assert all(part in told for part in said)
+    assert bool(told) == bool(said)
+    again = Session(owner="you")
+    links.applied(again, links.written(session))
+    assert links.fitted(again, workspace) == ""
+
+
+def test_picks_that_cannot_be_are_told_with_the_rest(workspace):
+    session = Session(owner="me")
+    links.applied(session, {"head": "90.1", "picks": "80.1"})
+    with pytest.raises(SettingError, match=r"80, 1.*head 90\.1"):
+        links.fitted(session, workspace)
+    assert session.head is None
+    assert links.written(session) == {}

@@ -67,7 +67,7 @@ class Once(Generic[T]):
 
     Whoever asks first makes it, in their thread. Others who ask meanwhile wait, and see how far it is. If it fails, all
     of them get the error, and who asks later tries again. If it is given up, by closing the generator, one of those who
-    wait begins anew.
+    wait begins anew. A thread that leaves its own attempt standing half-way and asks again waits for itself.
     """
 
     def __init__(self, work: Callable[[], Generator[Progress, None, T]], value: T | None = None) -> None:
@@ -97,6 +97,11 @@ class Once(Generic[T]):
             if self._attempt is not None:
                 return Standing.MAKING
             return Standing.ABSENT if self._error is None else Standing.FAILED
+
+    def forget(self) -> None:
+        """Let go of the result: who asks next makes it anew."""
+        with self._changed:
+            self._value = None
 
     def made(self) -> Generator[Progress, None, T]:
         """Make it, or wait for whoever does; returns it, or raises what went wrong."""

@@ -52,8 +52,8 @@ class LoadedPair:
 class Workspace:
     """A pair and what was found of it, shared by everybody who looks at it.
 
-    What was found never changes. The models come and stay when they are first needed (see `loading`): what is kept of
-    a pair can be shown without them.
+    What was found never changes. The models come when they are first needed (see `loading`) and stay until
+    `forget_models`: what is kept of a pair can be shown without them.
     """
 
     def __init__(self, recipe: Recipe, findings: Findings, pair: ModelPair | None = None, apart: str = "") -> None:
@@ -100,10 +100,19 @@ class Workspace:
         """`loading` to its end: blocks for as long as that takes, unless they are `loaded`."""
         return finish(self.loading(dense))
 
-    def prefix(self) -> Prefix:
+    def preparing(self) -> Generator[Progress, None, Prefix]:
         """The pruned model on the live set, to be measured again from the first changed layer on; ready after one
         forward pass, when it is first asked for. Raises LoadError."""
-        return finish(self._prefix.made())
+        return (yield from self._prefix.made())
+
+    def prefix(self) -> Prefix:
+        """`preparing` to its end."""
+        return finish(self.preparing())
+
+    def forget_models(self) -> None:
+        """Let go of the models and what was kept of their passes. What was found stays; models load again if asked."""
+        self._prefix.forget()
+        self.models.forget()
 
 
 def open_workspace(recipe: Recipe) -> Generator[Progress, None, Workspace]:

@@ -10,8 +10,9 @@ to draw. What takes longer runs elsewhere:
   views hand to it (`lane.run`). One a device. Of what one tab asks only the last is measured. It ends after half a
   second without work (`idle_thread`), since a thread that lives and once computed slows down the others.
 - *The opening*: as the server starts, a thread imports everything and queues the embedded pair (`app/main.py`). Where
-  findings are kept of a pair it opens without models. A *timer* has them loaded three seconds after the first page
-  (`open_pairs.warm_up`); a page that needs them before asks for that itself, and whoever else asks joins.
+  findings are kept of a pair it opens without models. A *timer* has them loaded three seconds after the first page, and
+  the live set read once (`open_pairs.warm_up`); a page that needs them before asks for that itself, and whoever else
+  asks joins. At most three pairs are open; one makes room before another is opened, and its models are let go of.
 - *Fits of probes* run in a pool of threads that compute on one core each, for the length of a job
   (`restorelcc.selection.probing`). A thread that begins in the milliseconds while that pool does may get one core too.
 

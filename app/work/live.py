@@ -122,11 +122,6 @@ class Lane:
                 self._asked[key] = self._thread(workspace).submit(self._measure, workspace, picks)
             return self._asked[key]
 
-    def prepare(self, workspace: Workspace) -> None:
-        """Run the pruned model over the live set before anybody asks: the first measurement need not, then."""
-        with self._lock:
-            self._thread(workspace).submit(workspace.prefix)
-
     def run(self, workspace: Workspace, call: Callable[[], T]) -> T:
         """Run something short on the thread of the workspace's device, and wait for it. Returns and raises what it
         does."""

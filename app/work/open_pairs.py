@@ -20,7 +20,6 @@ from restorelcc.workspace import Workspace, open_workspace, pruned_name
 
 from ..values import permits
 from .jobs import Job, State, jobs
-from .live import lane
 
 MOST = 3  # pairs in memory; the one longest unused goes first
 WARM_UP = 3.0  # seconds from the first page to the loading of models that nobody asked for
@@ -66,9 +65,10 @@ def permitted(recipe: Recipe) -> Recipe:
 def _forget_beyond(most: int) -> None:
     """Let go of all but the `most` pairs used last, and of their memory."""
     with _lock:
-        forgotten = [_open.popitem(last=False) for _ in range(len(_open) - most)]
+        forgotten = [_open.popitem(last=False)[1] for _ in range(len(_open) - most)]
+    for each in forgotten:
+        each.forget_models()  # The callbacks of pages that show it hold on to the rest of it.
     if forgotten:  # Looking through all of memory takes a tenth of a second.
-        forgotten.clear()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -94,7 +94,7 @@ def loading(opened: Workspace, owner: str) -> Job:
 
     def work(job: Job) -> Generator[Progress, None, None]:
         yield from opened.loading(dense=False)
-        lane.prepare(opened)
+        _prepare(opened)
 
     device = opened.recipe.loading.resolved_device()
     return jobs.submit("Loading the models", owner, device, work, key=("load", opened.recipe), beside="loading")
@@ -123,6 +123,16 @@ def warm_up(opened: Workspace) -> None:
 
 def _warmed_up(opened: Workspace) -> None:
     if opened.loaded:
-        lane.prepare(opened)
+        _prepare(opened)
     else:
         loading(opened, owner="")
+
+
+def _prepare(opened: Workspace) -> None:
+    """Queue the pass over the live set that measurements of picks begin with. Who asks for one before joins it."""
+
+    def work(job: Job) -> Generator[Progress, None, None]:
+        yield from opened.preparing()  # Not returned: a job's result is remembered, and the models with it.
+
+    device = opened.recipe.loading.resolved_device()
+    jobs.submit("Reading the live set", "", device, work, key=("prepare", opened.recipe), beside="loading")

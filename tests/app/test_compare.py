@@ -31,7 +31,7 @@ from restorelcc.restoration.training import Settings, Training
 from restorelcc.selection.picks import everything, top_components
 from restorelcc.text.generate import generate
 from restorelcc.text.tokens import lead, whole
-from restorelcc.workspace import Workspace
+from restorelcc.workspace import LoadedPair, Workspace
 
 MAIN = str(Path(__file__).parents[2] / "app" / "shell" / "rerun.py")
 
@@ -134,6 +134,33 @@ def test_runs_are_shown_while_no_pair_is_open(workspace, runs, monkeypatch):
         job = jobs.find(("open", Recipe()))
         assert job is not None
         job.wait(10)
+
+
+def test_a_run_is_tried_on_text_once_the_models_are_there(workspace, runs, pair, monkeypatch):
+    loads = threading.Event()
+
+    def slowly(recipe, tokens):
+        yield Progress("loading demo", 0, 1)
+        assert loads.wait(10)
+        return LoadedPair(pair)
+
+    monkeypatch.setattr("restorelcc.workspace._loaded", slowly)
+    monkeypatch.setattr("app.widgets.feedback.GLANCE", 0.01)
+    monkeypatch.setitem(open_pairs._open, Recipe(), Workspace(Recipe(), workspace.findings))
+    monkeypatch.setattr(jobs, "_finished", type(jobs._finished)())  # what other tests loaded
+    app = opened()
+    try:
+        assert list(app.dataframe[0].value["run"]) == ["all", "some"]
+        assert [bar.proto.text for bar in app.get("progress")] == ["Loading the models: loading demo"]
+        assert not [button for button in app.button if button.key == "write"]
+    finally:
+        loads.set()
+        job = jobs.find(("load", Recipe()))
+        assert job is not None
+        assert job.wait(10)
+    again(app)
+    assert app.button(key="write")
+    assert "data-change" in bodies(app)
 
 
 def test_settings_that_differ_come_first(runs):

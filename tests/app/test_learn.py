@@ -92,6 +92,25 @@ def test_components_put_back_are_measured(page: AppTest, workspace: Workspace):
     assert f"Perplexity **{measured.picked.value:.2f}**" in text
 
 
+def test_two_tabs_of_one_person_do_not_give_up_what_the_other_asked(page: AppTest, monkeypatch: pytest.MonkeyPatch):
+    from app.work.live import lane
+
+    ask, askers = lane.ask, []
+
+    def noted(workspace, picks, asker):
+        askers.append(asker)
+        return ask(workspace, picks, asker)
+
+    monkeypatch.setattr(lane, "ask", noted)
+    other = AppTest.from_file(MAIN, default_timeout=30).run().switch_page("../../pages/learn.py").run()
+    page.run()
+    assert page.session_state["studio"].owner == other.session_state["studio"].owner
+    here, there = ({asker for asker in askers if tab.session_state["studio"].tab in asker} for tab in (page, other))
+    assert len(here) == len(there) == 2  # the header's and that of the components put back
+    assert set(askers) == here | there
+    assert not here & there
+
+
 def test_training_shows_what_came_back(page: AppTest, workspace: Workspace):
     page.button(key="learn-train-kl").click().run()
     job = lessons.jobs.find(lessons.training_key(workspace.recipe, "kl"))

@@ -1,7 +1,9 @@
 """Pairs that are open: few at once, also while one more is opened; their models loaded once, and shown on the way."""
 
 import threading
+import weakref
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,10 @@ from streamlit.testing.v1 import AppTest
 from app.session import state
 from app.work import open_pairs
 from app.work.jobs import Jobs, State
+from app.work.live import lane
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.errors import LoadError
+from restorelcc.hf.twins import copied
 from restorelcc.progress import Progress
 from restorelcc.workspace import LoadedPair, Workspace
 
@@ -60,6 +64,28 @@ def test_the_one_longest_unused_makes_room(opened_beside):
     assert open_pairs.workspace(RECIPES[0]) is not None
     open_now(RECIPES[3])
     assert list(open_pairs._open) == [RECIPES[2], RECIPES[0], RECIPES[3]]
+
+
+def test_who_makes_room_lets_go_of_its_models_though_pages_still_hold_on_to_it(workspace, pair, monkeypatch):
+    held, models = [], []
+
+    def opens(recipe):
+        yield Progress("loading", 0, 1)
+        assert sum(model() is not None for model in models) < open_pairs.MOST
+        own = replace(pair, dense=copied(pair.dense), pruned=copied(pair.pruned))
+        models.append(weakref.ref(own.pruned))
+        held.append(Workspace(recipe, workspace.findings, own))
+        return held[-1]
+
+    monkeypatch.setattr(open_pairs, "open_workspace", opens)
+    for recipe in RECIPES[:5]:
+        assert open_now(recipe).state == State.DONE
+        open_pairs._prepare(held[-1])
+        assert open_pairs.jobs.find(("prepare", recipe)).wait(SOON)
+        assert held[-1]._prefix.value is not None
+    assert [opened.loaded for opened in held] == [False, False, True, True, True]
+    assert [model() is None for model in models] == [True, True, False, False, False]
+    assert held[0].lost.shape == workspace.lost.shape  # what was found is still there
 
 
 def test_what_is_open_makes_nobody_go(opened_beside):
@@ -157,8 +183,8 @@ def test_what_nobody_asked_for_is_loaded_once_and_belongs_to_the_first_who_waits
     gate.go.set()
     assert job.wait(SOON)
     assert (job.state, gate.loads) == (State.DONE, 1)
-    # The live set is read on the thread that measures, which is done when its next call is.
-    open_pairs.lane.run(opened, lambda: None)
+    read = open_pairs.jobs.find(("prepare", opened.recipe))
+    assert read.wait(SOON)
     assert opened._prefix.value is not None
 
 
@@ -176,7 +202,7 @@ def app(workspace, monkeypatch, gate):
     for module in ("widgets.feedback", "shell.frame"):
         monkeypatch.setattr(f"app.{module}.jobs", open_pairs.jobs)
     monkeypatch.setattr("app.widgets.feedback.GLANCE", 0.01)
-    monkeypatch.setattr(open_pairs.lane, "_kept", OrderedDict())  # what other tests measured
+    monkeypatch.setattr(lane, "_kept", OrderedDict())  # what other tests measured
     monkeypatch.setattr(state, "_owner", lambda: "me")
     monkeypatch.setattr(open_pairs, "_open", OrderedDict({Recipe(): closed(workspace, monkeypatch, gate)}))
     yield AppTest.from_file(MAIN, default_timeout=60)

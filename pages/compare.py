@@ -6,25 +6,25 @@ from app.values.pages import PAGES
 from app.views.compare import continuation, curves, damaged, one_run, pair_of_run, table, token_by_token
 from app.widgets import feedback
 
-kept = table.listed()
-if not kept:
+runs = table.listed()
+if not runs:
     feedback.empty(
         "No run is kept on this machine yet. Restore a pair: every restoration is kept as a run and listed here.",
         PAGES["restore"].link,
         "Restore",
     )
     st.stop()
-compared = table.table(kept)
+compared = table.section(runs)
 left, right = st.columns([7, 5], gap="medium")
 with left:
-    curves.curves(compared)
+    curves.by_step(compared)
 with right:
-    curves.sizes(compared)
-damaged.listed(kept)
+    curves.by_size(compared)
+damaged.section(runs)
 st.divider()
-run = one_run.in_view(kept, compared)
+run = one_run.in_view(runs, compared)
 workspace = pair_of_run.pair_of(run)
 if workspace is not None:
     pair_of_run.about(run, workspace)
-    continuation.continuation(workspace, run)
+    continuation.section(workspace, run)
     token_by_token.token_by_token(workspace, run)

@@ -1,11 +1,11 @@
 """The Compare page: runs side by side, and one of them tried on text beside the two models it stands between.
 
-continuation: continuation
-curves: curves, sizes
-damaged: listed
+continuation: section
+curves: by_size, by_step
+damaged: section
 one_run: in_view
 pair_of_run: about, pair_of
-table: listed, table
+table: listed, section
 token_by_token: token_by_token
 trash: delete, way_back
 """

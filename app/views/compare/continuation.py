@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -15,17 +14,14 @@ from restorelcc.workspace import Workspace
 from ...session import cache, state
 from ...values.verbatim import lines_in_html
 from ...widgets import feedback
-from ...work.jobs import Job, jobs
-
-if TYPE_CHECKING:
-    pass
 from ...work.continuation import MODELS, Asked, Continued, continued
+from ...work.jobs import Job, jobs
 
 POLL = 0.25  # seconds between looks at text that grows
 
 
-def continuation(workspace: Workspace, run: Run) -> None:
-    """The same prompt continued by the three models with one seed, at once."""
+def section(workspace: Workspace, run: Run) -> None:
+    """The prompt, the button that has it continued, and the three texts as they grow."""
     st.markdown(
         "##### One prompt, three continuations",
         help="Each model samples from its own distribution, with the same random numbers. Where two models agree on "
@@ -55,6 +51,7 @@ def continuation(workspace: Workspace, run: Run) -> None:
 
 
 def _asked(workspace: Workspace) -> Asked:
+    """The prompt and how it is continued, as the controls say."""
     if "write-prompt" not in st.session_state:
         st.session_state["write-prompt"] = cache.opening(workspace.recipe, workspace)
     prompt = st.text_area("Prompt", key="write-prompt", height=80, persist_state="session")
@@ -77,6 +74,7 @@ def _asked(workspace: Workspace) -> Asked:
 
 
 def _write(workspace: Workspace, run: Run, asked: Asked) -> None:
+    """Queue the job that continues it."""
     with feedback.guarded():
         adapter, recipe = run.adapter(), workspace.recipe
 
@@ -98,23 +96,18 @@ def _growing(job_id: str, asked: Asked) -> None:
         return
     if job.finished and not st.session_state.get(f"seen-{job_id}"):
         st.session_state[f"seen-{job_id}"] = True
-        st.rerun()  # Of the whole page, once: the polling ends and the button comes back.
+        st.rerun()  # The whole page, once: the polling ends and the button comes back.
     if job.error:
         feedback.refused(job.error)
         return
-    found: Continued | None = job.result or (job.notes[0] if job.notes else None)
+    written: Continued | None = job.result or (job.notes[0] if job.notes else None)
     if not job.finished:
         with st.container(horizontal=True, vertical_alignment="center", key="writing"):
             st.progress(min(1.0, job.fraction), text=feedback.doing(job))
             feedback.cancel_button(job, st.container(width="content"), key=f"stop-{job.id}", label="Stop")
+    caret = "" if job.finished else "▍"
     for index, (column, name) in enumerate(zip(st.columns(3), MODELS, strict=True)):
-        text = found.texts[index] if found else ""
-        number = len(found.tokens[index]) if found else 0
-        note = f"{number} tokens"
-        if found and index:
-            same = found.agreed(index)
-            note += " · the same as dense" if same == number else f" · leaves dense after {same}"
-        caret = "" if job.finished else "▍"
+        text, note = (written.texts[index], _note(written, index)) if written else ("", "0 tokens")
         column.html(
             f'<div class="continued" data-model="{name}" style="border-top:3px solid var(--{name});padding-top:.4rem">'
             f'<div style="display:flex;justify-content:space-between;gap:1rem"><b style="color:var(--{name})">'
@@ -122,3 +115,12 @@ def _growing(job_id: str, asked: Asked) -> None:
             f'line-height:1.6;margin-top:.3rem"><span class="muted" style="font-size:inherit">'
             f"{lines_in_html(asked.prompt)}</span>{lines_in_html(text)}{caret}</div></div>"
         )
+
+
+def _note(written: Continued, index: int) -> str:
+    """How much a model has written, and for how long it wrote what the dense one did."""
+    number = len(written.tokens[index])
+    if index == 0:
+        return f"{number} tokens"
+    same = written.agreed(index)
+    return f"{number} tokens · " + ("the same as dense" if same == number else f"leaves dense after {same}")

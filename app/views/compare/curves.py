@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import streamlit as st
@@ -19,26 +19,43 @@ from ...widgets import controls
 
 
 def metrics(runs: Sequence[Run]) -> dict[str, pd.DataFrame]:
-    """Steps by folder name; runs whose steps cannot be read are named, and left out."""
-    found: dict[str, pd.DataFrame] = {}
+    """What happened at each step, by the run's folder name; runs whose steps cannot be read are named, and left out."""
+    steps: dict[str, pd.DataFrame] = {}
     lacking = []
     for run in runs:
         try:
-            found[run.folder.name] = cache.metrics(str(run.folder), run)
+            steps[run.folder.name] = cache.metrics(str(run.folder), run)
         except LoadError:
             lacking.append(in_markdown(run.name))
     if lacking:
         st.caption(f"Without readable training steps: {', '.join(lacking)}.")
-    return found
+    return steps
 
 
-def curves(runs: Sequence[Run]) -> None:
+def by_step(runs: Sequence[Run]) -> None:
     """Learning curves over one another."""
     st.markdown(
         "##### Learning curves",
         help="The held-out text chooses the best step; it is not trained on. Recovered share puts runs of different "
         "pairs on one scale.",
     )
+    view, steps = _view(), metrics(runs)
+    frame = compare_charts.curve_table(runs, steps)
+    ends = {
+        run.folder.name: compare_charts.lines(run, steps[run.folder.name]) for run in runs if run.folder.name in steps
+    }
+    smooth = f"loss, mean of {compare_charts.SMOOTH} steps"
+    controls.figure(
+        compare_charts.curves(runs, view, frame, ends, colours(state.dark())),
+        "compare-curves",
+        f"{compare_charts.VIEWS[view][0]} by step of {len(runs)} runs: {', '.join(run.name for run in runs)}.",
+        frame.drop(columns="folder").rename(columns={"smooth": smooth}),
+    )
+    _remarks(runs, view, ends)
+
+
+def _view() -> str:
+    """Which of the curves is drawn, and the control that chooses it."""
     view = st.segmented_control(
         "Curve",
         list(compare_charts.VIEWS),
@@ -46,21 +63,16 @@ def curves(runs: Sequence[Run]) -> None:
         required=True,
         label_visibility="collapsed",
         **controls.mirrored(
-            "curve-view", st.session_state.get("compare-view", "perplexity"), lambda value: _remember("view", value)
+            "curve-view",
+            st.session_state.get("compare-view", "perplexity"),
+            lambda name: st.session_state.update({"compare-view": name}),
         ),
     )
-    steps = metrics(runs)
-    frame = compare_charts.curve_table(runs, steps)
-    ends = {
-        run.folder.name: compare_charts.lines(run, steps[run.folder.name]) for run in runs if run.folder.name in steps
-    }
-    shown = frame.drop(columns="folder").rename(columns={"smooth": f"loss, mean of {compare_charts.SMOOTH} steps"})
-    controls.figure(
-        compare_charts.curves(runs, view, frame, ends, colours(state.dark())),
-        "compare-curves",
-        f"{compare_charts.VIEWS[view][0]} by step of {len(runs)} runs: {', '.join(run.name for run in runs)}.",
-        shown,
-    )
+    return str(view)
+
+
+def _remarks(runs: Sequence[Run], view: str, ends: Mapping[str, Mapping[str, float]]) -> None:
+    """What the curves leave out. ends: as `charts.compare.lines` gives them, by the run's folder name."""
     lacking = [in_markdown(run.name) for run in runs if run.folder.name in ends and len(ends[run.folder.name]) < 2]
     if view == "perplexity" and len({run_facts.pair_names(run) for run in runs}) > 1:
         st.caption("These runs are of several pairs, so only lines that hold for all of them are drawn.")
@@ -74,7 +86,7 @@ def curves(runs: Sequence[Run]) -> None:
         )
 
 
-def sizes(runs: Sequence[Run]) -> None:
+def by_size(runs: Sequence[Run]) -> None:
     """Perplexity against trained parameters."""
     st.markdown(
         "##### Perplexity against trained parameters",
@@ -88,7 +100,3 @@ def sizes(runs: Sequence[Run]) -> None:
         f"Perplexity of {len(runs)} restored models against how many numbers were trained, with standard errors.",
         frame[["run", "trained", "perplexity", "stderr", "recovered"]],
     )
-
-
-def _remember(name: str, value: object) -> None:
-    st.session_state[f"compare-{name}"] = value

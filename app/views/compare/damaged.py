@@ -12,8 +12,8 @@ from ...values.verbatim import in_markdown
 from . import trash
 
 
-def listed(runs: Sequence[Run]) -> None:
-    """Each with its reason and a button that deletes it; nothing where all are sound."""
+def section(runs: Sequence[Run]) -> None:
+    """Each damaged run with its reason and a button that deletes it; nothing where all are sound."""
     damaged = [run for run in runs if run.damage]
     if not damaged:
         return

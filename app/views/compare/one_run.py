@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -17,35 +16,24 @@ from ...values.picks import Picks
 from ...values.verbatim import in_markdown, visible
 from ...widgets import controls, feedback
 from ...work.jobs import jobs
-from ..restore import exports
+from ..restore import exports, settings
 from . import trash
 from .pair_of_run import workspace_of
 
 
 def in_view(runs: list[Run], compared: Sequence[Run]) -> Run:
     """The run that is looked at more closely, with what can be done with it."""
-    here = state.session()
-    by_name = {run.folder.name: run for run in runs}
-    # Without a choice, one that can be tried on text at once.
-    first = next((run for run in compared if workspace_of(run) is not None), compared[0])
-    wanted = (st.session_state.get("compare-run"), here.run, first.folder.name)
-    name = next(folder for folder in wanted if folder in by_name)
-
-    def look(folder: str) -> None:
-        st.session_state["compare-run"] = folder
-        job = jobs.get(here.run) if here.run else None
-        if job is None or job.finished:  # A restoration under way stays the one that the Restore page follows.
-            here.run = folder
-
+    by_folder = {run.folder.name: run for run in runs}
+    folder = _folder(by_folder, compared)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="run-actions"):
         st.selectbox(
             "Run in view",
-            list(by_name),
-            format_func=lambda folder: f"{visible(by_name[folder].name)} ({_made(by_name[folder])})",
+            list(by_folder),
+            format_func=lambda folder: f"{visible(by_folder[folder].name)} ({_made(by_folder[folder])})",
             width=360,
-            **controls.mirrored("run-in-view", name, look),
+            **controls.mirrored("run-in-view", folder, _look),
         )
-        run = by_name[name]
+        run = by_folder[folder]
         _reopen(run)
         _rename(run)
         exports.adapter_button(run, run.folder.name)
@@ -55,7 +43,24 @@ def in_view(runs: list[Run], compared: Sequence[Run]) -> Run:
         return run
 
 
+def _folder(by_folder: Mapping[str, Run], compared: Sequence[Run]) -> str:
+    """The folder of the run in view: the one chosen here, the one that the Restore page shows, or one of those
+    compared, where there is one that can be tried on text at once."""
+    first = next((run for run in compared if workspace_of(run) is not None), compared[0])
+    wanted = (st.session_state.get("compare-run"), state.session().run, first.folder.name)
+    return next(str(folder) for folder in wanted if folder in by_folder)
+
+
+def _look(folder: str) -> None:
+    session = state.session()
+    st.session_state["compare-run"] = folder
+    job = jobs.get(session.run) if session.run else None
+    if job is None or job.finished:  # A restoration under way stays the one that the Restore page follows.
+        session.run = folder
+
+
 def _made(run: Run) -> str:
+    """When the run was made, for people."""
     return run.created.astimezone().strftime("%-d %b, %H:%M") if run.created else "–"
 
 
@@ -74,21 +79,21 @@ def _reopen(run: Run) -> None:
 
 def _take_over(run: Run) -> None:
     """Pair, picks and hyperparameters of a run become the session's. Raises LoadError, SettingError."""
-    settings, picks = asdict(run.settings), _picks(run)
-    recipe, here = run_facts.recipe_of(run), state.session()
-    if recipe is not None and recipe != here.recipe:
+    trained_with, picks = run.settings, _picks(run)
+    recipe, session = run_facts.recipe_of(run), state.session()
+    if recipe is not None and recipe != session.recipe:
         state.show(recipe)
-        here.link, here.picks = {}, picks
-    elif here.picks is None:
-        here.picks = picks
-    elif here.picks.selection.shape == picks.selection.shape:
+        session.link, session.picks = {}, picks
+    elif session.picks is None:
+        session.picks = picks
+    elif session.picks.selection.shape == picks.selection.shape:
         state.choose(picks)
     else:
         raise SettingError(
             f"This run does not say how its pair is opened, and its picks are for heads of {picks.selection.shape}, "
-            f"not of {here.picks.selection.shape} as in the open pair. Open its pair on the Pair page first."
+            f"not of {session.picks.selection.shape} as in the open pair. Open its pair on the Pair page first."
         )
-    st.session_state["restore-settings"] = settings
+    settings.fill(trained_with)
 
 
 def _picks(run: Run) -> Picks:
@@ -100,7 +105,7 @@ def _picks(run: Run) -> Picks:
 def _rename(run: Run) -> None:
     with st.popover("Rename", icon=":material/edit:", key="rename-run"):
         key = f"name-{run.folder.name}"
-        st.text_input("Name", value=run.name, max_chars=LONGEST_NAME, key=key)
+        st.text_input("Name", value=visible(run.name), max_chars=LONGEST_NAME, key=key)
         st.button("Rename", key="rename-now", type="primary", on_click=_renamed, args=(run, key))
 
 

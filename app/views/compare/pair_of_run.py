@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from restorelcc.artifacts.findings import Recipe
 from restorelcc.artifacts.runs import Run
 from restorelcc.errors import RestoreLCCError
 from restorelcc.workspace import Workspace
@@ -23,8 +24,8 @@ def workspace_of(run: Run) -> Workspace | None:
 
 
 def pair_of(run: Run) -> Workspace | None:
-    """The run's pair where it is open; else how to open it."""
-    recipe, here = run_facts.recipe_of(run), state.session()
+    """The run's pair where it is open and can be tried on text; else what stands in the way."""
+    recipe = run_facts.recipe_of(run)
     if recipe is None:
         feedback.empty(
             f"**{in_markdown(run.name)}** does not say which models it restored, so it cannot be tried on text.",
@@ -32,19 +33,7 @@ def pair_of(run: Run) -> Workspace | None:
         return None
     workspace = open_pairs.workspace(recipe)
     if workspace is None:
-        opening = here.pending or recipe == here.recipe
-        with st.container(border=True, key="open-pair-first"):
-            st.markdown(
-                f"To try **{in_markdown(run.name)}** on text, its pair must be open: {in_markdown(_pair_name(run))}."
-            )
-            st.button(
-                "Open this pair",
-                key="open-pair",
-                icon=":material/folder_open:",
-                disabled=bool(opening),
-                help="It is being opened." if opening else "It takes the place of the pair in view.",
-                on_click=lambda: setattr(here, "pending", open_pairs.opening(recipe, here.owner).id),
-            )
+        _to_open(run, recipe)
         return None
     try:
         shape = run.adapter().geometry
@@ -52,17 +41,29 @@ def pair_of(run: Run) -> Workspace | None:
         feedback.refused(error)
         return None
     if shape != workspace.findings.geometry:
-        st.error(
+        feedback.refused(
             f"This run is for {shape}, but the pair of that name has {workspace.findings.geometry}: its models have "
-            "changed since. Restore the pair anew.",
-            icon=":material/error:",
+            "changed since. Restore the pair anew."
         )
         return None
     return workspace if feedback.models_there(workspace, "compare") else None
 
 
-def _pair_name(run: Run) -> str:
-    return " and ".join(name or "–" for name in run_facts.pair_names(run))
+def _to_open(run: Run, recipe: Recipe) -> None:
+    """That the run's pair must be open, and the button that opens it."""
+    session = state.session()
+    opening = session.pending or recipe == session.recipe
+    names = " and ".join(name or "–" for name in run_facts.pair_names(run))
+    with st.container(border=True, key="open-pair-first"):
+        st.markdown(f"To try **{in_markdown(run.name)}** on text, its pair must be open: {in_markdown(names)}.")
+        st.button(
+            "Open this pair",
+            key="open-pair",
+            icon=":material/folder_open:",
+            disabled=bool(opening),
+            help="It is being opened." if opening else "It takes the place of the pair in view.",
+            on_click=lambda: setattr(session, "pending", open_pairs.opening(recipe, session.owner).id),
+        )
 
 
 def about(run: Run, workspace: Workspace) -> None:

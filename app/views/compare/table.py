@@ -31,27 +31,17 @@ def listed() -> list[Run]:
     return list_runs()
 
 
-def table(runs: list[Run]) -> list[Run]:
+def section(runs: list[Run]) -> list[Run]:
     """All runs, hyperparameters that differ first; returns those to compare, in the table's order."""
-    names = [run.folder.name for run in runs]
-    wanted = set(st.session_state.get("compare-runs", []))
-    chosen = [run for run in runs if run.folder.name in wanted]
+    ticked = set(st.session_state.get("compare-runs", []))
+    chosen = [run for run in runs if run.folder.name in ticked]
     compared = chosen or runs[:MOST_DRAWN]
     differ, same = run_facts.differing(compared)
     frame = run_facts.table(runs, differ, _parameters(runs))
-
-    def selected() -> None:
-        rows = st.session_state["runs-table"]["selection"]["rows"]
-        st.session_state["compare-runs"] = [names[row] for row in rows if row < len(names)]
-
-    # Drawn from the session, as every widget: rows move when runs come and go.
-    rows = [index for index, name in enumerate(names) if name in wanted]
-    st.session_state["runs-table"] = {"selection": {"rows": rows, "columns": [], "cells": []}}
     tint = faint(colours(state.dark()).restored, 0.13)
     st.dataframe(
         frame.style.set_properties(subset=list[Hashable](differ), **{"background-color": tint}) if differ else frame,
-        key="runs-table",
-        on_select=selected,
+        **_ticks([run.folder.name for run in runs], ticked),
         selection_mode="multi-row",
         hide_index=True,
         placeholder="–",
@@ -62,20 +52,36 @@ def table(runs: list[Run]) -> list[Run]:
     return compared
 
 
+def _ticks(names: list[str], ticked: set[str]) -> dict[str, Any]:
+    """Arguments that tick these rows, and keep what is ticked. names: of the runs' folders, in the table's order."""
+
+    def selected() -> None:
+        rows = st.session_state["runs-table"]["selection"]["rows"]
+        st.session_state["compare-runs"] = [names[row] for row in rows if row < len(names)]
+
+    # Drawn from the session, as every widget: rows move when runs come and go.
+    rows = [index for index, name in enumerate(names) if name in ticked]
+    st.session_state["runs-table"] = {"selection": {"rows": rows, "columns": [], "cells": []}}
+    return {"key": "runs-table", "on_select": selected}
+
+
 def _parameters(runs: Sequence[Run]) -> dict[str, int]:
-    """Sizes of dense models, of pairs that are open."""
-    open_ones = [workspace_of(run) for run in runs] + [state.workspace()]
-    return {one.findings.dense_name: one.findings.dense_size.parameters for one in open_ones if one is not None}
+    """Parameters of dense models by name, of the pairs that are open."""
+    pairs = [workspace_of(run) for run in runs] + [state.workspace()]
+    findings = [pair.findings for pair in pairs if pair is not None]
+    return {known.dense_name: known.dense_size.parameters for known in findings}
 
 
 def _columns(frame: pd.DataFrame, differ: Sequence[str]) -> dict[str, Any]:
     column = st.column_config
-    words: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for name in differ:
         label, note = run_facts.NAMES.get(name, name), "Differs among the runs compared."
         numeric = pd.api.types.is_numeric_dtype(frame[name])
-        words[name] = column.NumberColumn(label, format="%g", help=note) if numeric else column.Column(label, help=note)
-    return words | {
+        settings[name] = (
+            column.NumberColumn(label, format="%g", help=note) if numeric else column.Column(label, help=note)
+        )
+    return settings | {
         "run": column.TextColumn("run", pinned=True, width="medium"),
         "recovered": column.NumberColumn("recovered", format="percent", help=HELP["share"]),
         "perplexity": column.NumberColumn("perplexity", format="%.3f", help=HELP["perplexity"]),
@@ -97,6 +103,7 @@ def _columns(frame: pd.DataFrame, differ: Sequence[str]) -> dict[str, Any]:
 def _caption(
     runs: Sequence[Run], chosen: Sequence[Run], compared: Sequence[Run], differ: Sequence[str], same: Sequence[str]
 ) -> str:
+    """What the runs compared have in common, as Markdown."""
     settings = {name: in_markdown(run_facts.written(run_facts.setting(compared[0], name))) for name in same}
     values = " · ".join(f"{run_facts.NAMES.get(name, name)} {value}" for name, value in settings.items())
     if len(compared) == 1:

@@ -12,13 +12,12 @@ from ...widgets import feedback
 
 
 def delete(run: Run) -> None:
-    """Into the trash, from which it can be brought back."""
+    """Put a run into the trash, from which it can be brought back."""
     with feedback.guarded():
-        gone = discard_run(run)
-        st.session_state["compare-deleted"] = [*st.session_state.get("compare-deleted", []), gone]
-        st.session_state["compare-runs"] = [
-            name for name in st.session_state.get("compare-runs", []) if name != run.folder.name
-        ]
+        discarded = discard_run(run)
+        st.session_state["compare-deleted"] = [*st.session_state.get("compare-deleted", []), discarded]
+        ticked = st.session_state.get("compare-runs", [])
+        st.session_state["compare-runs"] = [name for name in ticked if name != run.folder.name]
         st.session_state.pop("compare-run", None)
         if state.session().run == run.folder.name:
             state.session().run = ""
@@ -39,5 +38,5 @@ def _undelete() -> None:
     deleted: list[Run] = st.session_state.get("compare-deleted", [])
     if deleted:
         with feedback.guarded():
-            back = bring_back(deleted.pop())
-            st.session_state["compare-run"] = back.folder.name
+            run = bring_back(deleted.pop())
+            st.session_state["compare-run"] = run.folder.name

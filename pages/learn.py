@@ -14,7 +14,7 @@ from app.views.learn import (
 )
 
 workspace = introduction.embedded_pair()
-introduction.introduction(workspace)
+introduction.section(workspace)
 if workspace is not None:
     pruning.step(workspace)
     head = lost_activation.step(workspace)

@@ -18,9 +18,9 @@ MAP = 500  # pixels: a map has square cells, so more width would only push its c
 def embedded_pair() -> Workspace | None:
     """The embedded pair as it comes, whatever pair the session looks at; while it is being opened, the progress."""
     recipe, owner = Recipe(), state.session().owner
-    found = open_pairs.workspace(recipe)
-    if found is not None:
-        return found
+    workspace = open_pairs.workspace(recipe)
+    if workspace is not None:
+        return workspace
     job = open_pairs.awaited(recipe, owner)
     feedback.progress(job)
     if job.finished:
@@ -32,7 +32,7 @@ def _open(owner: str) -> None:
     open_pairs.opening(Recipe(), owner)
 
 
-def introduction(workspace: Workspace | None) -> None:
+def section(workspace: Workspace | None) -> None:
     """What the page is about, and what its figures are of."""
     st.markdown("### How lost component compensation works")
     with st.container(width=720):
@@ -53,7 +53,7 @@ def introduction(workspace: Workspace | None) -> None:
 
 
 def places(number: int, title: str) -> tuple[DeltaGenerator, DeltaGenerator]:
-    """The heading, and places for words and figure."""
+    """The heading of a step, and the places for its words (left) and its figure (right)."""
     st.divider()
     st.markdown(f"#### {number}. {title}")
     left, right = st.columns([5, 7], gap="large")

@@ -54,7 +54,7 @@ STRATEGY_NAMES = {
     "relative_error": "largest relative error",
 }
 Figures = dict[str, tuple[float, float]]
-"""What was compared: its share, 0 to 1, and the standard error of that."""
+"""(share, 0 to 1, and its standard error) by the name of what was compared."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ class Judged:
 
     tokens: int
     shares: Figures
-    """Of the lost log-likelihood, recovered."""
+    """Recovered shares of the lost log-likelihood."""
     nearer: Figures
-    """Of the distance to the dense model, gone."""
+    """Shares of the distance to the dense model that are gone."""
 
 
 @cache

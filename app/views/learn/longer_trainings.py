@@ -1,4 +1,4 @@
-"""The part of the Learn page with figures that take longer than a lesson, each with where it is from."""
+"""What longer trainings showed, below step 5: figures that are not computed here, each with where it is from."""
 
 from __future__ import annotations
 
@@ -31,24 +31,29 @@ VIEWS = {
     **{name: f"Paper: {name}" for name in PAPER},
 }
 
+MISLEADS = (
+    "A quarter of the heads, chosen by different rules and trained alike. **The largest loss is not the one most "
+    "worth repairing**: "
+)
+
 
 @dataclass(frozen=True)
 class _Facts:
-    """One view."""
+    """What one view draws and says."""
 
     rows: list[tuple[str, float]]
     """(name, share)."""
     errors: list[float] | None
     """The standard error of each, where it is known."""
     words: str
-    """What they teach."""
+    """What the figures teach, as Markdown."""
     source: str
-    """Where they are from."""
+    """Where the figures are from."""
     title: str = learn_charts.RECOVERED
 
 
 def section() -> None:
-    """One view at a time."""
+    """The control that chooses a view, its words, and its bars."""
     st.markdown("##### What longer trainings showed")
     left, right = st.columns([5, 7], gap="large")
     with left:
@@ -93,33 +98,11 @@ def _facts(view: str) -> _Facts:
 
 def _teachers(view: str) -> _Facts:
     facts, judged = measured_teachers()
-    found = judged.nearer if view == "teachers_nearer" else judged.shares
-    got = _written(found)
-    if view == "teachers_nearer":
-        words = (
-            "Who teaches, judged by the distance between the distributions of the next token, which the text’s own "
-            f"tokens do not enter. Means put back untrained bring the model {got['injected']} of the way to the dense "
-            f"one, layer after layer {got['injected_in_order']}; training towards it {got['kl_given']}, and on text "
-            f"that the dense model writes itself {got['kl_own']}. Cross-entropy comes {got['ce_own']} of the way on "
-            f"the model’s own text and {got['ce_given']} on given text. Below 0 is further away than the pruned model."
-        )
-    else:
-        words = (
-            f"Means put back untrained recover {got['injected']}, layer after layer {got['injected_in_order']}; "
-            f"training towards the dense model {got['kl_given']}. That works even on text that the dense model writes "
-            f"itself, so without any: {got['kl_own']}. Cross-entropy recovers {got['ce_own']} on the model’s own text, "
-            f"in which it finds less to learn, and {got['ce_given']} on given text."
-        )
-        if found["ce_given"][0] > 1:
-            words += (
-                " That is more than was lost: it has learned how this author writes, which pruning never took, and "
-                "which the evaluation text, by the same author, rewards. **By the distance it is the other way "
-                "round**: look at *Teacher: distance*."
-            )
+    figures = judged.nearer if view == "teachers_nearer" else judged.shares
     return _Facts(
-        [(TEACHER_NAMES[name], found[name][0]) for name in TEACHER_NAMES],
-        [found[name][1] for name in TEACHER_NAMES],
-        words,
+        [(TEACHER_NAMES[name], figures[name][0]) for name in TEACHER_NAMES],
+        [figures[name][1] for name in TEACHER_NAMES],
+        _teachers_by_distance(figures) if view == "teachers_nearer" else _teachers_by_likelihood(figures),
         f"Measured by us. {facts['pair']}: constants in all heads, {facts['steps']} steps, {facts['windows']} windows "
         f"of {facts['length']} tokens, {facts['tokens']:,} evaluation tokens, one seed. Lines are one standard error; "
         "all share their text, so differences err less.",
@@ -127,51 +110,43 @@ def _teachers(view: str) -> _Facts:
     )
 
 
+def _teachers_by_distance(figures: Figures) -> str:
+    share = _written(figures)
+    return (
+        "Who teaches, judged by the distance between the distributions of the next token, which the text’s own "
+        f"tokens do not enter. Means put back untrained bring the model {share['injected']} of the way to the dense "
+        f"one, layer after layer {share['injected_in_order']}; training towards it {share['kl_given']}, and on text "
+        f"that the dense model writes itself {share['kl_own']}. Cross-entropy comes {share['ce_own']} of the way on "
+        f"the model’s own text and {share['ce_given']} on given text. Below 0 is further away than the pruned model."
+    )
+
+
+def _teachers_by_likelihood(figures: Figures) -> str:
+    share = _written(figures)
+    words = (
+        f"Means put back untrained recover {share['injected']}, layer after layer {share['injected_in_order']}; "
+        f"training towards the dense model {share['kl_given']}. That works even on text that the dense model writes "
+        f"itself, so without any: {share['kl_own']}. Cross-entropy recovers {share['ce_own']} on the model’s own text, "
+        f"in which it finds less to learn, and {share['ce_given']} on given text."
+    )
+    if figures["ce_given"][0] > 1:
+        words += (
+            " That is more than was lost: it has learned how this author writes, which pruning never took, and "
+            "which the evaluation text, by the same author, rewards. **By the distance it is the other way "
+            "round**: look at *Teacher: distance*."
+        )
+    return words
+
+
 def _strategies(view: str) -> _Facts:
     facts, texts = measured_strategies()
-    text = str(
-        st.segmented_control(
-            "Judged by",
-            list(texts),
-            default=next(iter(texts)),
-            required=True,
-            wrap=True,
-            key="learn-judge",
-            persist_state="session",
-            help="Nothing was trained on either. The stories that come with the app are by the author of the "
-            "calibration text, and what constants learn of an author counts there as recovered.",
-        )
-    )
-    judged = texts[text]
-    found = judged.nearer if view == "nearer" else judged.shares
-    got = _written(found)
-    best_first = sorted(STRATEGY_NAMES, key=lambda name: -found[name][0])
-    misleads = (
-        "A quarter of the heads, chosen by different rules and trained alike. **The largest loss is not the one most "
-        "worth repairing**: "
-    )
-    if view == "nearer":
-        words = (
-            f"{misleads}heads of largest relative error bring the model {got['relative_error']} of the way to the "
-            f"dense one, heads drawn at random {got['random']}. This distance is what was trained, and it errs less "
-            f"than the likelihood of a text. Heads taken in turn by what they are predicted to do to it together bring "
-            f"the model {got['together_dense']} of the way, by what each does alone {got['towards_dense']}, by probe "
-            f"accuracy, the paper’s rule, {got['probing']}, all heads {got['all_heads']}."
-        )
-    else:
-        words = (
-            f"{misleads}heads of largest relative error recover {got['relative_error']}, heads drawn at random "
-            f"{got['random']}. Deep heads show losses that began further down, and heads repeat one another: what two "
-            "of them can repair is often the same shift of the whole output, of which this pair lost much, so that "
-            "many choices do nearly as well. Taken in turn by what they are predicted to do together, they recover "
-            f"{got['together_dense']}, where that is the distance to the dense model, and {got['together']} where it "
-            f"is the likelihood of the calibration text; by probe accuracy, the paper’s rule, {got['probing']}; all "
-            f"heads {got['all_heads']}."
-        )
+    judged = texts[_judge(list(texts))]
+    figures = judged.nearer if view == "nearer" else judged.shares
+    best_first = sorted(STRATEGY_NAMES, key=lambda name: -figures[name][0])
     return _Facts(
-        [(STRATEGY_NAMES[name], found[name][0]) for name in best_first],
-        [found[name][1] for name in best_first],
-        words,
+        [(STRATEGY_NAMES[name], figures[name][0]) for name in best_first],
+        [figures[name][1] for name in best_first],
+        _strategies_by_distance(figures) if view == "nearer" else _strategies_by_likelihood(figures),
         f"Measured by us. {facts['pair']}: {facts['heads']} of {facts['of']} heads, {facts['steps']} steps of "
         f"distillation, means over {facts['seeds']} seeds, {judged.tokens:,} tokens. Lines are one standard error; "
         "the rules share their text, so differences err less.",
@@ -179,5 +154,46 @@ def _strategies(view: str) -> _Facts:
     )
 
 
+def _judge(texts: list[str]) -> str:
+    """The text that strategies are judged by, and the control that chooses it."""
+    text = st.segmented_control(
+        "Judged by",
+        texts,
+        default=texts[0],
+        required=True,
+        wrap=True,
+        key="learn-judge",
+        persist_state="session",
+        help="Nothing was trained on either. The stories that come with the app are by the author of the "
+        "calibration text, and what constants learn of an author counts there as recovered.",
+    )
+    return str(text)
+
+
+def _strategies_by_distance(figures: Figures) -> str:
+    share = _written(figures)
+    return (
+        f"{MISLEADS}heads of largest relative error bring the model {share['relative_error']} of the way to the "
+        f"dense one, heads drawn at random {share['random']}. This distance is what was trained, and it errs less "
+        f"than the likelihood of a text. Heads taken in turn by what they are predicted to do to it together bring "
+        f"the model {share['together_dense']} of the way, by what each does alone {share['towards_dense']}, by probe "
+        f"accuracy, the paper’s rule, {share['probing']}, all heads {share['all_heads']}."
+    )
+
+
+def _strategies_by_likelihood(figures: Figures) -> str:
+    share = _written(figures)
+    return (
+        f"{MISLEADS}heads of largest relative error recover {share['relative_error']}, heads drawn at random "
+        f"{share['random']}. Deep heads show losses that began further down, and heads repeat one another: what two "
+        "of them can repair is often the same shift of the whole output, of which this pair lost much, so that "
+        "many choices do nearly as well. Taken in turn by what they are predicted to do together, they recover "
+        f"{share['together_dense']}, where that is the distance to the dense model, and {share['together']} where it "
+        f"is the likelihood of the calibration text; by probe accuracy, the paper’s rule, {share['probing']}; all "
+        f"heads {share['all_heads']}."
+    )
+
+
 def _written(figures: Figures) -> dict[str, str]:
+    """Shares in per cent, by name."""
     return {name: percent(value) for name, (value, _) in figures.items()}

@@ -19,7 +19,7 @@ from .introduction import MAP, places
 
 @st.fragment
 def step(workspace: Workspace) -> None:
-    """Slide the sparsity, see the map."""
+    """The slider for the sparsity, what it does to perplexity, and the map of how much each head changed."""
     left, right = places(1, "Pruning changes what heads compute")
     with left:
         st.markdown(
@@ -38,34 +38,42 @@ def step(workspace: Workspace) -> None:
             "sparsity not seen before is pruned now, from fewer calibration windows than the embedded pair's.",
         )
     with right:
-        found = _damage(workspace, label)
-    if found is None:
+        damage = _damage(workspace, label)
+    if damage is None:
         return
     with left:
-        st.markdown(
-            f"Perplexity goes from **{found.dense.value:.2f}** ± {found.dense.stderr:.2f} (dense) to "
-            f"**{found.pruned.value:.2f}** ± {found.pruned.stderr:.2f}: {signed(found.lost.nats)} ± "
-            f"{found.lost.stderr:.4f} nats per token, paired"
-            + (", which is within noise." if abs(found.lost.z) < 2 else ".")
-        )
-        st.caption(
-            f"{found.sparsity:.1%} of decoder weights zero; perplexity of {found.dense.tokens:,} tokens of evaluation "
-            "text."
-        )
+        _verdict(damage)
     with right, st.container(width=MAP):
-        measure = SCORES["relative_error"]
-        table = found.relative_error
-        worst = divmod(int(table.argmax()), table.shape[1])
-        controls.figure(
-            learn_charts.damage_map(table, measure, colours(state.dark())),
-            "learn-damage",
-            f"Relative error by layer and head at {label}. It reaches {float(table.max()):.2f}, at {head_name(worst)}.",
-            controls.by_head(table, "relative_error"),
-        )
+        _map(damage, label)
+
+
+def _verdict(damage: lessons.Damage) -> None:
+    """What pruning did to perplexity."""
+    dense, pruned, lost = damage.dense, damage.pruned, damage.lost
+    st.markdown(
+        f"Perplexity goes from **{dense.value:.2f}** ± {dense.stderr:.2f} (dense) to **{pruned.value:.2f}** ± "
+        f"{pruned.stderr:.2f}: {signed(lost.nats)} ± {lost.stderr:.4f} nats per token, paired"
+        + (", which is within noise." if abs(lost.z) < 2 else ".")
+    )
+    st.caption(
+        f"{damage.sparsity:.1%} of decoder weights zero; perplexity of {dense.tokens:,} tokens of evaluation text."
+    )
+
+
+def _map(damage: lessons.Damage, label: str) -> None:
+    """How much each head changed."""
+    table = damage.relative_error
+    worst = divmod(int(table.argmax()), table.shape[1])
+    controls.figure(
+        learn_charts.damage_map(table, SCORES["relative_error"], colours(state.dark())),
+        "learn-damage",
+        f"Relative error by layer and head at {label}. It reaches {float(table.max()):.2f}, at {head_name(worst)}.",
+        controls.by_head(table, "relative_error"),
+    )
 
 
 def _damage(workspace: Workspace, label: str) -> lessons.Damage | None:
-    """Of one sparsity; None while it is being pruned."""
+    """What pruning to this sparsity does; None, with the progress on the screen, while it is being pruned."""
     if lessons.recipe_at(label) == workspace.recipe:
         return lessons.damage(workspace)
     owner = state.session().owner

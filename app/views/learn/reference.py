@@ -129,7 +129,7 @@ def glossary() -> None:
 
 
 def sources() -> None:
-    """Papers."""
+    """The papers that the page draws on, each with what it is here for."""
     st.divider()
     st.markdown("#### Sources")
     st.markdown(

@@ -22,6 +22,7 @@ from ..models.loading import Loading, load_model, load_tokenizer
 from ..models.matching import KEPT_FILE, fewer_heads
 from . import peft
 from .card import model_card, name_of
+from .digests import seal
 from .folders import whole
 from .formats import FORMAT, read_json, versions, write_json
 
@@ -101,12 +102,14 @@ def save_checkpoint(
     compensation: Compensation | None = None,
     replace: bool = False,
     about: dict[str, Any] | None = None,
+    sealed: bool = False,
 ) -> None:
     """An ordinary checkpoint that stock `transformers` loads, with the compensation folded in.
 
     Every zero of the model's weights stays a zero. Of a model that lost heads, `kept_heads.json` says which of the
     dense model's are left: {"format": 1, "kept": [[head, …], …]}, a list a layer. about: facts for the model card, as
-    adapters have them. Raises WriteError, UnsupportedModel, SettingError.
+    adapters have them. sealed: with digests of its files (see `digests`). Raises WriteError, UnsupportedModel,
+    SettingError.
     """
     facts = {"pruning": getattr(model.config, "pruning", None)} | (about or {})
     merged_type = ""
@@ -124,6 +127,8 @@ def save_checkpoint(
         (draft / CARD).write_text(card, encoding="utf-8")
         for path in draft.iterdir():
             path.chmod(0o644)  # safetensors writes files that only their owner can read.
+        if sealed:
+            seal(draft)
 
 
 def fingerprint(model: PreTrainedModel) -> str:

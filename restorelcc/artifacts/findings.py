@@ -29,6 +29,7 @@ from ..pruning.layerwise import Pruning
 from ..pruning.sparsity import MatrixSparsity, SparsityReport
 from ..text import sources
 from ..text.tokens import Tokens
+from .digests import check_seal, seal
 from .folders import whole
 from .formats import FORMAT, read_json, write_json
 from .provenance import code_digest
@@ -154,7 +155,7 @@ def _place(recipe: Recipe) -> Path:
 
 
 def save_findings(folder: Path, findings: Findings) -> None:
-    """Two files, whole or not at all. Raises WriteError."""
+    """Two files and their digests, whole or not at all. Raises WriteError."""
     statistics = findings.statistics
     tensors: dict[str, Tensor] = {f"statistics.{name}": getattr(statistics, name) for name in MEANS}
     for name, part in (
@@ -182,10 +183,12 @@ def save_findings(folder: Path, findings: Findings) -> None:
         # Copies: safetensors refuses tensors that share memory, as `scored` and `response` of plain text do.
         save_file({name: value.clone().contiguous() for name, value in tensors.items()}, draft / TENSORS)
         write_json(draft / FACTS, facts)
+        seal(draft)
 
 
 def load_findings(folder: Path) -> Findings:
-    """What `save_findings` wrote. Raises LoadError."""
+    """What `save_findings` wrote. Raises LoadError, also where a single bit of it is another one."""
+    check_seal(folder)
     facts = read_json(folder / FACTS, "findings")
     try:
         tensors = load_file(folder / TENSORS)

@@ -12,6 +12,7 @@ import torch
 from platformdirs import user_cache_path
 
 from .. import __version__
+from ..artifacts.digests import check_seal
 from ..artifacts.export import save_checkpoint
 from ..artifacts.provenance import code_digest
 from ..errors import LoadError
@@ -46,10 +47,11 @@ def demo_pair(
     tokens = tokens[:WINDOWS]
     folder = cached_pruned(dense, tokens, pruning)
     try:
+        check_seal(folder)
         pruned = load_model(str(folder), loading)
     except LoadError:  # Not there yet, or damaged: either way it can be made.
         made = yield from prune(dense, tokens, pruning, calibration)
-        save_checkpoint(folder, made, tokenizer, replace=True)
+        save_checkpoint(folder, made, tokenizer, replace=True, sealed=True)
         pruned = load_model(str(folder), loading)
     return paired(dense, pruned, tokenizer, DEMO, str(folder))
 

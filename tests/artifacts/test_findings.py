@@ -1,6 +1,7 @@
 """What was found, there and back through the user's cache."""
 
 import json
+import random
 from dataclasses import fields, is_dataclass, replace
 
 import pytest
@@ -220,3 +221,18 @@ def test_a_given_pruned_model_makes_the_rule_of_pruning_moot():
     assert one == other
     assert hash(one) == hash(other)
     assert Recipe(pruning=Pruning("wanda", 0.5)) != Recipe(pruning=Pruning("wanda", 0.7))
+
+
+def test_any_bit_that_differs_counts_as_damaged(found):
+    recipe, draw = Recipe(), random.Random(0)
+    keep_findings(recipe, found)
+    (folder,) = (user_cache_path("restorelcc") / "findings").iterdir()
+    for name in (FACTS, TENSORS):
+        whole = (folder / name).read_bytes()
+        for _ in range(30):
+            content = bytearray(whole)
+            content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+            (folder / name).write_bytes(content)
+            assert kept_findings(recipe) is None
+        (folder / name).write_bytes(whole)
+        assert same(kept_findings(recipe), found)

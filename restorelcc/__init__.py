@@ -1,26 +1,34 @@
 """RestoreLCC Studio's engine: what pruning took from every attention head, and how to put it back.
 
-model, tokenizer = restorelcc.load_restored("path/to/pruned", "path/to/adapter")
+pair = restorelcc.load_pair("path/to/dense", "path/to/pruned")
+restoration = restorelcc.restore(pair, text="stories.txt", heads=0.25)
+restorelcc.export(restoration, pair, "path/to/restored")
+
+All that it gives is named in `face.__all__`, and comes when it is first asked for: importing it loads no torch.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-    from .models.loading import Loading
+    from .face import *  # noqa: F403
 
 __version__ = "0.1.0"
 
+# `capture` is a verb of the face, and a wing. Python binds a wing to its package when it is first imported, and never
+# again. So that happens now, at no cost, since the door of a wing does nothing; from then on the name is the verb's.
+import_module(".capture", __name__)
+del globals()["capture"]
 
-def load_restored(
-    model_id: str, adapter: Path | str, loading: Loading | None = None
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A pruned model with the restoration of an adapter in place, and its tokenizer: see `export.load_restored`."""
-    from .artifacts.export import load_restored as load  # Here, so that importing the package alone stays light.
 
-    return load(model_id, adapter, loading)
+def __getattr__(name: str) -> Any:
+    if name.startswith("_") and name != "__all__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    face = import_module(".face", __name__)
+    if name not in ("__all__", *face.__all__):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(face, name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *import_module(".face", __name__).__all__]

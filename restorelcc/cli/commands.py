@@ -11,6 +11,7 @@ import pandas as pd
 from platformdirs import user_data_path
 from torch import Tensor
 
+from .. import face
 from ..artifacts import export
 from ..artifacts.folders import check_free, check_writable
 from ..artifacts.runs import ADAPTER, list_runs, runs_folder, save_run
@@ -18,15 +19,16 @@ from ..capture.components import components
 from ..capture.statistics import capture
 from ..compensation.interface import Compensation, compensated, folded
 from ..compensation.kinds import KINDS
-from ..demo.pair import DEFAULT, demo_dense, demo_pair
+from ..demo.pair import DEFAULT
 from ..demo.walkthrough import STATES, walk
-from ..errors import PairMismatch, RestoreLCCError, SettingError
+from ..errors import RestoreLCCError, SettingError
 from ..evaluation.perplexity import Perplexity, measure, paired_difference, perplexity, recovered_share
 from ..hf.families import FAMILIES, RUNTIMES
 from ..hf.layout import geometry, remarks
 from ..hf.weights import parameter_bytes
-from ..models.loading import DEMO, Loading, load_model, load_tokenizer
-from ..models.pair import ModelPair, load_pair
+from ..models.loading import Loading, load_model, load_tokenizer
+from ..models.pair import ModelPair
+from ..progress_bar import watched
 from ..pruning.layerwise import Pruning
 from ..pruning.layerwise import prune as prune_model
 from ..pruning.methods import narrows
@@ -35,10 +37,9 @@ from ..restoration.training import Settings, Step, Training
 from ..selection.picks import check_share, share_of_heads
 from ..selection.scores import SCORES, ScoreInputs
 from ..selection.scoring import score_heads
-from ..text import sources
 from ..text.calibration import calibration_tokens, evaluation_tokens, split_held_out
 from ..text.tokens import Tokens
-from .console import note, run, say, show_json, show_table, watched
+from .console import note, run, say, show_json, show_table
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -109,16 +110,9 @@ def pruning(
 
 
 def open_pair(dense: str, pruned: str, words: Text, loading: Loading) -> tuple[ModelPair, Tokens]:
-    """Both models and the tokens to calibrate on. `demo` as the pruned model is the embedded pair's default partner."""
-    if pruned != DEMO:
-        pair = load_pair(dense, pruned, loading)
-        return pair, words.tokens(pair.dense, pair.tokenizer)
-    if dense != DEMO:
-        raise PairMismatch(f"'{DEMO}' as the pruned model is the partner of the embedded dense model, not of {dense}.")
-    model, tokenizer = demo_dense(loading)
-    standard = watched(calibration_tokens(sources.DEMO, model, tokenizer))
-    pair = watched(demo_pair(model, tokenizer, standard, DEFAULT, sources.DEMO, loading))
-    return pair, words.tokens(model, tokenizer)
+    """Both models and the tokens to calibrate on."""
+    pair = face.load_pair(dense, pruned, loading)
+    return pair, words.tokens(pair.dense, pair.tokenizer)
 
 
 def head_order(score: str, inputs: ScoreInputs) -> Tensor:
@@ -261,15 +255,10 @@ def restore(
         },
         "figures": figures,
     }
-    facts = about | {"settings": asdict(settings), "trained_parameters": restoration.trained_parameters}
     # First: whatever the export meets.
     kept = save_run(restoration, pair.geometry, name or folder.name, about, pruned=pair.pruned)
     try:
-        if format == "checkpoint":
-            export.save_checkpoint(folder, pair.pruned, pair.tokenizer, restoration.compensation, about=facts)
-        else:
-            own = restoration.compensation.own_heads(pair.pruned)
-            export.save_adapter(folder, own, geometry(pair.pruned), facts, pair.pruned)
+        face.export(restoration, pair, folder, format, about)
     except RestoreLCCError as error:
         raise type(error)(f"{error} The training is not lost: its adapter is in {kept.folder / ADAPTER}.") from error
     result = {**figures, "trained_parameters": restoration.trained_parameters, "best_step": restoration.best_step}

@@ -1,25 +1,20 @@
-"""The terminal: progress bars, tables, and errors as one line. The only part of the engine that prints."""
+"""The terminal: tables, and errors as one line. The only part of the engine that prints."""
 
 import json
 import logging
 import sys
-from collections.abc import Callable, Generator
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 from rich.table import Table
 
 from ..errors import RestoreLCCError
 from ..hf.failures import RAN_OUT, out_of_memory
-from ..progress import Progress, finish
 
-T = TypeVar("T")
 # No markup: a path may well hold [brackets].
 out = Console(markup=False, highlight=False)
-err = Console(stderr=True, markup=False)
 
 
 def quiet_libraries() -> None:
@@ -49,24 +44,6 @@ def run(command: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         sys.stderr.write("Stopped; nothing was left half-written.\n")
         raise typer.Exit(130) from None
-
-
-def watched(work: Generator[Progress, None, T]) -> T:
-    """Run long work with a bar on stderr where that is a terminal, silently otherwise."""
-    if not err.is_terminal:
-        return finish(work)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=err, transient=True) as bar:
-        task = bar.add_task("", total=None)
-
-        def report(step: Progress) -> None:
-            # A new kind of work starts its own clock: time left is not carried over from another speed.
-            kind = step.what.split(",")[0].rstrip("0123456789 of")
-            if bar.tasks[task].fields.get("kind") != kind:
-                bar.reset(task, kind=kind)
-            bar.update(task, description=step.what, completed=step.done, total=step.total)
-
-        return finish(work, report)
 
 
 def show_json(data: dict[str, Any]) -> None:

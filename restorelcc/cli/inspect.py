@@ -18,6 +18,7 @@ from ..hf.layout import remarks
 from ..models.loading import DEMO, Loading, load_model
 from ..models.memory import too_big
 from ..models.pair import ModelPair, skeleton_pair
+from ..progress_bar import watched
 from ..registry import chosen
 from ..restoration.bounds import bounds
 from ..restoration.injection import capture_in_order
@@ -27,7 +28,7 @@ from ..text.calibration import split_held_out
 from ..text.sources import SELF
 from ..text.tokens import Tokens
 from .commands import Text, open_pair, records
-from .console import note, say, show_json, show_table, watched
+from .console import note, say, show_json, show_table
 
 BOUNDS = {
     "pruned": "pruned",

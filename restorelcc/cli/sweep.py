@@ -13,13 +13,14 @@ from ..capture.components import components
 from ..capture.statistics import capture
 from ..models.loading import Loading
 from ..progress import Progress
+from ..progress_bar import watched
 from ..restoration.sweep import Failure, Grid, Point, SweepResult, best_first, enough, to_pandas
 from ..restoration.sweep import sweep as swept
 from ..restoration.training import Settings
 from ..selection.scores import ScoreInputs
 from ..text.calibration import split_held_out
 from .commands import Text, head_order, open_pair, records, shown
-from .console import say, show_json, show_table, watched
+from .console import say, show_json, show_table
 
 OUT = "restored"
 """Where the command line that is suggested would write."""

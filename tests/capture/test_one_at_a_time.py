@@ -18,6 +18,7 @@ from platformdirs import user_cache_path
 from typer.testing import CliRunner
 
 from restorelcc.artifacts.export import save_checkpoint
+from restorelcc.capture import one_at_a_time
 from restorelcc.capture.one_at_a_time import capture_one_at_a_time
 from restorelcc.capture.statistics import MEANS, capture
 from restorelcc.cli.options import app
@@ -150,7 +151,7 @@ def test_no_room_on_disk_is_one_message(folders, tokens, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("restorelcc.capture.one_at_a_time.read_dense", full)
+    monkeypatch.setattr(one_at_a_time, "read_dense", full)
     with pytest.raises(WriteError, match=r"No space left on device.*XDG_CACHE_HOME"):
         apart(folders, tokens)
 

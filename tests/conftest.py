@@ -1,5 +1,6 @@
 """Tiny random models made from configs, so that nothing is downloaded and every test is fast."""
 
+import json
 import os
 import random
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -186,3 +188,19 @@ def text(tmp_path):
 def pair_args(folders, text):
     dense, pruned = folders
     return ["--dense", str(dense), "--pruned", str(pruned), "--calibration", str(text), "--length", "16"]
+
+
+def rewritten(folder, change):
+    """The weights of a folder, changed in place."""
+    state = load_file(folder / "model.safetensors")
+    change(state)
+    save_file(
+        {name: value.clone() for name, value in state.items()}, folder / "model.safetensors", metadata={"format": "pt"}
+    )
+
+
+def configured(folder, **changes):
+    """Its config, changed; None takes a field away."""
+    config = json.loads((folder / "config.json").read_text()) | changes
+    kept = {key: value for key, value in config.items() if not (key in changes and value is None)}
+    (folder / "config.json").write_text(json.dumps(kept))

@@ -224,9 +224,15 @@ def geometry(model: PreTrainedModel) -> HeadGeometry:
     )
 
 
+def note_remarks(model: PreTrainedModel, said: Sequence[str]) -> None:
+    """Have `remarks` say so of this model, and of its copies: what was seen as it was loaded."""
+    model._remarks = [*getattr(model, "_remarks", ()), *said]  # type: ignore[assignment]
+
+
 def remarks(model: PreTrainedModel) -> list[str]:
-    """What should be said of how this model is read, a sentence each; nothing for the families that are tested."""
-    lines = []
+    """What should be said of how this model is read, a sentence each; nothing for the families that are tested, where
+    files and config agree."""
+    lines: list[str] = list(getattr(model, "_remarks", ()))
     kind, layers = model.config.get_text_config().model_type, decoder_layers(model)
     if kind not in FAMILIES:
         lines.append(f"'{kind}' is none of the families that are tested; its heads were found by structure.")

@@ -20,7 +20,7 @@ from .layout import (
     hooked,
     output_projections,
 )
-from .weights import is_spread, state_of, weight_of
+from .weights import is_spread, is_tied, set_tied, state_of, weight_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -212,6 +212,7 @@ def skeleton(kind: type[PreTrainedModel], config: PreTrainedConfig) -> PreTraine
 
 def filled(twin: PreTrainedModel, model: PreTrainedModel, state: dict[str, Tensor]) -> PreTrainedModel:
     """The skeleton `twin` with the tensors of `state`, zeros where it has none, and what else `model` holds."""
+    set_tied(twin.config, is_tied(model))
     for key, parameter in twin.named_parameters():
         if key not in state:
             state[key] = torch.zeros(parameter.shape, dtype=model.dtype, device=next(iter(state.values())).device)

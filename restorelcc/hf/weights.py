@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 ROUTERS = ("gate", "router", "shared_expert_gate")
 """What chooses among experts by these names is no matrix that pruning may touch: it is small, and all depends on it."""
@@ -80,6 +84,40 @@ def values_of(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     for name in (name for name, _ in model.named_parameters() if name not in again):
         owner, _, leaf = name.rpartition(".")
         yield name, value_of(model.get_submodule(owner), leaf)
+
+
+def is_tied(model: PreTrainedModel) -> bool:
+    """Whether the unembedding is the embedding, one tensor for both."""
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    ours, theirs = getattr(embedding, "weight", None), getattr(head, "weight", None)
+    if ours is None or theirs is None or ours.is_meta or theirs.is_meta:
+        return bool(getattr(model.config.get_text_config(), "tie_word_embeddings", False))
+    return ours is theirs or ours.data_ptr() == theirs.data_ptr()
+
+
+def set_tied(config: PreTrainedConfig, tied: bool) -> None:
+    """Have a config say so."""
+    for one in (config, config.get_text_config()):
+        if getattr(one, "tie_word_embeddings", tied) != tied:
+            one.tie_word_embeddings = tied
+
+
+def untied(model: PreTrainedModel) -> list[str]:
+    """Parameters that the config takes for one with another, and that have values of their own, as the checkpoint did.
+
+    From here on the config says so too: or they would be made one again wherever the model is built anew or written.
+    Only for a model that was just loaded and is nobody else's yet.
+    """
+    apart = []
+    for name, other in model.get_expanded_tied_weights_keys(all_submodels=True).items():
+        ours, theirs = (value_of(model.get_submodule(one.rpartition(".")[0]), one.rpartition(".")[2])
+                        for one in (name, other))  # fmt: skip
+        if ours is not theirs and not torch.equal(ours, theirs.to(ours.device)):
+            apart.append(name)
+            model.all_tied_weights_keys.pop(name, None)
+    if apart:
+        set_tied(model.config, False)
+    return apart
 
 
 def parameter_bytes(model: nn.Module) -> int:

@@ -6,9 +6,8 @@ seconds, and what is already known of a pair can be shown without it.
 
 from __future__ import annotations
 
+import re
 import shutil
-import tempfile
-import threading
 import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,16 +17,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from platformdirs import user_cache_path
-from safetensors import SafetensorError
-from torch import nn
 
 from ..errors import LoadError, SettingError
 from ..hf import hub
-from ..hf.failures import advice
-from ..hf.layout import geometry
-from ..hf.weights import is_visited, values_of
+from ..hf.failures import advice, one_line, shortened
+from ..hf.layout import geometry, note_remarks
+from .checkpoint import Stored, check_names, check_numbers, check_sizes, disagreements, read_headers, wide_enough
+from .folder import CONFIG, no_model
 from .inside import check_inside
+from .opening import built, check_config_files, opened, read_config, settled
+from .spread import offload_folder, take_turns
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -36,6 +35,7 @@ DEMO = "demo"
 DEMO_FOLDER = Path(__file__).resolve().parents[2] / "assets" / "demo"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 MAP = "map"
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -82,125 +82,163 @@ class Loading:
 def source_of(name: str) -> str:
     """What Transformers should open for `name`: the embedded folder, a local folder, or a hub id without its revision.
 
-    Raises LoadError for something that looks like a path and is not there.
+    Raises LoadError for something that looks like a path and is not there, or holds no model.
     """
     if name == DEMO:
         return str(DEMO_FOLDER / "dense")
-    path = Path(name).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise LoadError(
-                f"{path} holds no config.json, so it is not a model folder. Give the folder one level up or down."
-            )
+    shown = shortened(name)
+    try:
+        path = Path(name).expanduser()
+        is_folder, is_model, is_there = path.is_dir(), (path / CONFIG).is_file(), path.exists()
+    except (OSError, ValueError, RuntimeError):  # too long, with a NUL in it, or of a user who is not there
+        is_folder = is_model = is_there = False
+    if not name.strip():
+        raise LoadError(f"A model without a name cannot be had. Give a folder, a hub id, or '{DEMO}'.")
+    if is_model:
         return str(path)
-    if path.exists():
-        raise LoadError(f"{path} is a file; a model is a folder with config.json and safetensors. Give the folder.")
+    if is_folder:
+        hub_id = f" The hub's model of that name is {shown}@main." if HUB_ID.fullmatch(name) else ""
+        raise LoadError(no_model(path) + hub_id)
+    if is_there:
+        raise LoadError(f"{shown} is a file; a model is a folder with {CONFIG} and safetensors. Give the folder.")
     repository = name.partition("@")[0]
-    if path.is_absolute() or name.startswith((".", "~")) or repository.count("/") != 1:
-        raise LoadError(f"There is no folder {path}. Give a model folder, a hub id such as 'owner/name', or '{DEMO}'.")
+    if name.startswith(("/", ".", "~")) or repository.count("/") != 1:
+        raise LoadError(f"There is no folder {shown}. Give a model folder, a hub id such as 'owner/name', or '{DEMO}'.")
     return repository
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0]
+def _folder(name: str, how: Loading) -> Path | None:
+    """Where its files lie: the folder itself, or the hub's cache as far as it is there."""
+    source = source_of(name)
+    if Path(source).is_dir():
+        return Path(source)
+    from huggingface_hub import try_to_load_from_cache
+
+    kept = try_to_load_from_cache(source, CONFIG, revision=how.access(name)["revision"])
+    return Path(kept).parent if isinstance(kept, str) else None
 
 
 def _open(opener: Callable[..., Any], name: str, what: str, how: Loading, **settings: Any) -> Any:
-    """Call a Transformers loader; every way it fails becomes one LoadError that says what to do."""
+    """What a Transformers loader makes of it. Raises LoadError."""
     source = source_of(name)
     settings |= how.access(name) | {"trust_remote_code": how.trust_remote_code}
     if Path(source).is_dir():
         check_inside(Path(source))
     elif not hub.reachable():
         settings["local_files_only"] = True
-    try:
-        return opener(source, **settings)
-    except SafetensorError as error:
-        raise LoadError(
-            f"The weights of {name} are damaged ({_first_line(error)}), probably a download or copy that broke off. "
-            "Fetch the file again."
-        ) from error
-    except Exception as error:
-        failure = _failure(error, name, what, bool(settings.get("use_safetensors")))
-        if failure is None:
-            raise
-        raise failure from error
-
-
-def _failure(error: Exception, name: str, what: str, safe: bool) -> LoadError | None:
-    """What `error` means; None where it is nothing that a user could mend."""
-    known = advice(error, name)
-    if known is not None:
-        return LoadError(known)
-    if "no file named" in str(error) and safe:
-        return LoadError(
-            f"{name} has no safetensors weights. Convert them, or allow pickles (--allow-pickle) "
-            "if you trust who made them: a pickle can run any code."
-        )
-    if isinstance(error, OSError | ValueError | KeyError | ImportError | RuntimeError):
-        return LoadError(f"The {what} of {name} cannot be loaded: {_first_line(error)}")
-    return None
+    return opened(opener, source, shortened(name), what, **settings)
 
 
 def _config(name: str, how: Loading) -> PreTrainedConfig:
+    """Raises LoadError, naming the field at fault."""
     from transformers import AutoConfig
 
-    return _open(AutoConfig.from_pretrained, name, "config", how)  # type: ignore[no-any-return]
+    return read_config(lambda: _open(AutoConfig.from_pretrained, name, "config", how), _settings(name), shortened(name))
+
+
+def _settings(name: str) -> dict[str, Any] | None:
+    """What stands in the config of a folder; None where it is on the hub. Raises LoadError."""
+    source = Path(source_of(name))
+    return check_config_files(source, shortened(name)) if source.is_dir() else None
 
 
 def load_model(name: str, loading: Loading | None = None) -> PreTrainedModel:
-    """A causal language model in evaluation mode, without gradients.
+    """A causal language model in evaluation mode, without gradients, that computes with what its files hold.
 
-    Raises LoadError when it cannot be had, does not fit, is damaged, incomplete, or holds NaN or infinite weights;
-    UnsupportedModel when its attention heads cannot be found.
+    Raises LoadError when it cannot be had, does not fit, is damaged, incomplete, at odds with its config, or holds NaN
+    or infinite weights; UnsupportedModel when its attention heads cannot be found.
     """
+    how, shown = loading or Loading(), shortened(name)
+    config = _config(name, how)
+    packed = _packed(name, config)
+    skeleton = built(config, _settings(name), shown, how.trust_remote_code)
+    stored = _stored(name, how, config)
+    check_sizes(stored, skeleton, shown)
+    model, report, stored = _read_as_stored(name, how, config, stored, packed)
+    said = _whence(name) + check_names(model, report, stored, shown) + disagreements(model, config, stored, shown)
+    take_turns(model)
+    if how.device != MAP and not packed:
+        model = _moved(model, name, how)
+    check_numbers(model, stored, shown)
+    geometry(model)
+    note_remarks(model, said)
+    return settled(model, shown)
+
+
+def _stored(name: str, how: Loading, config: PreTrainedConfig) -> Stored | None:
+    folder = _folder(name, how)
+    named = getattr(config, "transformers_weights", None)
+    return None if folder is None else read_headers(folder, shortened(name), named)
+
+
+def _read_as_stored(
+    name: str, how: Loading, config: PreTrainedConfig, stored: Stored | None, packed: bool
+) -> tuple[PreTrainedModel, dict[str, Any], Stored | None]:
+    """(the model, what Transformers says of tensors that did not fit, what its files hold)."""
+    asked = DTYPES.get(how.dtype)
+    precision = asked or wide_enough(config, stored)
+    model, report = _read(name, how, precision, packed)
+    if stored is None:  # It came from the hub just now, or holds no safetensors.
+        stored = _stored(name, how, config)
+        found = asked or wide_enough(config, stored)
+        if stored is not None and found not in (precision, model.dtype):
+            model, report = _read(name, how, found, packed)
+    return model, report, stored
+
+
+def _read(
+    name: str, how: Loading, precision: torch.dtype | str, packed: bool
+) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """(the model as Transformers loads it, what it says of tensors that did not fit)."""
     from transformers import AutoModelForCausalLM
 
-    how = loading or Loading()
-    device, packed = how.resolved_device(), _packed(name, _config(name, how))
     with ExitStack() as undo:
         placement: dict[str, Any] = {}
         if how.device == MAP:
-            folder = _offload_folder()
+            folder = offload_folder()
             undo.callback(shutil.rmtree, folder, ignore_errors=True)
             placement = {"device_map": "auto", "offload_folder": folder}
         elif packed:  # What is packed cannot be moved afterwards.
-            placement = {"device_map": {"": device}}
+            placement = {"device_map": {"": how.resolved_device()}}
         model, report = _open(
             AutoModelForCausalLM.from_pretrained,
             name,
             "model",
             how,
-            dtype=DTYPES.get(how.dtype, "auto"),
+            dtype=precision,
             use_safetensors=None if how.allow_pickle else True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # They are in the report, with their shapes, and refused.
             **placement,
         )
         weakref.finalize(model, undo.pop_all().close)  # The folder is needed for as long as the model is.
-    _take_turns(model)
-    absent = sorted(report["missing_keys"]) + sorted(str(key) for key in report["mismatched_keys"])
-    if absent:
+    return model, report
+
+
+def _whence(name: str) -> list[str]:
+    """What should be said of where it came from, where a name could mean two things; sentences."""
+    if HUB_ID.fullmatch(name) and Path(source_of(name)).is_dir():
+        return [f"{name} is the folder here, not the hub's model of that name, which is {name}@main."]
+    return []
+
+
+def _moved(model: PreTrainedModel, name: str, how: Loading) -> PreTrainedModel:
+    """On its device. Raises LoadError."""
+    device = how.resolved_device()
+    try:
+        if how.dtype == "auto" and device == "cpu" and model.dtype == torch.float16:
+            model = model.float()  # A CPU computes float16 slowly, and overflows where bfloat16 would not.
+        model = model.to(device)  # type: ignore[arg-type]
+        if device == "cpu" and Path(source_of(name)).is_dir():
+            # Until here they are the file's own pages: whoever wrote to it would change the model, or end the program.
+            for tensor in (*model.parameters(), *model.buffers()):
+                tensor.data = tensor.data.clone()
+    except (RuntimeError, AssertionError, MemoryError) as error:
         raise LoadError(
-            f"{name} lacks {len(absent)} weights that its config calls for, {absent[0]} first: they would be random. "
-            "The checkpoint is incomplete or belongs to another config."
-        )
-    if not placement:
-        try:
-            if how.dtype == "auto" and device == "cpu" and model.dtype == torch.float16:
-                model = model.float()  # A CPU computes float16 slowly, and overflows where bfloat16 would not.
-            model = model.to(device)
-        except (RuntimeError, AssertionError, MemoryError) as error:
-            raise LoadError(
-                advice(error, name) or f"{name} does not run on '{device}': {_first_line(error)} Try --device cpu."
-            ) from error
-    for parameter, values in values_of(model):
-        if not torch.isfinite(values).all():
-            raise LoadError(
-                f"{name} holds NaN or infinite values in {parameter}: every result would be NaN. "
-                "The training or the conversion that wrote it failed; take another checkpoint."
-            )
-    geometry(model)
-    return model.eval().requires_grad_(False)  # type: ignore[no-any-return]
+            advice(error, shortened(name))
+            or f"{shortened(name)} does not run on '{device}': {one_line(error)} Try --device cpu."
+        ) from error
+    return model
 
 
 def _packed(name: str, config: PreTrainedConfig) -> bool:
@@ -219,53 +257,16 @@ def _packed(name: str, config: PreTrainedConfig) -> bool:
     return True
 
 
-def _offload_folder() -> str:
-    """For weights that go to disk and are not stored there as they are computed with. Raises LoadError."""
-    place = user_cache_path("restorelcc")
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        return tempfile.mkdtemp(prefix="offload-", dir=place)
-    except OSError as error:
-        raise LoadError(f"{place}, where weights beyond memory go, cannot be written to: {error.strerror}.") from error
-
-
-def _take_turns(model: PreTrainedModel) -> None:
-    """Let one thread at a time through each module whose weights come for the length of a forward pass and then go:
-    of two at once the first to leave would take the weights from the other."""
-
-    def guard(module: nn.Module) -> None:
-        lock = threading.RLock()
-
-        def enter(*_: Any) -> None:
-            lock.acquire()
-
-        def leave(*_: Any) -> None:
-            lock.release()
-
-        module.register_forward_pre_hook(enter, prepend=True)
-        module.register_forward_hook(leave, always_call=True)
-
-    for module in model.modules():
-        if is_visited(module):
-            guard(module)
-
-
 def load_skeleton(name: str, loading: Loading | None = None) -> PreTrainedModel:
     """A causal language model without its weights, which are on the meta device: what its config and its structure say,
     at no cost. Raises LoadError, UnsupportedModel."""
-    from transformers import AutoModelForCausalLM
-
     how = loading or Loading()
     config = _config(name, how)
     _packed(name, config)
-
-    def build(*_: Any, **__: Any) -> Any:
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config, trust_remote_code=how.trust_remote_code)
-
-    model = _open(build, name, "model", how)
+    model = built(config, _settings(name), shortened(name), how.trust_remote_code)
     geometry(model)
-    return model.eval().requires_grad_(False)  # type: ignore[no-any-return]
+    note_remarks(model, _whence(name))
+    return settled(model, shortened(name))
 
 
 def load_tokenizer(name: str, loading: Loading | None = None) -> PreTrainedTokenizerBase:

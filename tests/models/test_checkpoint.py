@@ -323,8 +323,18 @@ def test_a_shard_that_is_not_there_is_named(shards):
         load_model(str(shards))
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "null", "{}", '{"metadata": null, "weight_map": {}}',
-                                  '{"metadata": {}, "weight_map": {}}', '{"metadata": {}, "weight_map": {"a": 3}}'])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        "null",
+        "{}",
+        '{"metadata": null, "weight_map": {}}',
+        '{"metadata": {}, "weight_map": {}}',
+        '{"metadata": {}, "weight_map": {"a": 3}}',
+    ],
+)
 def test_an_index_that_is_none_is_named(shards, text):
     (shards / INDEX).write_text(text)
     with pytest.raises(LoadError, match=r"model\.safetensors\.index\.json of"):

@@ -42,12 +42,7 @@ class Reading:
 def read_passage(pair: ModelPair, ids: Tensor) -> Reading:
     """Both models on `ids` [pos]. Attention weights are computed apart, the plain way, at O(pos²) memory a head."""
     row = ids[None]
-    dense, pruned = (
-        torch.stack(
-            [geometry(model).split(z[0].float()).transpose(0, 1).cpu() for z in head_activations(model, row)[0]]
-        )
-        for model in (pair.dense, pair.pruned)
-    )
+    dense, pruned = (_activations(model, row) for model in (pair.dense, pair.pruned))
     dense_attention = attention_weights(pair.dense, row)
     return Reading(
         ids=ids,
@@ -56,6 +51,12 @@ def read_passage(pair: ModelPair, ids: Tensor) -> Reading:
         dense_attention=dense_attention,
         pruned_attention=_placed(pair, attention_weights(pair.pruned, row), dense_attention),
     )
+
+
+def _activations(model: PreTrainedModel, ids: Tensor) -> Tensor:
+    """[layer, head, pos, d_head] float32 z for one row of `ids` [1, pos]."""
+    z, _ = head_activations(model, ids)
+    return torch.stack([geometry(model).split(layer[0].float()).transpose(0, 1).cpu() for layer in z])
 
 
 def _placed(pair: ModelPair, pruned: Tensor, dense: Tensor) -> Tensor:

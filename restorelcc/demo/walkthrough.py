@@ -36,7 +36,7 @@ STATES = ("dense", "pruned", "injected", "restored", "reloaded")
 
 @dataclass(frozen=True)
 class Walked:
-    """What the walk found, all on the same evaluation text, which nothing was calibrated or trained on."""
+    """What was measured on the way, all on the same evaluation text, which nothing was calibrated or trained on."""
 
     losses: dict[str, TokenLoss]
     """dense; pruned; injected: the mean lost activation of every head put back, without training; restored: trained;
@@ -79,7 +79,10 @@ def walk(
     loading: Loading | None = None,
     replace: bool = False,
 ) -> Generator[Progress, None, Walked]:
-    """Run it; yields progress. Raises whatever the engine's parts raise."""
+    """The whole way: from the embedded model to a checkpoint in `export`, measured at every stage; yields progress.
+
+    Raises whatever the engine's parts raise.
+    """
     began, seconds = time.perf_counter(), dict[str, float]()
     dense, tokenizer = demo_dense(loading)
     tokens = yield from calibration_tokens(source, dense, tokenizer, most=WINDOWS)
@@ -131,7 +134,7 @@ def _measured(
 
 
 def _figures(losses: Mapping[str, TokenLoss]) -> dict[str, Any]:
-    """What a model card says of it."""
+    """Perplexities and the recovered share, as a model card takes them."""
     measured = {name: perplexity(loss) for name, loss in losses.items()}
     share = recovered_share(*(measured[name] for name in ("dense", "pruned", "restored")))
     return {name: value.figures() for name, value in measured.items()} | {"recovered_share": share}

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Head = tuple[int, int]
-MEMORY = 2**32  # bytes
+MEMORY = 2**32
+"""Bytes of outputs of the dense model that are held at once."""
 
 
 @dataclass(frozen=True)

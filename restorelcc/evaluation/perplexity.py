@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TokenLoss:
-    """What each token cost."""
+    """The negative log-likelihood (NLL) of every token of a text, under one model."""
 
     nll: Tensor
     """[text, pos] float64, nats: −ln p(token | those before it); 0 where the token is not scored."""

@@ -22,7 +22,8 @@ from .perplexity import TokenLoss, measure
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-MEMORY = 2**29  # bytes
+MEMORY = 2**29
+"""Bytes of hidden states: half a gigabyte beside models that take several."""
 
 
 class Prefix:

@@ -80,7 +80,7 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """It, and what led to it: the libraries wrap what the hub answered."""
+    """The error, and each that it was raised from: libraries wrap what the hub answered in errors of their own."""
     seen: BaseException | None = error
     while seen is not None:
         yield seen

@@ -33,7 +33,7 @@ any other bias; llama.cpp loads what its file for the family lists, and refuses 
 
 @dataclass(frozen=True)
 class Family:
-    """Models of one shape."""
+    """Models of one architecture, which `model_type` in their config names."""
 
     model_type: str
     """As the config names it."""

@@ -7,7 +7,7 @@ import time
 
 from huggingface_hub import constants, get_session
 
-ASK_AGAIN = 60.0  # seconds
+ASK_AGAIN = 60.0  # seconds: short enough to notice that a cable was plugged in, long enough not to ask for every file
 _last: tuple[float, bool] | None = None
 
 

@@ -56,7 +56,7 @@ def head_weights(model: PreTrainedModel) -> list[tuple[Tensor, Tensor]]:
 
 @dataclass(frozen=True)
 class Narrowing:
-    """How many of what every layer keeps."""
+    """What a narrower model keeps of every layer: so many key/value heads, and so many MLP channels."""
 
     shape: HeadGeometry
     """Of the whole model."""

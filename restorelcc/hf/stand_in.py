@@ -29,7 +29,7 @@ class StandIn(nn.Module):
         return getattr(self.__dict__["_layer"][0], name)
 
     def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """In place of the layer's."""
+        """What is computed where the layer was, from what it would have been given."""
         given = self._act(hidden)
         return self._layer[0](hidden, *args, **kwargs) if given is None else given
 
@@ -48,7 +48,7 @@ def with_layers(model: PreTrainedModel, layers: Sequence[nn.Module]) -> PreTrain
 
 
 def _own(module: M) -> M:
-    """The same module with a table of its own for what is in it."""
+    """A shallow copy: other submodules can be put into it, and the original keeps its own."""
     twin = copy.copy(module)
     twin._modules = dict(module._modules)
     # Where `accelerate` placed a model it gave the module a forward of its own, which runs what is in the original.

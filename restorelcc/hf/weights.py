@@ -73,7 +73,7 @@ def is_spread(model: nn.Module) -> bool:
 
 
 def is_visited(module: nn.Module) -> bool:
-    """Whether its parameters come for the length of a forward pass."""
+    """Whether its weights lie in memory or on disk, and are with it only for the length of a forward pass."""
     return bool(getattr(getattr(module, "_hf_hook", None), "offload", False))
 
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 OUTLIER = 5.0
-"""M: a weight is an outlier where its Wanda score is above so many times the mean of its layer."""
+"""M: a weight is an outlier where its Wanda score is above so many times the mean of its layer; the authors' value."""
 REACH = 0.08
-"""λ: no layer's sparsity is further from the target."""
+"""λ: no layer's sparsity is further from the target; the authors' value for LLaMA."""
 
 
 def outlier_share(scores: list[Tensor]) -> float:

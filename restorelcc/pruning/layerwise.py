@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pruning:
-    """What to prune away."""
+    """How a model is pruned: by which method, and how much goes."""
 
     method: str = "wanda"
     """Of `METHODS`: one that zeroes single weights, or one that removes heads and channels."""

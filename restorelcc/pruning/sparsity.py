@@ -107,6 +107,7 @@ class SparsityReport:
 
 
 NAMED_PATTERNS = (Pattern(1, 4), Pattern(2, 4), Pattern(4, 8))
+"""Strictest first: what papers prune to; GPUs compute 2:4 faster."""
 
 
 def measure_sparsity(model: PreTrainedModel) -> SparsityReport:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 # Largest entry of the mean gradient at which a head is done; scikit-learn stops at 1e-4.
 TOLERANCE = 1e-5
-MOST_STEPS = 200
+MOST_STEPS = 200  # real activations take about ten, responses that a line parts without a remainder up to a hundred
 NEWTON_STEPS = 3  # along the line, where a step costs no product with the features
 TINY = torch.finfo(torch.float32).tiny
 
@@ -36,7 +36,7 @@ class Scale:
 
     @classmethod
     def of(cls, features: Tensor) -> Scale:
-        """features: [head, row, feature]."""
+        """What standardises `features` [head, row, feature]."""
         mean = features.mean(1, keepdim=True)
         # Not torch.std, which over rows is many times slower than these passes.
         deviation = (features - mean).square_().mean(1, keepdim=True).sqrt_()
@@ -110,7 +110,7 @@ class _Objective:
 
 
 def _minimised(objective: _Objective) -> Tensor:
-    """[head, weight] where the objective of every head is least."""
+    """[head, weight] at which the objective of every head is least."""
     w = torch.zeros(len(objective.q), 2 * objective.width + 1, device=objective.q.device)
     margin = torch.zeros_like(objective.r[..., 0])  # at w = 0
     g = objective.gradient(w, margin)
@@ -178,5 +178,5 @@ def _backward(v: Tensor, x: Tensor) -> Tensor:
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """[head, 1]."""
+    """[head, 1] scalar products, head by head."""
     return (a * b).sum(1, keepdim=True)

@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 TRAINING_SHARE = 0.7
+"""Of the pairs, as in the paper; accuracy is measured on the others."""
 FEWEST_PAIRS = 4
+"""Three to train on and one to measure on: enough to compute, not to say anything."""
 # Heads fitted in step. On a CPU their features should stay in a core's cache between steps; a GPU wants many.
 HEADS_ON_CPU, HEADS_ON_GPU = 2, 128
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from restorelcc.artifacts.export import fingerprint
+from restorelcc.artifacts.export import made_for
 from restorelcc.artifacts.folders import check_writable
 from restorelcc.artifacts.runs import Run, runs_folder, save_run
 from restorelcc.compensation.interface import compensated
@@ -101,7 +101,7 @@ def _kept(
         "dense": findings.dense_name,
         "pruned": findings.pruned_name,
         "pruning": getattr(pair.pruned.config, "pruning", None),
-        "fingerprint": fingerprint(pair.pruned),
+        **made_for(pair.pruned),
         "recipe": recipe_written(workspace.recipe),
         "evaluation": f"the evaluation text, {workspace.recipe.evaluation}",
         **facts,

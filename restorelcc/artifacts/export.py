@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from ..compensation.constants import Constants
 from ..compensation.interface import Compensation, attach, folded
 from ..compensation.kinds import read_compensation
 from ..errors import LoadError
+from ..hf.identity import other_setting, settings, weights_digest
 from ..hf.layout import HeadGeometry, geometry, output_projections
 from ..hf.narrow import kept_heads
 from ..hf.weights import parameter_bytes, weight_of
@@ -131,9 +133,16 @@ def save_checkpoint(
             seal(draft)
 
 
+def made_for(model: PreTrainedModel) -> dict[str, Any]:
+    """What an adapter says of the pruned model that it is for, so that it goes onto no other: a digest of all weights,
+    the settings that say what is computed with them, and the fingerprint that earlier versions looked at."""
+    identity = {"weights": weights_digest(model), "settings": settings(model)}
+    return {"fingerprint": fingerprint(model), "made_for": identity}
+
+
 def fingerprint(model: PreTrainedModel) -> str:
-    """Names the pruned model that an adapter is for: a digest of its output projections, every eighth row, rounded to
-    bfloat16 so that it is the same whether loaded in that or in float32."""
+    """A digest of a model's output projections alone, every eighth row, rounded to bfloat16 so that it is the same
+    whether loaded in that or in float32: all that adapters had before `made_for`."""
     digest = hashlib.sha256()
     for projection in output_projections(model):
         rows = weight_of(projection).detach()[::8].to("cpu", torch.bfloat16).contiguous()
@@ -151,13 +160,29 @@ def adapter_fits(adapter: Adapter, model: PreTrainedModel) -> None:
         raise LoadError(
             f"The adapter is for {adapter.geometry}, the model is {geometry(model)}. Use the one it was made for."
         )
-    made_for = adapter.about.get("fingerprint")
-    if made_for is not None and made_for != fingerprint(model):
+    differs = _difference(adapter.about, model)
+    if differs:
         raise LoadError(
-            f"The adapter was made for another model of this shape ({adapter.about.get('pruned') or 'not named'}): the "
-            "output projections differ, so what it puts back is not what this one lost. Use the one it was made for, "
-            "in the precision it is stored in."
+            f"The adapter was made for another model of this shape ({adapter.about.get('pruned') or 'not named'}): "
+            f"{differs}, so what it puts back is not what this one lost. Use the one it was made for, in the precision "
+            "it is stored in."
         )
+
+
+def _difference(about: Mapping[str, Any], model: PreTrainedModel) -> str:
+    """What of `model` is other than of the one that an adapter was made for, in words; empty where nothing is known to
+    be."""
+    known = about.get("fingerprint")
+    if known is not None and known != fingerprint(model):
+        return "the output projections differ"
+    identity = about.get("made_for")
+    if not isinstance(identity, Mapping):  # made when attention alone was looked at
+        return ""
+    if identity.get("weights") != weights_digest(model):
+        return "weights differ beside those of the output projections"
+    ours, theirs = settings(model), dict(identity.get("settings") or {})
+    name = other_setting(ours, theirs)
+    return f"{name} was {theirs[name]} there, and is {ours[name]} here" if name else ""
 
 
 def load_restored(

@@ -245,7 +245,7 @@ def restore(
         "dense": pair.dense_name,
         "pruned": pair.pruned_name,
         "pruning": getattr(pair.pruned.config, "pruning", None),
-        "fingerprint": export.fingerprint(pair.pruned),
+        **export.made_for(pair.pruned),
         "evaluation": "held-out windows of the text trained on, which also chose the best step",
         "calibration": {
             "source": words.source,

@@ -5,6 +5,7 @@ agreement: check_agreement
 config: check_generation, culprit, settle, strange, try_out
 failures: advice, one_line, out_of_memory, RAN_OUT, shortened
 families: FAMILIES, needs_start, RUNTIMES
+identity: other_setting, settings, weights_digest
 layout: attention_norm, cache_bytes, context_length, decoder_layers, device_of, final_norm, geometry, HeadGeometry,
     hooked, layer_inputs, layers_with_heads, mlps, note_remarks, output_projections, remarks, residual_scale,
     run_until_stop, Stop, unembedding, vocabulary_size

@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from typer.testing import CliRunner
 
 from app.values.recipes import recipe_written
-from restorelcc.artifacts.export import fingerprint, save_checkpoint
+from restorelcc.artifacts.export import fingerprint, made_for, save_checkpoint
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.capture import vocabulary
 from restorelcc.capture.components import components
@@ -244,6 +244,7 @@ def test_a_model_that_is_spread_is_read_like_any_other(kind, share, tmp_path, to
     for name in MEANS:
         torch.testing.assert_close(getattr(found, name).float(), getattr(near, name).float())
     assert fingerprint(far[1]) == fingerprint(pruned)
+    assert made_for(far[1]) == made_for(pruned)
     assert measure_sparsity(far[1]) == measure_sparsity(pruned)
     assert _size(far[1]) == _size(pruned)
     ours, theirs = state_of(far[1]), pruned.state_dict()

@@ -160,13 +160,14 @@ def _prefix(models: Once[LoadedPair], live: Tokens) -> Generator[Progress, None,
 
 def _paired(recipe: Recipe, known: Tokens | None = None) -> Generator[Progress, None, tuple[ModelPair, Tokens]]:
     """The models, and the tokens that calibrate; known: these tokens, which may take long to read or to sample."""
-    yield Progress(f"loading {recipe.dense}", 0, 1)
+    yield Progress(f"loading {recipe.dense}", 0, 2)
     if recipe.pruned is not None:
         pair = load_pair(recipe.dense, recipe.pruned, recipe.loading)
         return pair, (yield from _calibration(recipe, pair.dense, pair.tokenizer, known))
     if recipe.dense == DEMO:
         dense, tokenizer = demo_dense(recipe.loading)
         tokens = yield from _calibration(recipe, dense, tokenizer, known)
+        yield Progress(f"loading {pruned_name(recipe)}", 1, 2)
         pair = yield from demo_pair(dense, tokenizer, tokens, recipe.pruning, recipe.calibration, recipe.loading)
         return pair, tokens
     dense, tokenizer = load_model(recipe.dense, recipe.loading), load_tokenizer(recipe.dense, recipe.loading)

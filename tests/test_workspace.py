@@ -249,6 +249,16 @@ def test_loading_says_how_far_it_is_and_reads_no_text_again(folders, story, monk
     assert all(torch.equal(value, again[name]) for name, value in first.items())
 
 
+def test_the_embedded_pair_is_loaded_in_two_steps_between_which_it_can_be_stopped(recipe, pair, monkeypatch):
+    opened = Workspace(Recipe(), finish(open_workspace(recipe)).findings)
+    monkeypatch.setattr(module, "demo_dense", lambda *_: (pair.dense, pair.tokenizer))
+    monkeypatch.setattr(module, "demo_pair", lambda *_: pytest.fail("it was not stopped"))
+    loading = opened.loading()
+    assert [next(loading).what for _ in range(2)] == ["loading demo", "loading wanda 60 %"]
+    loading.close()
+    assert (opened.loaded, opened.models.standing) == (False, Standing.ABSENT)
+
+
 def test_nothing_waits_for_models_that_somebody_loads(recipe, pair, monkeypatch):
     """What is known without them can be asked for meanwhile: no lock is held while they load."""
     found = finish(open_workspace(recipe)).findings

@@ -2,6 +2,7 @@
 
 RestoreLCCError
 ├── LoadError            a model, tokenizer, dataset or adapter cannot be had
+│   ├── NoTokenizer        a model has none beside it
 │   └── UnsupportedModel   it loads, but its attention heads cannot be found
 ├── PairMismatch         the dense and the pruned model are not two states of one model
 ├── TextError            there is no usable text in what was given
@@ -18,6 +19,10 @@ class RestoreLCCError(Exception):
 
 class LoadError(RestoreLCCError):
     """A model, tokenizer, dataset or adapter cannot be had."""
+
+
+class NoTokenizer(LoadError):
+    """A model has no tokenizer beside it."""
 
 
 class UnsupportedModel(LoadError):

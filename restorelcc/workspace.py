@@ -75,12 +75,13 @@ class Workspace:
 
     def remarks(self) -> list[str]:
         """What should be said of how this pair was read, a sentence each: which heads are gone, that one model is here
-        alone, what `layout.remarks` says of its layers. Of models that are not in memory nothing new is found."""
+        alone, whose tokenizer reads text where a model has none, what `layout.remarks` says of its layers. Of models
+        that are not in memory nothing new is found."""
         said, loaded = [self.findings.gone], self.models.value
         if loaded is not None and loaded.apart:
             said.append(f"{loaded.apart} They were read one at a time, and the pruned model is here alone.")
         if loaded is not None:
-            said += remarks(loaded.models.pruned)
+            said += [*loaded.models.notes, *remarks(loaded.models.pruned)]
         return [remark for remark in said if remark]
 
     def loading(self, dense: bool = True) -> Generator[Progress, None, ModelPair]:

@@ -103,6 +103,7 @@ def _kept(
         "pruning": getattr(pair.pruned.config, "pruning", None),
         **made_for(pair.pruned),
         "recipe": recipe_written(workspace.recipe),
+        "notes": [*pair.notes, *findings.notes],
         "evaluation": f"the evaluation text, {workspace.recipe.evaluation}",
         **facts,
         "parameters": findings.dense_size.parameters,

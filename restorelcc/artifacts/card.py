@@ -144,6 +144,7 @@ def _facts(about: Mapping[str, Any]) -> list[str]:
     if "kept_heads" in pruning:
         left = len(pruning["kept_heads"][0])
         facts.append(f"Heads: {left} of {pruning['dense_heads']} a layer are left; `kept_heads.json` says which.")
+    facts += list(about.get("notes") or ())
     text, settings = about.get("calibration") or {}, about.get("settings") or {}
     if text:
         facts.append(

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 __all__ = [
-    "Picks", "Text", "demo", "evaluate", "families", "head_order", "open_pair", "prune", "pruning", "records",
-    "restore", "run", "runs", "shown",
+    "Picks", "Text", "demo", "evaluate", "families", "head_order", "note_pair", "open_pair", "prune", "pruning",
+    "records", "restore", "run", "runs", "shown",
 ]  # fmt: skip
 
 
@@ -112,7 +112,14 @@ def pruning(
 def open_pair(dense: str, pruned: str, words: Text, loading: Loading) -> tuple[ModelPair, Tokens]:
     """Both models and the tokens to calibrate on."""
     pair = face.load_pair(dense, pruned, loading)
+    note_pair(pair)
     return pair, words.tokens(pair.dense, pair.tokenizer)
+
+
+def note_pair(pair: ModelPair) -> None:
+    """Say how a pair was read."""
+    for remark in pair.notes:
+        note(remark)
 
 
 def head_order(score: str, inputs: ScoreInputs) -> Tensor:
@@ -244,6 +251,7 @@ def restore(
     about = {
         "dense": pair.dense_name,
         "pruned": pair.pruned_name,
+        "notes": list(pair.notes),
         "pruning": getattr(pair.pruned.config, "pruning", None),
         **export.made_for(pair.pruned),
         "evaluation": "held-out windows of the text trained on, which also chose the best step",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -27,7 +28,7 @@ from ..selection.scoring import score_heads
 from ..text.calibration import split_held_out
 from ..text.sources import SELF
 from ..text.tokens import Tokens
-from .commands import Text, open_pair, records
+from .commands import Text, note_pair, open_pair, records
 from .console import note, say, show_json, show_table
 
 BOUNDS = {
@@ -71,6 +72,7 @@ def _one_at_a_time(
     if pruned == DEMO:  # Made from the dense one, and small.
         pruned = open_pair(dense, pruned, words, loading)[0].pruned_name
     pair = skeleton_pair(dense, pruned, loading)
+    note_pair(pair)
     _note_remarks(pair)
     load_dense, load_pruned = partial(load_model, dense, loading), partial(load_model, pruned, loading)
     tokens = words.tokens(load_dense() if words.source == SELF else pair.dense, pair.tokenizer)
@@ -125,7 +127,8 @@ def _tell(
 ) -> None:
     """heads: as they are ordered. held_out: tokens that `reach`, what could come back at all, was measured on."""
     if as_json:
-        gone = {} if pair.match is None else {"gone": str(pair.match)}
+        gone: dict[str, Any] = {} if pair.match is None else {"gone": str(pair.match)}
+        gone |= {"notes": list(pair.notes)} if pair.notes else {}
         more = gone if reach is None else gone | {"bounds": records(reach)}
         show_json({"tokens": statistics.count, "heads": records(heads), "components": records(parts)} | more)
         return

@@ -27,6 +27,7 @@ from .folder import CONFIG, no_model
 from .inside import check_inside
 from .opening import built, check_config_files, opened, read_config, settled
 from .spread import offload_folder, take_turns
+from .tokenizers import check_package, check_speaks, check_there
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -270,7 +271,19 @@ def load_skeleton(name: str, loading: Loading | None = None) -> PreTrainedModel:
 
 
 def load_tokenizer(name: str, loading: Loading | None = None) -> PreTrainedTokenizerBase:
-    """The tokenizer beside a model. Raises LoadError."""
+    """The tokenizer beside a model. Raises NoTokenizer where there is none, LoadError where it cannot be used."""
     from transformers import AutoTokenizer
 
-    return _open(AutoTokenizer.from_pretrained, name, "tokenizer", loading or Loading())  # type: ignore[no-any-return]
+    how, shown = loading or Loading(), shortened(name)
+    if Path(source_of(name)).is_dir():
+        check_there(Path(source_of(name)), shown)
+    try:
+        tokenizer: PreTrainedTokenizerBase = _open(AutoTokenizer.from_pretrained, name, "tokenizer", how)
+    except LoadError:
+        folder = _folder(name, how)
+        if folder is not None:
+            check_there(folder, shown)
+            check_package(folder, shown)
+        raise
+    check_speaks(tokenizer, shown)
+    return tokenizer

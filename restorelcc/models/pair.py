@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ..errors import PairMismatch
+from ..errors import LoadError, NoTokenizer, PairMismatch
 from ..hf.layout import HeadGeometry, geometry, vocabulary_size
 from ..hf.narrow import head_weights
 from .loading import Loading, load_model, load_skeleton, load_tokenizer, source_of
 from .matching import HeadWeights, Match, fewer_heads, matched, told
+from .tokenizers import check_tokenizers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -33,6 +34,8 @@ class ModelPair:
     pruned_name: str
     match: Match | None = None
     """Which heads the pruned model's are; None where it has them all."""
+    notes: tuple[str, ...] = ()
+    """What should be said of how the pair was read, a sentence each: whose tokenizer reads text, where one lacks."""
 
     @property
     def present(self) -> Tensor:
@@ -81,10 +84,33 @@ def _checked(
     loading: Loading | None,
     weights: Callable[[], tuple[HeadWeights, HeadWeights]] | None = None,
 ) -> ModelPair:
-    tokenizer = load_tokenizer(dense_name, loading)
-    check_tokenizers(tokenizer, load_tokenizer(pruned_name, loading))
+    tokenizer, notes = shared_tokenizer(dense_name, pruned_name, loading)
     match = matched(dense, pruned, Path(source_of(pruned_name)), weights)
-    return paired(dense, pruned, tokenizer, dense_name, pruned_name, match)
+    return replace(paired(dense, pruned, tokenizer, dense_name, pruned_name, match), notes=notes)
+
+
+def shared_tokenizer(
+    dense: str, pruned: str, loading: Loading | None = None
+) -> tuple[PreTrainedTokenizerBase, tuple[str, ...]]:
+    """(the dense model's tokenizer, or the pruned one's where it has none; what should be said of that).
+
+    Raises LoadError where neither can be had, PairMismatch where they read the same text as different tokens.
+    """
+    found: dict[str, PreTrainedTokenizerBase] = {}
+    failures: dict[str, LoadError] = {}
+    for side, name in (("dense", dense), ("pruned", pruned)):
+        try:
+            found[side] = load_tokenizer(name, loading)
+        except LoadError as error:
+            failures[side] = error
+    if not found:
+        raise failures["dense"]
+    if not failures:
+        check_tokenizers(found["dense"], found["pruned"])
+        return found["dense"], ()
+    ((side, tokenizer),), ((other, failure),) = found.items(), failures.items()
+    what = "has no tokenizer" if isinstance(failure, NoTokenizer) else "has a tokenizer that cannot be loaded"
+    return tokenizer, (f"The {other} model {what}: text is read with the {side} one's, and nothing tells if it fits.",)
 
 
 def paired(
@@ -117,23 +143,3 @@ def paired(
             "Give the model that was pruned, and a pruned model that kept its shape, or its heads with a map of them."
         )
     return ModelPair(dense, pruned, tokenizer, ours, dense_name, pruned_name, match)
-
-
-PROBE = 'The little girl\'s 3 dogs (Rex, Max & Bo) ran: "wait!"\n  Où? 你好 <|endoftext|>'
-
-
-def check_tokenizers(dense: PreTrainedTokenizerBase, pruned: PreTrainedTokenizerBase) -> None:
-    """Raises PairMismatch unless both turn text into the same tokens."""
-    if len(dense) != len(pruned):
-        found = f"{len(dense)} tokens against {len(pruned)}"
-    elif dense.get_vocab() != pruned.get_vocab():
-        ours, theirs = dense.get_vocab(), pruned.get_vocab()
-        found = f"{sum(theirs.get(token) != index for token, index in ours.items())} of {len(ours)} tokens differ"
-    elif dense(PROBE).input_ids != pruned(PROBE).input_ids:
-        found = "the same vocabulary, but another way of splitting text"
-    else:
-        return
-    raise PairMismatch(
-        f"The two models have different tokenizers ({found}), so the same text reaches them as different tokens. "
-        "Give two states of one model."
-    )

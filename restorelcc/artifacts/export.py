@@ -59,7 +59,6 @@ def fill_adapter(
     onto; where it is given, and PEFT can say the same, the folder `peft` holds an adapter of PEFT's too."""
     tensors = {name: tensor.cpu().contiguous() for name, tensor in compensation.tensors().items()}
     save_file(tensors, folder / TENSORS)
-    (folder / TENSORS).chmod(0o644)
     made_of = {"kind": compensation.kind, "version": compensation.version}
     known = {"format": FORMAT, "geometry": asdict(shape), "compensation": made_of}
     write_json(folder / ABOUT, {**known, **about, "versions": versions()})
@@ -127,8 +126,6 @@ def save_checkpoint(
         if kept is not None:
             write_json(draft / KEPT_FILE, {"format": FORMAT, "kept": kept.tolist()})
         (draft / CARD).write_text(card, encoding="utf-8")
-        for path in draft.iterdir():
-            path.chmod(0o644)  # safetensors writes files that only their owner can read.
         if sealed:
             seal(draft)
 

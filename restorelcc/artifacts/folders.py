@@ -85,17 +85,24 @@ def whole(folder: Path, replace: bool = False, need: int = LITTLE) -> Iterator[P
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        draft.chmod(0o755)  # mkdtemp makes it private; what it becomes should be as open as any other folder.
     except OSError as error:
         raise WriteError(f"{folder} cannot be written: {_reason(error)}. Choose another place.") from error
     try:
         yield draft
+        _open_to_all(draft)
     except BaseException as error:
         shutil.rmtree(draft, ignore_errors=True)
         if isinstance(error, OSError | SafetensorError):  # On a full disk safetensors raises an error of its own.
             raise WriteError(f"{folder} cannot be written: {_reason(error)}. Nothing was kept.") from error
         raise
     _take_place(draft, folder, replace)
+
+
+def _open_to_all(draft: Path) -> None:
+    """As open as any other folder: mkdtemp makes it private, and safetensors writes files that only their owner reads.
+    Folders in it too, such as that of several chat templates."""
+    for path in (draft, *draft.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def _take_place(draft: Path, folder: Path, replace: bool) -> None:

@@ -53,5 +53,3 @@ def fill_peft(folder: Path, model: PreTrainedModel, biases: Mapping[str, Tensor]
         "target_modules": list(biases),
     }
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    for name in (TENSORS, CONFIG):
-        (folder / name).chmod(0o644)

@@ -1,5 +1,6 @@
 """Writing folders and tables: asked before the work, whole or not at all, and nothing that is there is ever lost."""
 
+import copy
 import errno
 import os
 import shutil
@@ -10,9 +11,11 @@ import pandas as pd
 import pytest
 from commands import answer, call
 
+from restorelcc.artifacts.export import save_checkpoint
 from restorelcc.artifacts.folders import check_csv, check_free, check_writable, whole, write_csv
 from restorelcc.errors import WriteError
 from restorelcc.hf.weights import parameter_bytes
+from restorelcc.models.loading import load_tokenizer
 
 FRAME = pd.DataFrame({"a": [1, 2]})
 
@@ -241,3 +244,16 @@ def test_where_runs_cannot_be_kept_nothing_is_trained(pair_args, tmp_path, monke
     result = call("restore", *pair_args, "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert "Not a directory" in result.stderr
+
+
+def test_what_is_written_is_open_to_all_folders_in_it_too(pair, tmp_path):
+    """Several chat templates are written into a folder of their own, which must be one that can be entered."""
+    tokenizer = copy.deepcopy(pair.tokenizer)
+    tokenizer.chat_template = {"default": "{{ messages }}", "tool_use": "{{ tools }}"}
+    save_checkpoint(tmp_path / "out", pair.pruned, tokenizer)
+    inside = [path for path in (tmp_path / "out").rglob("*") if path.is_dir()]
+    assert inside
+    for path in (tmp_path / "out", *(tmp_path / "out").rglob("*")):
+        assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644), path
+    again = load_tokenizer(str(tmp_path / "out"))
+    assert again.chat_template == tokenizer.chat_template

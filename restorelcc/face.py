@@ -19,6 +19,7 @@ from torch import Tensor
 
 from . import errors
 from .artifacts import export as artifacts
+from .artifacts.export_formats import FORMATS
 from .capture import statistics
 from .capture.components import LostComponents, components
 from .capture.head_loss import HeadLoss, head_loss
@@ -27,7 +28,6 @@ from .compensation.interface import Compensation, compensated
 from .demo.pair import demo_dense, demo_pair
 from .errors import PairMismatch, RestoreLCCError, SettingError
 from .evaluation.perplexity import Perplexity, measure, perplexity, recovered_share
-from .hf.layout import geometry
 from .models import pair as pairs
 from .models.loading import DEMO, Loading, load_model, load_tokenizer
 from .models.pair import ModelPair, paired
@@ -52,7 +52,6 @@ __all__ = [
     "recovered_share", "restore", "top_components", "top_heads",
 ]  # fmt: skip
 
-FORMATS = ("checkpoint", "adapter")
 SCORE = "together_dense"
 
 
@@ -244,8 +243,7 @@ def export(
     `calibration`, `figures` and `evaluation`. Raises WriteError, SettingError, and UnsupportedModel where nothing of
     the architecture can carry what is put back, and only an adapter does.
     """
-    if format not in FORMATS:
-        raise SettingError(f"Format '{format}' is not known: give {' or '.join(FORMATS)}.")
+    form = chosen(format, FORMATS, "Format")
     if isinstance(pruned, ModelPair):
         model, tokenizer = pruned.pruned, pruned.tokenizer
         names = {"dense": pruned.dense_name, "pruned": pruned.pruned_name}
@@ -260,10 +258,7 @@ def export(
         "trained_parameters": restoration.trained_parameters,
         **(about or {}),
     }
-    if format == "checkpoint":
-        artifacts.save_checkpoint(Path(folder), model, tokenizer, restoration.compensation, about=facts)
-    else:
-        artifacts.save_adapter(Path(folder), restoration.compensation.own_heads(model), geometry(model), facts, model)
+    form.write(Path(folder), model, tokenizer, restoration.compensation, facts)
     return Path(folder)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from huggingface_hub import ModelCardData
 
@@ -14,8 +14,8 @@ from ..hf.families import FAMILIES, RUNTIMES
 from ..pruning.methods import ALLOCATIONS, narrows
 from ..restoration.choices import LOSSES
 from . import peft
+from .export_formats import FORMATS
 
-Kind = Literal["pruned", "checkpoint", "adapter"]
 RUNS = {
     "kept": "{} reads them.",
     "dropped": "{} **drops them in silence**: what it runs is the pruned model without its restoration.",
@@ -34,7 +34,7 @@ CITATION = """```bibtex
 
 
 def model_card(
-    kind: Kind,
+    kind: str,
     about: Mapping[str, Any],
     versions: Mapping[str, str],
     put_back: Compensation | None = None,
@@ -44,11 +44,12 @@ def model_card(
     """README.md of an export, in Markdown. about: dense, pruned, pruning, calibration, settings, figures … as far as
     they are known; what is not is left out. `figures` are measured on what `evaluation` says.
 
+    kind: of `FORMATS`, or 'pruned' for a checkpoint into which nothing is put back.
     merged_type: the `model_type` of a checkpoint in whose output biases a restoration is. for_peft: an adapter is also
     there in PEFT's format.
     """
     base = name_of(about.get("dense"))
-    title = {"pruned": "pruned", "checkpoint": "pruned and restored", "adapter": "restoration of a pruned model"}[kind]
+    title = "pruned" if kind == "pruned" else FORMATS[kind].heading
     parts = [
         _front(about.get("dense"), kind),
         f"# {base or 'A model'}, {title}",
@@ -70,7 +71,7 @@ def name_of(source: object) -> str:
     return Path(text).name if text.startswith(("/", ".", "~")) or text.count("/") > 1 else text
 
 
-def _front(dense: object, kind: Kind) -> str:
+def _front(dense: object, kind: str) -> str:
     """What the hub reads of a card: the block of YAML at its top."""
     on_the_hub = str(dense or "").count("/") == 1 and name_of(dense) == dense
     facts = ModelCardData(
@@ -81,7 +82,7 @@ def _front(dense: object, kind: Kind) -> str:
     return f"---\n{facts.to_yaml(original_order=['library_name', 'tags', 'base_model'])}\n---"
 
 
-def _what(kind: Kind, about: Mapping[str, Any], put_back: Compensation | None) -> str:
+def _what(kind: str, about: Mapping[str, Any], put_back: Compensation | None) -> str:
     """What lies in the folder, in a sentence or two."""
     if kind == "pruned":
         narrow = narrows((about.get("pruning") or {}).get("method", ""))
@@ -89,24 +90,14 @@ def _what(kind: Kind, about: Mapping[str, Any], put_back: Compensation | None) -
         return f"An ordinary checkpoint with {less}."
     made_of = f": {put_back.made_of}" if put_back else ""
     carrier = f"into its {put_back.carried_by}" if put_back else "in"
-    where = {
-        "checkpoint": f"It is folded {carrier}, so this is an ordinary checkpoint, and every zero is where it was.",
-        "adapter": "It is in this folder, and goes onto the pruned model that it was trained for, and no other.",
-    }[kind]
+    where = FORMATS[kind].sentence.format(carrier=carrier)
     return f"RestoreLCC puts back what pruning took from attention heads{made_of}. {where}"
 
 
-def _usage(kind: Kind, pruned: str) -> str:
+def _usage(kind: str, pruned: str) -> str:
     """The two lines that load it."""
-    if kind == "adapter":
-        call = f'restorelcc.load_restored("{pruned or "PRUNED"}", "THIS FOLDER")'
-        lines = ("import restorelcc", f"model, tokenizer = {call}")
-    else:
-        lines = (
-            "from transformers import AutoModelForCausalLM",
-            'model = AutoModelForCausalLM.from_pretrained("THIS FOLDER", dtype="auto")',
-        )
-    return "```python\n" + "\n".join(lines) + "\n```"
+    usage = FORMATS["checkpoint" if kind == "pruned" else kind].usage
+    return f"```python\n{usage.format(pruned=pruned or 'PRUNED')}\n```"
 
 
 def _for_peft(pruned: str) -> str:

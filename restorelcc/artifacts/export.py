@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from ..compensation.constants import Constants
 from ..compensation.interface import Compensation, attach, folded
-from ..compensation.kinds import read_compensation
+from ..compensation.kinds import KINDS, read_compensation
 from ..errors import LoadError
 from ..hf.identity import other_setting, settings, weights_digest
 from ..hf.layout import HeadGeometry, geometry, output_projections
@@ -22,10 +22,11 @@ from ..hf.narrow import kept_heads
 from ..hf.weights import parameter_bytes, weight_of
 from ..models.loading import Loading, load_model, load_tokenizer
 from ..models.matching import KEPT_FILE, fewer_heads
+from ..models.pair import ModelPair
 from . import peft
 from .card import model_card, name_of
 from .digests import seal
-from .folders import whole
+from .folders import check_free, whole
 from .formats import FORMAT, read_json, versions, write_json
 
 if TYPE_CHECKING:
@@ -135,6 +136,39 @@ def made_for(model: PreTrainedModel) -> dict[str, Any]:
     the settings that say what is computed with them, and the fingerprint that earlier versions looked at."""
     identity = {"weights": weights_digest(model), "settings": settings(model)}
     return {"fingerprint": fingerprint(model), "made_for": identity}
+
+
+def check_adapter(folder: Path, pair: ModelPair, kind: str) -> None:
+    """Any model can have one, and it needs no room to speak of."""
+
+
+def write_adapter(
+    folder: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    compensation: Compensation,
+    about: dict[str, Any],
+) -> None:
+    """For a pruned model, in the heads that it has (see `save_adapter`)."""
+    save_adapter(folder, compensation.own_heads(model), geometry(model), about, model)
+
+
+def check_checkpoint(folder: Path, pair: ModelPair, kind: str) -> None:
+    """Raises WriteError where the model does not fit on the disk, UnsupportedModel where it cannot carry what is put
+    back."""
+    check_free(folder, parameter_bytes(pair.pruned))
+    folded(pair.pruned, KINDS[kind].none(pair.geometry))
+
+
+def write_checkpoint(
+    folder: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    compensation: Compensation,
+    about: dict[str, Any],
+) -> None:
+    """Of a pruned model (see `save_checkpoint`)."""
+    save_checkpoint(folder, model, tokenizer, compensation, about=about)
 
 
 def fingerprint(model: PreTrainedModel) -> str:

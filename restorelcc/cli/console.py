@@ -6,11 +6,13 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import pandas as pd
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from ..errors import RestoreLCCError
+from ..evaluation.perplexity import Perplexity
 from ..hf.failures import RAN_OUT, out_of_memory
 
 # No markup: a path may well hold [brackets].
@@ -79,3 +81,14 @@ def show_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         table.add_row(*row)
     out.print(table)
+
+
+def shown(found: Perplexity) -> str:
+    """With its standard error."""
+    return f"{found.value:.3f} ± {found.stderr:.3f}"
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON has them, None where there is no number."""
+    rows = frame.to_dict(orient="records")
+    return [{str(key): None if value is pd.NA else value for key, value in row.items()} for row in rows]

@@ -28,8 +28,8 @@ from ..selection.scoring import score_heads
 from ..text.calibration import split_held_out
 from ..text.sources import SELF
 from ..text.tokens import Tokens
-from .commands import Text, note_pair, open_pair, records
-from .console import note, say, show_json, show_table
+from .console import note, records, say, show_json, show_table
+from .opening import Text, note_pair, open_pair
 
 BOUNDS = {
     "pruned": "pruned",
@@ -41,15 +41,18 @@ BOUNDS = {
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What of it, and where."""
+class Asked:
+    """What is to be measured and listed."""
 
     positions: Positions
     top: int
+    """Heads and components to list."""
     csv: Path | None
+    """Where the whole table goes."""
     in_order: bool
+    """Each layer measured with the mean losses of those below put back."""
     scores: str
-    """Names with commas."""
+    """Names with commas; the first orders."""
     contrast: str
     """Source of the items that probing asks."""
     one_at_a_time: bool = False
@@ -59,10 +62,10 @@ class Shown:
 
 
 def _one_at_a_time(
-    dense: str, pruned: str, words: Text, what: Shown, loading: Loading, why: str
+    dense: str, pruned: str, words: Text, asked: Asked, loading: Loading, why: str
 ) -> tuple[ModelPair, Tokens, HeadStatistics]:
     """The pair without its weights, the tokens, what was found. Raises SettingError where both models are needed."""
-    if what.in_order or what.scores or what.bounds:
+    if asked.in_order or asked.scores or asked.bounds:
         raise SettingError(
             f"{why or 'One model at a time was asked for.'} --in-order, --scores and --bounds need both models at "
             "once: leave them out, or load in half precision (--dtype bfloat16)."
@@ -76,7 +79,7 @@ def _one_at_a_time(
     _note_remarks(pair)
     load_dense, load_pruned = partial(load_model, dense, loading), partial(load_model, pruned, loading)
     tokens = words.tokens(load_dense() if words.source == SELF else pair.dense, pair.tokenizer)
-    return pair, tokens, watched(capture_one_at_a_time(pair, load_dense, load_pruned, tokens, what.positions))
+    return pair, tokens, watched(capture_one_at_a_time(pair, load_dense, load_pruned, tokens, asked.positions))
 
 
 def _note_remarks(pair: ModelPair) -> None:
@@ -84,34 +87,34 @@ def _note_remarks(pair: ModelPair) -> None:
         note(remark)
 
 
-def inspect(dense: str, pruned: str, words: Text, what: Shown, loading: Loading, as_json: bool) -> None:
+def inspect(dense: str, pruned: str, words: Text, asked: Asked, loading: Loading, as_json: bool) -> None:
     """Tables of what was lost, and scores of heads."""
-    names = [name.strip() for name in what.scores.split(",") if name.strip()]
+    names = [name.strip() for name in asked.scores.split(",") if name.strip()]
     for name in names:
         chosen(name, computed(), "Score")
-    check_csv(what.csv)
+    check_csv(asked.csv)
     why = "" if pruned == DEMO else too_big(dense, pruned, loading)
-    if why or what.one_at_a_time:
-        pair, tokens, statistics = _one_at_a_time(dense, pruned, words, what, loading, why)
+    if why or asked.one_at_a_time:
+        pair, tokens, statistics = _one_at_a_time(dense, pruned, words, asked, loading, why)
     else:
         pair, tokens = open_pair(dense, pruned, words, loading)
         _note_remarks(pair)
-        statistics = watched((capture_in_order if what.in_order else capture)(pair, tokens, what.positions))
+        statistics = watched((capture_in_order if asked.in_order else capture)(pair, tokens, asked.positions))
     lost = components(statistics)
     heads = head_loss(statistics).to_pandas()
-    training, held_out = split_held_out(tokens) if names or what.bounds else (tokens, tokens)
-    inputs = ScoreInputs(pair, statistics, lost, training, held_out, what.contrast)
+    training, held_out = split_held_out(tokens) if names or asked.bounds else (tokens, tokens)
+    inputs = ScoreInputs(pair, statistics, lost, training, held_out, asked.contrast)
     for name in names:
         heads = heads.assign(**watched(score_heads(name, inputs)).columns(name))
-    reach = None if not what.bounds else watched(bounds(pair, lost, training, held_out, held_out)).to_pandas()
+    reach = None if not asked.bounds else watched(bounds(pair, lost, training, held_out, held_out)).to_pandas()
     first = names[0] if names else "output_weighted"
     heads = heads.sort_values(first, ascending=SCORES[first].lowest_first)
-    parts = lost.to_pandas().sort_values("variance", ascending=False).head(what.top)
+    parts = lost.to_pandas().sort_values("variance", ascending=False).head(asked.top)
     try:
-        if what.csv is not None:
-            write_csv(heads.sort_values(["layer", "head"]), what.csv)
+        if asked.csv is not None:
+            write_csv(heads.sort_values(["layer", "head"]), asked.csv)
     finally:  # What was found is told even where the disk refuses it.
-        _tell(pair, statistics, heads, parts, reach, names, what.top, held_out.count, as_json)
+        _tell(pair, statistics, heads, parts, reach, names, asked.top, held_out.count, as_json)
 
 
 def _tell(

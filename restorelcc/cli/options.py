@@ -1,17 +1,18 @@
-"""The command line: what can be asked for. How it is done is in `commands`, imported when a command runs, because
-the libraries behind it take seconds to import and `--help` should not."""
+"""The command line: what can be asked for. How it is done is in a file a command, imported when it runs, because the
+libraries behind it take seconds to import and `--help` should not."""
 
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..artifacts.export_formats import FORMATS
 from ..pruning.methods import ALLOCATIONS, METHODS
-from ..registry import Choice, briefs
+from ..registry import briefs
 from ..restoration.choices import LOSSES, STARTS, UNITS
 from ..selection.scores import SCORES, computed
+from .choices import one_of
 
 if TYPE_CHECKING:
     from ..models.loading import Loading
@@ -31,35 +32,11 @@ app = typer.Typer(
 )
 
 
-class Format(StrEnum):
-    """What is written."""
-
-    adapter = "adapter"
-    checkpoint = "checkpoint"
-
-
 class PositionsName(StrEnum):
     """Which tokens count."""
 
     all = "all"
     last = "last"
-
-
-WIDEST = 40
-"""Letters of names that fit into the column of values; more are listed in the help."""
-
-
-def one_of(rows: Mapping[str, Choice], help: str) -> Any:
-    """An option of which each value is a row of a table; any other is refused with the list of them."""
-
-    def check(value: str) -> str:
-        if value not in rows:
-            raise typer.BadParameter(f"'{value}' is not one of {', '.join(rows)}.")
-        return value
-
-    if len("|".join(rows)) > WIDEST:
-        return typer.Option(metavar="NAME", callback=check, help=f"{help} One of {', '.join(rows)}.")
-    return typer.Option(metavar=f"<{'|'.join(rows)}>", callback=check, help=help)
 
 
 Source = Annotated[str, typer.Option("--calibration", metavar="SRC", help="Text to calibrate on; see SRC below.")]
@@ -101,10 +78,11 @@ def demo(
 
     With [bold]--calibration self[/bold] no text is needed at all: the dense model writes its own.
     """
-    from ..cli import commands
+    from . import console
+    from . import demo as command
 
-    commands.run(
-        lambda: commands.demo(out, calibration, sparsity, pattern, seed, _loading(device, dtype, False, False), json)
+    console.run(
+        lambda: command.demo(out, calibration, sparsity, pattern, seed, _loading(device, dtype, False, False), json)
     )
 
 
@@ -132,15 +110,16 @@ def prune(
     json: Json = False,
 ) -> None:
     """Prune a model layer by layer into an ordinary checkpoint whose config says how it came about."""
-    from ..cli import commands
+    from . import console, opening
+    from . import prune as command
 
-    def command() -> None:
-        text = commands.Text(calibration, windows, length, seed)
+    def run() -> None:
+        text = opening.Text(calibration, windows, length, seed)
         loading = _loading(device, dtype, allow_pickle, trust_remote_code)
-        pruning = commands.pruning(method, sparsity, pattern, ratio, allocation)
-        commands.prune(model, out, pruning, text, loading, json)
+        pruning = command.pruning(method, sparsity, pattern, ratio, allocation)
+        command.prune(model, out, pruning, text, loading, json)
 
-    commands.run(command)
+    console.run(run)
 
 
 @app.command()
@@ -190,16 +169,16 @@ def inspect(
     json: Json = False,
 ) -> None:
     """What every head lost, by several measures, scores on request, and the strongest components of it."""
-    from ..cli import commands
-    from ..cli import inspect as inspect_command
+    from . import console, opening
+    from . import inspect as command
 
-    def command() -> None:
-        text = commands.Text(calibration, windows, length, seed)
+    def run() -> None:
+        text = opening.Text(calibration, windows, length, seed)
         loading = _loading(device, dtype, allow_pickle, trust_remote_code)
-        shown = inspect_command.Shown(positions.value, top, csv, in_order, scores, contrast, one_at_a_time, bounds)
-        inspect_command.inspect(dense, pruned, text, shown, loading, json)
+        asked = command.Asked(positions.value, top, csv, in_order, scores, contrast, one_at_a_time, bounds)
+        command.inspect(dense, pruned, text, asked, loading, json)
 
-    commands.run(command)
+    console.run(run)
 
 
 @app.command()
@@ -227,9 +206,7 @@ def restore(
     windows: Windows = 128,
     length: Length = None,
     seed: Seed = 0,
-    format: Annotated[
-        Format, typer.Option(help="A small adapter, or a plain checkpoint with the bias merged in.")
-    ] = Format.adapter,
+    format: Annotated[str, one_of(FORMATS, f"What is written. {briefs(FORMATS)}.")] = "adapter",
     name: Annotated[str | None, typer.Option(help="Name of the run that is kept beside the export.")] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -238,18 +215,20 @@ def restore(
     json: Json = False,
 ) -> None:
     """Train what is put back into a pruned model, and export it. Ctrl-C ends the training and keeps the best so far."""
-    from ..cli import commands
+    from . import console, opening
+    from . import restore as command
 
-    def command() -> None:
-        text = commands.Text(calibration, windows, length, seed)
+    def run() -> None:
+        text = opening.Text(calibration, windows, length, seed)
         loading = _loading(device, dtype, allow_pickle, trust_remote_code)
-        picks = commands.Picks(heads, score, components)
-        fixed = {"loss": loss, "batch": batch, "start": start, "unit": unit, "patience": patience}
-        chosen = {"learned": learned, "seed": seed, "lr": lr, "steps": steps}
-        settings = fixed | {key: value for key, value in chosen.items() if value is not None}
-        commands.restore(dense, pruned, out, format.value, name, text, picks, settings, epochs, loading, json)
+        picks = command.Picks(heads, score, components)
+        given = {"loss": loss, "batch": batch, "start": start, "unit": unit, "patience": patience}
+        given |= {"learned": learned, "seed": seed, "lr": lr, "steps": steps}
+        settings = command.settings_of(given, epochs)
+        asked = command.Asked(dense, pruned, loading, text, picks, settings, epochs, out, format, name)
+        command.restore(asked, json)
 
-    commands.run(command)
+    console.run(run)
 
 
 @app.command()
@@ -280,16 +259,16 @@ def sweep(
 
     Nothing is exported: the best settings are printed as a [bold]restore[/bold] command. Ctrl-C keeps what is done.
     """
-    from ..cli import commands
-    from ..cli import sweep as sweep_command
+    from . import console, opening
+    from . import sweep as command
 
-    def command() -> None:
-        grid = sweep_command.grid(heads, components, lr, loss, text, steps, seed)
-        words = commands.Text(calibration, windows, length, seed)
+    def run() -> None:
+        grid = command.grid(heads, components, lr, loss, text, steps, seed)
+        words = opening.Text(calibration, windows, length, seed)
         loading = _loading(device, dtype, allow_pickle, trust_remote_code)
-        sweep_command.sweep(dense, pruned, words, score, grid, csv, loading, json)
+        command.sweep(dense, pruned, words, score, grid, csv, loading, json)
 
-    commands.run(command)
+    console.run(run)
 
 
 @app.command()
@@ -314,26 +293,27 @@ def evaluate(
     included, and start tokens never. [bold]--text wikitext2[/bold] is the usual protocol of published figures: the test
     split as one text, its lines joined by blank lines.
     """
-    from ..cli import commands
+    from . import console
+    from . import evaluate as command
 
-    def command() -> None:
+    def run() -> None:
         loading = _loading(device, dtype, allow_pickle, trust_remote_code)
-        commands.evaluate(model, adapter, text, stride, windows, length, loading, json)
+        command.evaluate(model, adapter, text, stride, windows, length, loading, json)
 
-    commands.run(command)
+    console.run(run)
 
 
 @app.command()
 def runs(json: Json = False) -> None:
     """Restorations kept so far, newest first."""
-    from ..cli import commands
+    from . import console, listing
 
-    commands.run(lambda: commands.runs(json))
+    console.run(lambda: listing.runs(json))
 
 
 @app.command()
 def families(json: Json = False) -> None:
     """Families of models that are tested the whole way, and how a restoration of each is exported."""
-    from ..cli import commands
+    from . import console, listing
 
-    commands.run(lambda: commands.families(json))
+    console.run(lambda: listing.families(json))

@@ -19,8 +19,8 @@ from ..restoration.sweep import sweep as swept
 from ..restoration.training import Settings
 from ..selection.scores import ScoreInputs
 from ..text.calibration import split_held_out
-from .commands import Text, head_order, open_pair, records, shown
-from .console import say, show_json, show_table
+from .console import records, say, show_json, show_table, shown
+from .opening import Text, head_order, open_pair
 
 OUT = "restored"
 """Where the command line that is suggested would write."""

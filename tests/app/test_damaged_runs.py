@@ -18,7 +18,7 @@ from app.values.recipes import recipe_written
 from app.work import open_pairs
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.artifacts.runs import bring_back, discard_run, list_runs, load_run, runs_folder, save_run
-from restorelcc.cli import commands
+from restorelcc.cli import listing
 from restorelcc.errors import LoadError
 from restorelcc.restoration.training import Settings, Training
 from restorelcc.selection.picks import top_components
@@ -120,10 +120,10 @@ def test_every_damage_is_listed_or_harmless(run, capsys):
             except LoadError:
                 assert each.damage
     assert not next(each for each in kept if each.folder == run.folder).damage
-    commands.runs(as_json=True)
+    listing.runs(as_json=True)
     told = json.loads(capsys.readouterr().out)["runs"]
     assert {each["folder"]: each["damage"] for each in told} == {str(each.folder): each.damage or None for each in kept}
-    commands.runs(as_json=False)
+    listing.runs(as_json=False)
     said = " ".join(capsys.readouterr().out.split())
     assert said.count("Damaged: case-") == sum(bool(each.damage) for each in kept)
 

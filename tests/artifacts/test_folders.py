@@ -110,8 +110,8 @@ def refusing(number):
 def test_a_place_that_may_not_be_written_is_refused_before_the_work(pair_args, folders, text, tmp_path, monkeypatch):
     for name in ("mkdtemp", "NamedTemporaryFile"):
         monkeypatch.setattr(f"restorelcc.artifacts.folders.tempfile.{name}", refusing(errno.EROFS))
-    monkeypatch.setattr("restorelcc.cli.commands.open_pair", None)
-    monkeypatch.setattr("restorelcc.cli.commands.load_model", None)
+    monkeypatch.setattr("restorelcc.cli.restore.open_pair", None)
+    monkeypatch.setattr("restorelcc.cli.prune.load_model", None)
     for options in (["prune", folders[0], "--calibration", text], ["restore", *pair_args], ["demo"]):
         result = call(*options, "--out", tmp_path / "out")
         assert result.exit_code == 2
@@ -133,9 +133,10 @@ def test_the_folder_one_is_in_keeps_its_place(tmp_path, monkeypatch):
 def test_what_does_not_fit_is_refused_before_the_work(pair, folders, pair_args, text, tmp_path, monkeypatch):
     size, free = parameter_bytes(pair.dense), shutil.disk_usage(tmp_path).free
     assert size <= (folders[0] / "model.safetensors").stat().st_size < size + 10_000
-    for name in ("prune_model", "Training"):
-        monkeypatch.setattr(f"restorelcc.cli.commands.{name}", None)
-    monkeypatch.setattr("restorelcc.cli.commands.parameter_bytes", lambda model: 10**15)
+    for name in ("prune.prune_model", "restore.Training"):
+        monkeypatch.setattr(f"restorelcc.cli.{name}", None)
+    for name in ("cli.prune", "artifacts.export"):
+        monkeypatch.setattr(f"restorelcc.{name}.parameter_bytes", lambda model: 10**15)
     for command in (["prune", folders[0], "--calibration", text, "--length", 16],
                     ["prune", folders[0], "--calibration", text, "--method", "structured"],
                     ["restore", *pair_args, "--format", "checkpoint"]):  # fmt: skip
@@ -228,7 +229,7 @@ def test_a_training_is_kept_before_it_is_exported(pair_args, tmp_path, monkeypat
         raise WriteError("the disk is full.")
 
     for format in ("adapter", "checkpoint"):
-        monkeypatch.setattr(f"restorelcc.cli.commands.export.save_{format}", full)
+        monkeypatch.setattr(f"restorelcc.artifacts.export.save_{format}", full)
         result = call("restore", *pair_args, "--steps", 2, "--out", tmp_path / "out", "--format", format)
         assert result.exit_code == 2
         run = answer("runs")["runs"][0]
@@ -240,7 +241,7 @@ def test_a_training_is_kept_before_it_is_exported(pair_args, tmp_path, monkeypat
 def test_where_runs_cannot_be_kept_nothing_is_trained(pair_args, tmp_path, monkeypatch):
     (tmp_path / "data").touch()
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setattr("restorelcc.cli.commands.open_pair", None)
+    monkeypatch.setattr("restorelcc.cli.restore.open_pair", None)
     result = call("restore", *pair_args, "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert "Not a directory" in result.stderr

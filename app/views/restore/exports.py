@@ -10,6 +10,7 @@ from pathlib import Path
 import streamlit as st
 
 from restorelcc.artifacts.export import adapter_fits, save_checkpoint
+from restorelcc.artifacts.export_formats import FORMATS
 from restorelcc.artifacts.folders import check_free
 from restorelcc.artifacts.runs import ADAPTER, Run
 from restorelcc.errors import RestoreLCCError
@@ -43,17 +44,14 @@ def adapter_button(run: Run, key: str) -> None:
         key=f"adapter-{key}",
         icon=":material/download:",
         on_click="ignore",
-        help="What was trained and what it was made for, and the same for PEFT. The weights stay where they are.",
+        help=FORMATS["adapter"].definition,
     )
 
 
 def checkpoint(workspace: Workspace, run: Run, key: str) -> None:
     """The form that writes the restored model as an ordinary checkpoint into a folder on the server."""
     with st.popover("Export checkpoint", icon=":material/save:", key=f"checkpoint-{key}"):
-        st.markdown(
-            "An ordinary Hugging Face checkpoint: the constants are merged into a bias of the attention output "
-            "projection, every zero stays a zero, and stock Transformers loads it."
-        )
+        st.markdown(FORMATS["checkpoint"].definition)
         folder = st.text_input("New folder, on the machine that runs this app", key=f"folder-{key}")
         st.button(
             "Write it",

@@ -1,0 +1,44 @@
+"""Options whose values are rows of tables, and README's list of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+from ..artifacts.export_formats import FORMATS
+from ..pruning.methods import ALLOCATIONS, METHODS
+from ..registry import Choice, markdown
+from ..restoration.choices import LOSSES, STARTS, UNITS
+
+WIDEST = 40
+"""Letters of names that fit into the column of values; more are listed in the help."""
+
+
+def one_of(rows: Mapping[str, Choice], help: str) -> Any:
+    """An option of which each value is a row of a table; any other is refused with the list of them."""
+
+    def check(value: str) -> str:
+        if value not in rows:
+            raise typer.BadParameter(f"'{value}' is not one of {', '.join(rows)}.")
+        return value
+
+    if len("|".join(rows)) > WIDEST:
+        return typer.Option(metavar="NAME", callback=check, help=f"{help} One of {', '.join(rows)}.")
+    return typer.Option(metavar=f"<{'|'.join(rows)}>", callback=check, help=help)
+
+
+def choices_table() -> str:
+    """README's, in Markdown: of every option but those that have a table of their own."""
+    options: dict[str, Mapping[str, Choice]] = {
+        "prune --method": METHODS,
+        "prune --allocation": ALLOCATIONS,
+        "restore --loss": LOSSES,
+        "restore --start": STARTS,
+        "restore --unit": UNITS,
+        "restore --format": FORMATS,
+    }
+    rows = []
+    for option, choices in options.items():
+        for index, row in enumerate(choices.values()):
+            rows.append(("" if index else f"`{option}`", f"`{row.name}`", row.brief))
+    return markdown(("option", "value", "what it is"), rows)

@@ -1,0 +1,56 @@
+"""What commands begin with: calibration text, the pair, and the order of heads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from .. import face
+from ..models.loading import Loading
+from ..models.pair import ModelPair
+from ..progress_bar import watched
+from ..selection.scores import SCORES, ScoreInputs
+from ..selection.scoring import score_heads
+from ..text.calibration import calibration_tokens
+from ..text.tokens import Tokens
+from .console import note
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Text:
+    """Where calibration text comes from and how much of it is used."""
+
+    source: str
+    windows: int
+    length: int | None
+    seed: int
+
+    def tokens(self, dense: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Tokens:
+        """Read, or sampled from `dense`; says what of the text was left out."""
+        tokens = watched(calibration_tokens(self.source, dense, tokenizer, self.length, self.windows, self.seed))
+        for remark in tokens.notes:
+            note(f"{self.source}: {remark}")
+        return tokens
+
+
+def open_pair(dense: str, pruned: str, words: Text, loading: Loading) -> tuple[ModelPair, Tokens]:
+    """Both models and the tokens to calibrate on."""
+    pair = face.load_pair(dense, pruned, loading)
+    note_pair(pair)
+    return pair, words.tokens(pair.dense, pair.tokenizer)
+
+
+def note_pair(pair: ModelPair) -> None:
+    """Say how a pair was read."""
+    for remark in pair.notes:
+        note(remark)
+
+
+def head_order(score: str, inputs: ScoreInputs) -> Tensor:
+    """[layer, head], highest for the head that a score of this name takes first. Raises SettingError."""
+    return SCORES[score].order(watched(score_heads(score, inputs)).values)

@@ -1,0 +1,73 @@
+"""The command `prune`: a checkpoint without some of its weights, or some of its heads."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from ..artifacts.export import save_checkpoint
+from ..artifacts.folders import check_free
+from ..errors import SettingError
+from ..hf.layout import geometry, remarks
+from ..hf.weights import parameter_bytes
+from ..models.loading import Loading, load_model, load_tokenizer
+from ..progress_bar import watched
+from ..pruning.layerwise import Pruning
+from ..pruning.layerwise import prune as prune_model
+from ..pruning.methods import narrows
+from ..pruning.sparsity import measure_sparsity
+from .console import note, say, show_json
+from .opening import Text
+
+
+def pruning(
+    method: str,
+    sparsity: float | None,
+    pattern: str | None,
+    ratio: float | None = None,
+    allocation: str = "uniform",
+    default: float = 0.5,
+) -> Pruning:
+    """What the options together say. Raises SettingError where they contradict each other."""
+    if narrows(method):
+        if sparsity is not None:
+            raise SettingError(
+                f"Structured pruning zeroes no single weights, so a sparsity of {sparsity:g} says nothing. Give "
+                "--ratio, the share of heads and MLP channels to remove."
+            )
+        return Pruning(method, 0.25 if ratio is None else ratio, pattern, allocation)
+    if ratio is not None:
+        raise SettingError(
+            f"A ratio is the share of heads and channels that structured pruning removes; {method} removes none. "
+            "Give --sparsity, or --method structured."
+        )
+    chosen = Pruning(method, default if sparsity is None else sparsity, pattern, allocation)
+    if pattern is not None and sparsity is not None and not math.isclose(chosen.sparsity, sparsity):
+        raise SettingError(
+            f"Pattern {pattern} means a sparsity of {chosen.sparsity:g}, not {sparsity:g}. Give one of them."
+        )
+    return chosen
+
+
+def prune(name: str, folder: Path, chosen: Pruning, words: Text, loading: Loading, as_json: bool) -> None:
+    """Prune into a checkpoint."""
+    check_free(folder)
+    model, tokenizer = load_model(name, loading), load_tokenizer(name, loading)
+    check_free(folder, round(parameter_bytes(model) * (1 - chosen.sparsity if chosen.narrows else 1)))
+    for remark in remarks(model):
+        note(remark)
+    tokens = words.tokens(model, tokenizer)
+    pruned = watched(prune_model(model, tokens, chosen, words.source))
+    save_checkpoint(folder, pruned, tokenizer, about={"dense": name})
+    report = measure_sparsity(pruned)
+    sizes = {"dense": model.num_parameters(), "pruned": pruned.num_parameters()}
+    if as_json:
+        weights = {"sparsity": report.sparsity, "weights": report.weights, "zeros": report.zeros}
+        show_json(weights | {"parameters": sizes, "out": str(folder)})
+    elif chosen.narrows:
+        say(
+            f"{geometry(pruned).n_heads} of {geometry(model).n_heads} heads a layer and {sizes['pruned']} of "
+            f"{sizes['dense']} parameters are left, in {folder}"
+        )
+    else:
+        say(f"{report.zeros} of {report.weights} weights are zero ({report.sparsity:.2%}), in {folder}")

@@ -131,39 +131,6 @@ def save_checkpoint(
             seal(draft)
 
 
-def check_adapter(folder: Path, pair: ModelPair, kind: str) -> None:
-    """Any model can have one, and it needs no room to speak of."""
-
-
-def write_adapter(
-    folder: Path,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    compensation: Compensation,
-    about: dict[str, Any],
-) -> None:
-    """For a pruned model, in the heads that it has (see `save_adapter`)."""
-    save_adapter(folder, compensation.own_heads(model), geometry(model), about, model)
-
-
-def check_checkpoint(folder: Path, pair: ModelPair, kind: str) -> None:
-    """Raises WriteError where the model does not fit on the disk, UnsupportedModel where it cannot carry what is put
-    back."""
-    check_free(folder, parameter_bytes(pair.pruned))
-    folded(pair.pruned, KINDS[kind].none(pair.geometry))
-
-
-def write_checkpoint(
-    folder: Path,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    compensation: Compensation,
-    about: dict[str, Any],
-) -> None:
-    """Of a pruned model (see `save_checkpoint`)."""
-    save_checkpoint(folder, model, tokenizer, compensation, about=about)
-
-
 def made_for(model: PreTrainedModel) -> dict[str, Any]:
     """What an adapter says of the pruned model that it is for, so that it goes onto no other: a digest of all weights,
     the settings that say what is computed with them, and the fingerprint that earlier versions looked at."""

@@ -37,17 +37,17 @@ def free_port() -> int:
 
 
 class start:  # noqa: N801 - reads as a verb in `with start(…)`
-    """The app as a subprocess, for the length of a `with`."""
+    """The app, or another script, as a subprocess, for the length of a `with`."""
 
-    def __init__(self, cache: Path, data: Path, log: Path) -> None:
-        self.cache, self.data, self.log = cache, data, log
+    def __init__(self, cache: Path, data: Path, log: Path, script: str = "app/main.py") -> None:
+        self.cache, self.data, self.log, self.script = cache, data, log, script
 
     def __enter__(self) -> Server:
         port, began = free_port(), time.monotonic()
         environment = os.environ | {"XDG_CACHE_HOME": str(self.cache), "XDG_DATA_HOME": str(self.data)}
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", str(port)],
+                [sys.executable, "-m", "streamlit", "run", self.script, "--server.port", str(port)],
                 cwd=ROOT,
                 env=environment,
                 stdout=log,

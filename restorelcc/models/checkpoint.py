@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ..errors import LoadError
-from ..hf.failures import one_line
+from ..hf.failures import advice, one_line
 from ..hf.weights import untied, values_of
 from .signs import inside, lacks_head, of_account, sign
 
@@ -85,10 +85,11 @@ def read_headers(folder: Path, name: str, named: str | None = None) -> Stored | 
                     part = tensors.get_slice(key)
                     twice += [key] if key in shapes else []
                     shapes[key], kinds[key] = tuple(part.get_shape()), part.get_dtype()
-        except (OSError, SafetensorError) as error:
+        except (OSError, RuntimeError, SafetensorError) as error:
             raise LoadError(
-                f"The weights of {name} are damaged ({one_line(error)}, in {file.name}), probably a download or copy "
-                "that broke off. Fetch the file again."
+                advice(error, name)
+                or f"The weights of {name} are damaged ({one_line(error)}, in {file.name}), probably a download or "
+                "copy that broke off. Fetch the file again."
             ) from error
     read = {file.name for file in files}
     beside = sorted(path.name for path in folder.glob("model*.safetensors") if path.name not in read)

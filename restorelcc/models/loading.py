@@ -20,7 +20,7 @@ import torch
 
 from ..errors import LoadError, SettingError
 from ..hf import hub
-from ..hf.failures import advice, one_line, shortened
+from ..hf.failures import advice, one_line, out_of_memory, shortened
 from ..hf.layout import geometry, note_remarks
 from .checkpoint import Stored, check_names, check_numbers, check_sizes, disagreements, read_headers, wide_enough
 from .folder import CONFIG, no_model
@@ -231,15 +231,27 @@ def _moved(model: PreTrainedModel, name: str, how: Loading) -> PreTrainedModel:
             model = model.float()  # A CPU computes float16 slowly, and overflows where bfloat16 would not.
         model = model.to(device)  # type: ignore[arg-type]
         if device == "cpu" and Path(source_of(name)).is_dir():
-            # Until here they are the file's own pages: whoever wrote to it would change the model, or end the program.
-            for tensor in (*model.parameters(), *model.buffers()):
-                tensor.data = tensor.data.clone()
+            _unmapped(model)
     except (RuntimeError, AssertionError, MemoryError) as error:
         raise LoadError(
             advice(error, shortened(name))
             or f"{shortened(name)} does not run on '{device}': {one_line(error)} Try --device cpu."
         ) from error
     return model
+
+
+def _unmapped(model: PreTrainedModel) -> None:
+    """Weights in memory of their own, where there is room: until here they are pages of the file, and whoever wrote to
+    it would change the model, or end the program."""
+    tensors = [*model.parameters(), *model.buffers()]
+    try:
+        copies = [tensor.data.clone() for tensor in tensors]
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        return  # For a moment they are there twice; a model that only fits once is better read than refused.
+    for tensor, own in zip(tensors, copies, strict=True):
+        tensor.data = own
 
 
 def _packed(name: str, config: PreTrainedConfig) -> bool:

@@ -15,16 +15,16 @@ from restorelcc.progress import finish
 from restorelcc.workspace import Workspace, open_workspace
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Started once, with an empty cache."""
+    """Started once a module, with an empty cache."""
     cache, data = tmp_path_factory.mktemp("cache"), tmp_path_factory.mktemp("data")
     log = tmp_path_factory.mktemp("log") / "server.log"
     with start(cache, data, log) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium")
     assert chromium, "The browser tests need chromium: apt-get install chromium"
@@ -54,7 +54,7 @@ def user(people: list[User], browser: Browser, server: Server) -> User:
     return people[-1]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def engine(server: Server, browser: Browser) -> Workspace:
     """The same pair, opened without the app, from what the app left in its cache: for numbers to compare with."""
     first = User(browser, server, DESKTOP)

@@ -1,4 +1,4 @@
-"""A page of its own for `test_letters.py`: every text of `tests/markup.py`, escaped, in every kind of element."""
+"""A page of its own for `test_drawn_letters.py`: every text of `tests/markup.py`, escaped, in every kind of element."""
 
 import sys
 from pathlib import Path

@@ -106,6 +106,8 @@ def inspect(dense: str, pruned: str, words: Text, asked: Asked, loading: Loading
     inputs = ScoreInputs(pair, statistics, lost, training, held_out, asked.contrast)
     for name in names:
         heads = heads.assign(**watched(score_heads(name, inputs)).columns(name))
+    for remark in getattr(inputs.results.get("probing"), "notes", ()):
+        note(f"{asked.contrast}: {remark}")
     reach = None if not asked.bounds else watched(bounds(pair, lost, training, held_out, held_out)).to_pandas()
     first = names[0] if names else "output_weighted"
     heads = heads.sort_values(first, ascending=SCORES[first].lowest_first)

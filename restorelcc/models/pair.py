@@ -96,19 +96,19 @@ def shared_tokenizer(
 
     Raises LoadError where neither can be had, PairMismatch where they read the same text as different tokens.
     """
-    found: dict[str, PreTrainedTokenizerBase] = {}
+    tokenizers: dict[str, PreTrainedTokenizerBase] = {}
     failures: dict[str, LoadError] = {}
     for side, name in (("dense", dense), ("pruned", pruned)):
         try:
-            found[side] = load_tokenizer(name, loading)
+            tokenizers[side] = load_tokenizer(name, loading)
         except LoadError as error:
             failures[side] = error
-    if not found:
+    if not tokenizers:
         raise failures["dense"]
     if not failures:
-        check_tokenizers(found["dense"], found["pruned"])
-        return found["dense"], ()
-    ((side, tokenizer),), ((other, failure),) = found.items(), failures.items()
+        check_tokenizers(tokenizers["dense"], tokenizers["pruned"])
+        return tokenizers["dense"], ()
+    ((side, tokenizer),), ((other, failure),) = tokenizers.items(), failures.items()
     what = "has no tokenizer" if isinstance(failure, NoTokenizer) else "has a tokenizer that cannot be loaded"
     return tokenizer, (f"The {other} model {what}: text is read with the {side} one's, and nothing tells if it fits.",)
 

@@ -21,7 +21,7 @@ import threading
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -59,6 +59,8 @@ class Probing:
     """Pairs trained on."""
     held_out: int
     """Pairs the accuracy is measured on."""
+    notes: tuple[str, ...] = ()
+    """What of the source of the pairs was left out, a sentence each."""
 
     @property
     def stderr(self) -> Tensor:
@@ -105,7 +107,8 @@ def probe(
 def probed(inputs: ScoreInputs) -> Generator[Progress, None, Probing]:
     """With the items of the source that the inputs name (see `contrast`)."""
     yield Progress("reading contrast items", 0, 1)
-    return (yield from probe(inputs.pair, contrast_items(inputs.contrast)))
+    items = contrast_items(inputs.contrast)
+    return replace((yield from probe(inputs.pair, items)), notes=items.notes)
 
 
 def fit_all(contrast: Contrast) -> Generator[Progress, None, Probing]:

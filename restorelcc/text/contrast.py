@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, cast
 
 import numpy as np
@@ -48,20 +47,28 @@ class Asked:
     wrong: tuple[str, ...] = ()
 
 
-def contrast_items(source: str = sources.DEMO, limit: int = MOST_ITEMS) -> list[ContrastItem]:
+class ContrastItems(list[ContrastItem]):
+    """Items, and what of their source was left out, with figures, a sentence each."""
+
+    notes: tuple[str, ...] = ()
+
+
+def contrast_items(source: str = sources.DEMO, limit: int = MOST_ITEMS) -> ContrastItems:
     """At most `limit` items of a source. Of several wrong answers the one most similar to the right one is taken.
 
     Raises TextError.
     """
-    asked = _read(source, limit)
+    asked, notes = _read(source, limit)
     if not asked:
         raise TextError(f"{source} holds no question. Give a file or dataset with questions and answers.")
     wrong = _wrong_responses(asked, source)
     # A right response brings the space it begins with, or its question ends with one; the wrong one does the same.
-    return [
-        ContrastItem(item.prompt, item.right, _led_like(item.right, other))
-        for item, other in zip(asked, wrong, strict=True)
-    ]
+    items = ContrastItems(
+        ContrastItem(question.prompt, question.right, _led_like(question.right, other))
+        for question, other in zip(asked, wrong, strict=True)
+    )
+    items.notes = notes
+    return items
 
 
 # --- sources ----------------------------------------------------------------------------------------------------
@@ -92,30 +99,32 @@ TASKS: dict[str, tuple[str, Callable[[Mapping[str, Any]], Asked]]] = {
 }
 
 
-def _read(source: str, limit: int) -> list[Asked]:
+def _read(source: str, limit: int) -> tuple[list[Asked], tuple[str, ...]]:
+    """(the questions, what should be said of what is left out)."""
     if source in TASKS:
         return _of_task(source, limit)
     if source == sources.DEMO:
-        rows: Iterable[Row] = files.rows(sources.ASSETS / "contrast.jsonl")
-    elif source in sources.HUB or source.startswith("hf:"):
+        return _questions(files.rows(sources.ASSETS / "contrast.jsonl"), limit)
+    if source in sources.HUB or source.startswith("hf:"):
         name = f"hf:{sources.HUB[source][0]}:train" if source in sources.HUB else source
-        rows = sources.dataset_rows(name, limit)[0]
-    else:
-        rows = _file_rows(source)
-    return _questions(islice(rows, limit))
+        rows, notes = sources.dataset_rows(name, limit)
+        asked, lacking = _questions(rows, limit)
+        return asked, (*notes, *lacking)
+    return _questions(_file_rows(source), limit)
 
 
-def _of_task(source: str, limit: int) -> list[Asked]:
+def _of_task(source: str, limit: int) -> tuple[list[Asked], tuple[str, ...]]:
     name, put = TASKS[source]
+    rows, notes = sources.dataset_rows(name, limit)
     asked = []
-    for where, row in sources.dataset_rows(name, limit)[0]:
+    for where, row in rows:
         try:
             asked.append(put(cast("Mapping[str, Any]", row)))
         except (KeyError, TypeError, ValueError) as error:
             raise TextError(
                 f"{where} is not as {source} was known to be ({error!r}). Give the data as a file."
             ) from error
-    return asked
+    return asked, notes
 
 
 def _file_rows(source: str) -> Iterator[Row]:
@@ -125,26 +134,35 @@ def _file_rows(source: str) -> Iterator[Row]:
     return files.rows(path)
 
 
-def _questions(rows: Iterable[Row]) -> list[Asked]:
-    """Rows by the names in use; those without a question or an answer are left out. Raises TextError, also where all
-    are."""
-    asked, first = [], None
+def _questions(rows: Iterable[Row], limit: int) -> tuple[list[Asked], tuple[str, ...]]:
+    """(at most `limit` questions, by the names in use; what should be said of rows that are left out). Raises TextError
+    where no row is a question with an answer."""
+    asked, count, lacking, first = list[Asked](), 0, 0, ""
     for where, row in rows:
+        count += 1
+        if len(asked) == limit:
+            continue
         question = _asked(row, where)
-        if question is not None:
+        if question is None:
+            lacking, first = lacking + 1, first or where
+        else:
             asked.append(question)
-        first = first or where
-    if first is not None and not asked:
+    if lacking and not asked:
         raise TextError(
             f"{first} is not a question with an answer. Name them {' or '.join(PROMPTS)}, and {' or '.join(RESPONSES)}."
         )
-    return asked
+    notes = []
+    if lacking:
+        notes.append(f"{lacking:,} of {count:,} rows are no question with an answer and are left out, first {first}.")
+    if len(asked) + lacking < count:
+        notes.append(f"The first {len(asked):,} questions of {count:,} rows are asked.")
+    return asked, tuple(notes)
 
 
 def _asked(row: object, where: str) -> Asked | None:
     """None where the row has no question, or no answer. Raises TextError."""
-    found = as_document(row, "", where)
-    if found is None or not found.prompt.strip() or not found.response.strip():
+    document = as_document(row, "", where)
+    if document is None or not document.prompt.strip() or not document.response.strip():
         return None
     given: Any = row.get("wrong") if isinstance(row, Mapping) else None
     wrong = list(given) if isinstance(given, list | tuple) else [given] if given is not None else []
@@ -153,7 +171,7 @@ def _asked(row: object, where: str) -> Asked | None:
             f"{where} has something in `wrong` that is not text. Give one wrong response or a list of them."
         )
     choice = right_choice(row) if isinstance(row, Mapping) and not wrong else None
-    return Asked(found.prompt, found.response, tuple(wrong) if choice is None else choice[1])
+    return Asked(document.prompt, document.response, tuple(wrong) if choice is None else choice[1])
 
 
 # --- wrong responses --------------------------------------------------------------------------------------------

@@ -61,18 +61,18 @@ def texts(source: str, purpose: str = "calibration", limit: int = MOST_ROWS) -> 
             f"Give {DEMO}, a file or a dataset."
         )
     if source == DEMO:
-        found = Texts([Document(story) for story in files.plain(ASSETS / f"{purpose}.txt")])
+        content = Texts([Document(story) for story in files.plain(ASSETS / f"{purpose}.txt")])
     elif source in HUB:
         dataset, calibration, evaluation, column = HUB[source]
         split = calibration if purpose == "calibration" else evaluation
-        found = _dataset(f"hf:{dataset}:{split}:{column}", limit)
+        content = _dataset(f"hf:{dataset}:{split}:{column}", limit)
     elif source.startswith("hf:"):
-        found = _dataset(source, limit)
+        content = _dataset(source, limit)
     else:
-        found = _file(source)
-    if not found.documents:
+        content = _file(source)
+    if not content.documents:
         raise TextError(f"{source} holds no text. Give a file or dataset with at least one sentence.")
-    return found
+    return content
 
 
 def read(source: str, purpose: str = "calibration", limit: int = MOST_ROWS) -> list[Document]:
@@ -82,22 +82,22 @@ def read(source: str, purpose: str = "calibration", limit: int = MOST_ROWS) -> l
 
 def file_of(source: str, others: Iterable[str], what: str = "text file") -> tuple[Path, str]:
     """(the file, the field) that a source names. others: sources that are no files. Raises TextError."""
-    found = files.located(source)
-    if found is None:
+    place = files.located(source)
+    if place is None:
         raise TextError(
             f"There is no {what} {files.expanded(source)}. Give a file ({files.READABLE}), hf:…, or one of: "
             f"{', '.join(others)}."
         )
-    return found
+    return place
 
 
 def check_named(source: str) -> None:
     """For a server, whose visitors name its files: raises TextError for one without a suffix, since keys and tokens are
     kept in such files. On one's own command line there is nothing to guard."""
-    found = None if source in (DEMO, SELF, *HUB) or source.startswith("hf:") else files.located(source)
-    if found is not None and not files.kind(found[0]):
+    place = None if source in (DEMO, SELF, *HUB) or source.startswith("hf:") else files.located(source)
+    if place is not None and not files.kind(place[0]):
         raise TextError(
-            f"{found[0]} has no suffix that says it is text, and may hold anything, such as a password. Name it .txt."
+            f"{place[0]} has no suffix that says it is text, and may hold anything, such as a password. Name it .txt."
         )
 
 
@@ -117,8 +117,8 @@ def _dataset(source: str, limit: int) -> Texts:
         # Published perplexities are of the whole split as one text, all its lines joined by blank lines.
         lines = [text_of(nested(row, column or "text")) or "" for _, row in rows]
         return Texts([Document("\n\n".join(lines))] if any(lines) else [], notes, is_one_text=True)
-    found, lacking = documents(rows, column)
-    return Texts(found, (*notes, *lacking))
+    kept, lacking = documents(rows, column)
+    return Texts(kept, (*notes, *lacking))
 
 
 def dataset_rows(source: str, limit: int) -> tuple[list[Row], tuple[str, ...]]:

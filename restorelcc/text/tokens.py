@@ -243,8 +243,6 @@ def rows(
     before = cut.leading(tokenizer)
     lines, asked, used, short, full = list[list[int]](), list[int](), 0, 0, 0
     for document in documents:
-        if len(lines) == most:
-            break
         used += 1
         ids, prompt = read_together(tokenizer, document.prompt, document.response)
         line = led(before, ids)
@@ -255,6 +253,8 @@ def rows(
         short += len(line) > length
         lines.append(line[:length])
         asked.append(prompt)
+        if len(lines) == most:
+            break
     if not lines:
         raise TextError(
             f"All {full:,} prompts fill windows of {length:,} tokens, which leaves no room for their answers. Give "
@@ -264,14 +264,14 @@ def rows(
     response = tokens.scored.clone()
     for row, prompt in enumerate(asked):
         response[row, :prompt] = False
-    notes = (
-        f"The first {used:,} of {len(documents):,} prompts are used, as many as were asked for."
-        * (used < len(documents)),
-        f"{full:,} of {used:,} prompts fill {length:,} tokens, leave no room for an answer, and are left out."
-        * (full > 0),
-        f"{short:,} of {used:,} answers are cut off at {length:,} tokens." * (short > 0),
-    )
-    return _checked(replace(tokens, response=response, notes=tuple(note for note in notes if note)))
+    notes = []
+    if used < len(documents):
+        notes.append(f"The first {used:,} of {len(documents):,} prompts are used, as many as were asked for.")
+    if full:
+        notes.append(f"{full:,} of {used:,} prompts leave no room for an answer in {length:,} tokens: left out.")
+    if short:
+        notes.append(f"{short:,} of {used:,} answers are cut off at {length:,} tokens.")
+    return _checked(replace(tokens, response=response, notes=tuple(notes)))
 
 
 def tokenized(

@@ -148,3 +148,15 @@ def test_bad_sources_are_refused(monkeypatch, tmp_path):
     served(monkeypatch, [{"question": "what?"}])
     with pytest.raises(TextError, match="row 0 is not as boolq"):
         contrast_items("boolq")
+
+
+def test_what_is_not_asked_is_said_with_figures(tmp_path):
+    rows = [{"prompt": f"who ran {number}", "right": f" the {number} dog"} for number in range(8)]
+    source = written(tmp_path / "rows.jsonl", {"prompt": "who ran", "right": None}, *rows)
+    items = contrast_items(source, limit=5)
+    assert len(items) == 5
+    assert items.notes == (
+        f"1 of 9 rows are no question with an answer and are left out, first {source}, line 1.",
+        "The first 5 questions of 9 rows are asked.",
+    )
+    assert contrast_items().notes == ()

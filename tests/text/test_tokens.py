@@ -107,7 +107,7 @@ def test_prompts_without_room_for_an_answer_are_left_out_and_counted(tokenizer):
     assert len(tokens) == 3
     assert tokens.response.any(1).all()
     assert tokens.notes == (
-        "1 of 4 prompts fill 8 tokens, leave no room for an answer, and are left out.",
+        "1 of 4 prompts leave no room for an answer in 8 tokens: left out.",
         "1 of 4 answers are cut off at 8 tokens.",
     )
     assert rows(documents, tokenizer, 8, most=1).notes == (

@@ -18,16 +18,16 @@ __version__ = "0.1.0"
 # `capture` is a verb of the face, and a wing. Python binds a wing to its package when it is first imported, and never
 # again. So that happens now, at no cost, since the door of a wing does nothing; from then on the name is the verb's.
 import_module(".capture", __name__)
-del globals()["capture"]
+globals().pop("capture", None)  # not there when the package is reloaded
 
 
-def __getattr__(name: str) -> Any:
-    if name.startswith("_") and name != "__all__":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    face = import_module(".face", __name__)
-    if name not in ("__all__", *face.__all__):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(face, name)
+if not TYPE_CHECKING:  # to a type checker this would say that there is any name at all
+
+    def __getattr__(name: str) -> Any:
+        face = None if name.startswith("_") and name != "__all__" else import_module(".face", __name__)
+        if face is None or name not in ("__all__", *face.__all__):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(face, name)
 
 
 def __dir__() -> list[str]:

@@ -65,6 +65,7 @@ def test_importing_the_package_loads_nothing_but_what_python_brings():
         "import restorelcc; verb = restorelcc.capture; import restorelcc.capture.statistics",
         "import restorelcc.capture.statistics; verb = restorelcc.capture",
         "from restorelcc.capture import statistics; from restorelcc import capture as verb",
+        "import importlib, restorelcc.capture; importlib.reload(restorelcc); verb = restorelcc.capture",
     ],
 )
 def test_a_verb_keeps_its_name_whatever_is_imported_when(script):

@@ -1,1 +1,4 @@
-"""What surrounds every page: the frame with navigation and header, and the entry of one rerun."""
+"""What surrounds every page: the frame with navigation and header, who may talk to the server, the entry of a rerun.
+
+doorkeeper: Doorkeeper
+"""

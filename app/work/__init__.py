@@ -33,12 +33,13 @@ products that take no time. It may not load models, run the engine's generators 
 to its end: the page would stand still, with nothing to say why.
 
 continuation: Asked, Continued, continued, MODELS
-idle_thread: BriefThread
 jobs: Job, jobs, State
-lessons: check_merge, MergeCheck, Plane
+lessons: check_merge, constant_share, Damage, damage, first_components, Lesson, MergeCheck, Plane, plane, pruning_job,
+    recipe_at, SPARSITIES, STEPS, training_job, training_key
 live: lane, Measured, Superseded, unpicked
 open_pairs: awaited, awaited_load, loading, opening, warm_up, workspace
-scores: all functions
+scores: bounds_key, components_key, errors, key, known, missing, order, submit, submit_bounds, submit_components,
+    table, there
 sweeps: newest, Plan, plan_of, results_of, seconds, start
 training: start
 """

@@ -28,6 +28,7 @@ from .compensation.interface import Compensation, compensated
 from .demo.pair import demo_dense, demo_pair
 from .errors import PairMismatch, RestoreLCCError, SettingError
 from .evaluation.perplexity import Perplexity, measure, perplexity, recovered_share
+from .hf.narrow import pruning_record
 from .models import pair as pairs
 from .models.loading import DEMO, Loading, load_model, load_tokenizer
 from .models.pair import ModelPair, paired
@@ -252,7 +253,7 @@ def export(
         names = {"pruned": pruned}
     facts = {
         **names,
-        "pruning": getattr(model.config, "pruning", None),
+        "pruning": pruning_record(model),
         "fingerprint": artifacts.fingerprint(model),
         "settings": asdict(restoration.settings),
         "trained_parameters": restoration.trained_parameters,

@@ -21,11 +21,10 @@ from .demo.pair import demo_dense, demo_pair
 from .errors import LoadError, SettingError
 from .evaluation.perplexity import TokenLoss, measure
 from .evaluation.prefix import Prefix
-from .hf.layout import remarks
 from .hf.weights import values_of
 from .models.loading import DEMO, load_model, load_tokenizer
 from .models.memory import too_big
-from .models.pair import ModelPair, load_pair, paired, skeleton_pair
+from .models.pair import ModelPair, OneAtATime, load_pair, paired, skeleton_pair
 from .progress import Once, Progress, finish
 from .pruning.layerwise import prune
 from .pruning.sparsity import measure_sparsity
@@ -75,13 +74,12 @@ class Workspace:
 
     def remarks(self) -> list[str]:
         """What should be said of how this pair was read, a sentence each: which heads are gone, that one model is here
-        alone, whose tokenizer reads text where a model has none, what `layout.remarks` says of its layers. Of models
-        that are not in memory nothing new is found."""
+        alone, and what `ModelPair.remarks` says. Of models that are not in memory nothing new is found."""
         said, loaded = [self.findings.gone], self.models.value
         if loaded is not None and loaded.apart:
             said.append(f"{loaded.apart} They were read one at a time, and the pruned model is here alone.")
         if loaded is not None:
-            said += [*loaded.models.notes, *remarks(loaded.models.pruned)]
+            said += loaded.models.remarks()
         return [remark for remark in said if remark]
 
     def loading(self, dense: bool = True) -> Generator[Progress, None, ModelPair]:
@@ -194,7 +192,7 @@ def _too_big(recipe: Recipe) -> str:
 def _pruned_alone(recipe: Recipe) -> ModelPair:
     """The pair with the weights of the pruned model alone."""
     pair = skeleton_pair(recipe.dense, str(recipe.pruned), recipe.loading)
-    return replace(pair, pruned=_pruned(recipe, pair))
+    return replace(pair, pruned=OneAtATime(pair, recipe.loading).pruned())
 
 
 def _one_at_a_time(recipe: Recipe, apart: str) -> Generator[Progress, None, tuple[ModelPair, Findings]]:
@@ -203,22 +201,14 @@ def _one_at_a_time(recipe: Recipe, apart: str) -> Generator[Progress, None, tupl
         raise SettingError(f"{apart} Measuring layers in order needs both: {SMALLER}")
     yield Progress(f"loading {recipe.dense}, one model at a time", 0, 1)
     pair = skeleton_pair(recipe.dense, str(recipe.pruned), recipe.loading)
-    load_dense, load_pruned = partial(load_model, recipe.dense, recipe.loading), partial(_pruned, recipe, pair)
+    models = OneAtATime(pair, recipe.loading)
     sampled = recipe.calibration == sources.SELF
-    tokens = yield from _calibration(recipe, load_dense() if sampled else pair.dense, pair.tokenizer)
-    statistics = yield from capture_one_at_a_time(pair, load_dense, load_pruned, tokens[: recipe.captured])
+    tokens = yield from _calibration(recipe, models.dense() if sampled else pair.dense, pair.tokenizer)
+    statistics = yield from capture_one_at_a_time(pair, models.dense, models.pruned, tokens[: recipe.captured])
     live = _live(recipe, pair)
-    dense = yield from _judged(load_dense(), live)
-    pair = replace(pair, pruned=load_pruned())
+    dense = yield from _judged(models.dense(), live)
+    pair = replace(pair, pruned=models.pruned(), notes=tuple(models.remarks()))
     return pair, (yield from _findings(recipe, pair, tokens, statistics, live, dense))
-
-
-def _pruned(recipe: Recipe, pair: ModelPair) -> PreTrainedModel:
-    """The pruned model of a pair without weights, told which heads it has."""
-    model = load_model(pair.pruned_name, recipe.loading)
-    if pair.match is not None:
-        model.config.pruning = pair.pruned.config.pruning
-    return model
 
 
 def _live(recipe: Recipe, pair: ModelPair) -> Tokens:

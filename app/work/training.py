@@ -10,6 +10,7 @@ from restorelcc.artifacts.folders import check_writable
 from restorelcc.artifacts.runs import Run, runs_folder, save_run
 from restorelcc.compensation.interface import compensated
 from restorelcc.evaluation.perplexity import Perplexity, measure, perplexity
+from restorelcc.hf.narrow import pruning_record
 from restorelcc.progress import Progress
 from restorelcc.restoration.training import Restoration, Settings, Training
 from restorelcc.text.calibration import sampled_windows, split_held_out
@@ -100,10 +101,10 @@ def _kept(
     about: dict[str, Any] = {
         "dense": findings.dense_name,
         "pruned": findings.pruned_name,
-        "pruning": getattr(pair.pruned.config, "pruning", None),
+        "pruning": pruning_record(pair.pruned),
         **made_for(pair.pruned),
         "recipe": recipe_written(workspace.recipe),
-        "notes": [*pair.notes, *findings.notes],
+        "notes": [*pair.remarks(), *findings.notes],
         "evaluation": f"the evaluation text, {workspace.recipe.evaluation}",
         **facts,
         "parameters": findings.dense_size.parameters,

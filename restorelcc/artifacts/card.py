@@ -10,6 +10,7 @@ from typing import Any
 from huggingface_hub import ModelCardData
 
 from ..compensation.interface import Compensation
+from ..hf.failures import shortened
 from ..hf.families import FAMILIES, RUNTIMES
 from ..pruning.methods import ALLOCATIONS, narrows
 from ..restoration.choices import LOSSES
@@ -68,7 +69,16 @@ def model_card(
 def name_of(source: object) -> str:
     """How a card calls a model: a hub id as it is; of a folder its own name, since where it lay is not told."""
     text = str(source or "")
-    return Path(text).name if text.startswith(("/", ".", "~")) or text.count("/") > 1 else text
+    # Resolved: "." and ".." have no name of their own.
+    return Path(text).expanduser().resolve().name if text.startswith(("/", ".", "~")) or text.count("/") > 1 else text
+
+
+def _without_places(text: str, about: Mapping[str, Any]) -> str:
+    """A sentence about the models, in which they are called as everywhere on the card."""
+    for name in (str(about.get(key) or "") for key in ("dense", "pruned")):
+        for written in (name, shortened(name)):
+            text = text.replace(written, name_of(name)) if written else text
+    return text
 
 
 def _front(dense: object, kind: str) -> str:
@@ -135,7 +145,7 @@ def _facts(about: Mapping[str, Any]) -> list[str]:
     if "kept_heads" in pruning:
         left = len(pruning["kept_heads"][0])
         facts.append(f"Heads: {left} of {pruning['dense_heads']} a layer are left; `kept_heads.json` says which.")
-    facts += list(about.get("notes") or ())
+    facts += [_without_places(remark, about) for remark in about.get("notes") or ()]
     text, settings = about.get("calibration") or {}, about.get("settings") or {}
     if text:
         facts.append(

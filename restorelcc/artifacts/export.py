@@ -18,7 +18,7 @@ from ..compensation.kinds import KINDS, read_compensation
 from ..errors import LoadError
 from ..hf.identity import other_setting, settings, weights_digest
 from ..hf.layout import HeadGeometry, geometry, output_projections
-from ..hf.narrow import kept_heads
+from ..hf.narrow import kept_heads, pruning_record
 from ..hf.weights import parameter_bytes, weight_of
 from ..models.loading import Loading, load_model, load_tokenizer
 from ..models.matching import KEPT_FILE, fewer_heads
@@ -113,7 +113,7 @@ def save_checkpoint(
     adapters have them. sealed: with digests of its files (see `digests`). Raises WriteError, UnsupportedModel,
     SettingError.
     """
-    facts = {"pruning": getattr(model.config, "pruning", None)} | (about or {})
+    facts = {"pruning": pruning_record(model)} | (about or {})
     merged_type = ""
     if compensation is not None:
         by_bias = compensation.output_biases(model) is not None

@@ -11,6 +11,7 @@ from ..models.loading import Loading, load_model, load_tokenizer
 from ..progress_bar import watched
 from ..text.calibration import evaluation_tokens
 from .console import say, show_json, shown
+from .opening import note_model
 
 
 def evaluate(
@@ -25,6 +26,7 @@ def evaluate(
 ) -> None:
     """Perplexity of a model, with an adapter or without."""
     model, tokenizer = load_model(name, loading), load_tokenizer(name, loading)
+    note_model(model)
     tokens = evaluation_tokens(source, model, tokenizer, length, stride, windows)
     if adapter is None:
         loss = watched(measure(model, tokens))

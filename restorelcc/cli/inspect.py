@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,9 @@ from ..capture.head_loss import METRICS, head_loss
 from ..capture.one_at_a_time import capture_one_at_a_time
 from ..capture.statistics import HeadStatistics, Positions, capture
 from ..errors import SettingError
-from ..hf.layout import remarks
-from ..models.loading import DEMO, Loading, load_model
+from ..models.loading import DEMO, Loading
 from ..models.memory import too_big
-from ..models.pair import ModelPair, skeleton_pair
+from ..models.pair import ModelPair, OneAtATime, skeleton_pair
 from ..progress_bar import watched
 from ..registry import chosen
 from ..restoration.bounds import bounds
@@ -75,16 +73,12 @@ def _one_at_a_time(
     if pruned == DEMO:  # Made from the dense one, and small.
         pruned = open_pair(dense, pruned, words, loading)[0].pruned_name
     pair = skeleton_pair(dense, pruned, loading)
+    models = OneAtATime(pair, loading)
+    tokens = words.tokens(models.dense() if words.source == SELF else pair.dense, pair.tokenizer)
+    statistics = watched(capture_one_at_a_time(pair, models.dense, models.pruned, tokens, asked.positions))
+    pair = replace(pair, notes=tuple(models.remarks()))
     note_pair(pair)
-    _note_remarks(pair)
-    load_dense, load_pruned = partial(load_model, dense, loading), partial(load_model, pruned, loading)
-    tokens = words.tokens(load_dense() if words.source == SELF else pair.dense, pair.tokenizer)
-    return pair, tokens, watched(capture_one_at_a_time(pair, load_dense, load_pruned, tokens, asked.positions))
-
-
-def _note_remarks(pair: ModelPair) -> None:
-    for remark in remarks(pair.dense):
-        note(remark)
+    return pair, tokens, statistics
 
 
 def inspect(dense: str, pruned: str, words: Text, asked: Asked, loading: Loading, as_json: bool) -> None:
@@ -98,7 +92,6 @@ def inspect(dense: str, pruned: str, words: Text, asked: Asked, loading: Loading
         pair, tokens, statistics = _one_at_a_time(dense, pruned, words, asked, loading, why)
     else:
         pair, tokens = open_pair(dense, pruned, words, loading)
-        _note_remarks(pair)
         statistics = watched((capture_in_order if asked.in_order else capture)(pair, tokens, asked.positions))
     lost = components(statistics)
     heads = head_loss(statistics).to_pandas()
@@ -132,7 +125,8 @@ def _tell(
 ) -> None:
     """heads: as they are ordered. held_out: tokens that `reach`, what could come back at all, was measured on."""
     if as_json:
-        gone: dict[str, Any] = {} if pair.match is None else {"gone": str(pair.match)}
+        gone: dict[str, Any] = {"remarks": pair.remarks()}
+        gone |= {} if pair.match is None else {"gone": str(pair.match)}
         gone |= {"notes": list(pair.notes)} if pair.notes else {}
         more = gone if reach is None else gone | {"bounds": records(reach)}
         show_json({"tokens": statistics.count, "heads": records(heads), "components": records(parts)} | more)

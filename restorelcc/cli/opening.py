@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from .. import face
+from ..hf.layout import remarks
 from ..models.loading import Loading
 from ..models.pair import ModelPair
 from ..progress_bar import watched
@@ -45,9 +46,15 @@ def open_pair(dense: str, pruned: str, words: Text, loading: Loading) -> tuple[M
     return pair, words.tokens(pair.dense, pair.tokenizer)
 
 
+def note_model(model: PreTrainedModel) -> None:
+    """Say how a model was read."""
+    for remark in remarks(model):
+        note(remark)
+
+
 def note_pair(pair: ModelPair) -> None:
     """Say how a pair was read."""
-    for remark in pair.notes:
+    for remark in pair.remarks():
         note(remark)
 
 

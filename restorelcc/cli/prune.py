@@ -8,7 +8,7 @@ from pathlib import Path
 from ..artifacts.export import save_checkpoint
 from ..artifacts.folders import check_free
 from ..errors import SettingError
-from ..hf.layout import geometry, remarks
+from ..hf.layout import geometry
 from ..hf.weights import parameter_bytes
 from ..models.loading import Loading, load_model, load_tokenizer
 from ..progress_bar import watched
@@ -16,8 +16,8 @@ from ..pruning.layerwise import Pruning
 from ..pruning.layerwise import prune as prune_model
 from ..pruning.methods import narrows
 from ..pruning.sparsity import measure_sparsity
-from .console import note, say, show_json
-from .opening import Text
+from .console import say, show_json
+from .opening import Text, note_model
 
 
 def pruning(
@@ -54,8 +54,7 @@ def prune(name: str, folder: Path, chosen: Pruning, words: Text, loading: Loadin
     check_free(folder)
     model, tokenizer = load_model(name, loading), load_tokenizer(name, loading)
     check_free(folder, round(parameter_bytes(model) * (1 - chosen.sparsity if chosen.narrows else 1)))
-    for remark in remarks(model):
-        note(remark)
+    note_model(model)
     tokens = words.tokens(model, tokenizer)
     pruned = watched(prune_model(model, tokens, chosen, words.source))
     save_checkpoint(folder, pruned, tokenizer, about={"dense": name})

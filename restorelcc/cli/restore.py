@@ -19,6 +19,7 @@ from ..capture.statistics import capture
 from ..compensation.interface import compensated
 from ..errors import RestoreLCCError, SettingError
 from ..evaluation.perplexity import Perplexity, measure, perplexity, recovered_share
+from ..hf.narrow import pruning_record
 from ..models.loading import Loading
 from ..models.pair import ModelPair
 from ..progress_bar import watched
@@ -160,8 +161,8 @@ def _kept(
     about = {
         "dense": pair.dense_name,
         "pruned": pair.pruned_name,
-        "notes": list(pair.notes),
-        "pruning": getattr(pair.pruned.config, "pruning", None),
+        "notes": pair.remarks(),
+        "pruning": pruning_record(pair.pruned),
         **made_for(pair.pruned),
         "evaluation": JUDGED_BY,
         "calibration": text | {"notes": list(notes)},

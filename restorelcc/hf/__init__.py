@@ -2,17 +2,17 @@
 another's tensors. The only wing that names a module of Transformers' models.
 
 agreement: check_agreement
-config: check_generation, culprit, settle, strange, try_out
+config: check_generation, culprit, differences, settle, strange, try_out
 failures: advice, one_line, out_of_memory, RAN_OUT, shortened
 families: FAMILIES, needs_start, RUNTIMES
 identity: other_setting, settings, weights_digest
 layout: attention_norm, cache_bytes, context_length, decoder_layers, device_of, final_norm, geometry, HeadGeometry,
-    hooked, layer_inputs, layers_with_heads, mlps, note_remarks, output_projections, remarks, residual_scale,
-    run_until_stop, Stop, unembedding, vocabulary_size
+    hooked, layer_inputs, layers_with_heads, mlps, note_loading, output_projections, remarks, residual_scale,
+    run_until_stop, Stop, stored_in, unembedding, vocabulary_size
 narrow: CHANNELS_END, channels_of, check_narrowing, head_weights, HEADS_END, kept_heads, Narrowing, rebuilt, rows,
-    shrink, with_kept_heads
+    pruning_record, shrink, with_kept_heads
 stand_in: StandIn, with_layers
 twins: copied, showing_attention, takes_value_biases, with_output_biases, with_value_biases
-weights: expert_activation, is_spread, is_visited, Matrix, parameter_bytes, prunable, shape_of, untied, values_of,
-    weight_of
+weights: embedding_of, expert_activation, is_spread, is_visited, Matrix, parameter_bytes, prunable, shape_of, untied,
+    values_of, weight_of
 """

@@ -1,10 +1,11 @@
-"""What stands in a model's config.json and cannot be, told by the name of the field."""
+"""What stands in a model's config.json, field by field: values that cannot be, and in what two configs differ."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -176,3 +177,92 @@ def settle(model: PreTrainedModel) -> None:
     if hasattr(model.config, "validate"):
         model.config.validate()
     model.config.to_json_string()
+
+
+# --- two configs -------------------------------------------------------------------------------------------------
+
+MAKES_A_FUNCTION = re.compile(
+    r"^(rope|rotary|partial_rot)|theta|_eps|epsilon|^(hidden_)?act(ivation)?(_fn|_function)?$|^hidden_activation$"
+    r"|softcap|multiplier|logits?_scal|scale_(attn|embedding)|query_pre_attn|^layer_types$|no_rope|alibi|parallel"
+    r"|topk_prob|norm_before|clip_qkv|qk_(layer)?norm|^swiglu_limit$"
+)
+"""Fields by which the same weights compute something else. Pruning changes none of them."""
+NO_PART = re.compile(
+    r"^(_.*|name_or_path|transformers_version|architectures|(torch_)?dtype|use_cache|pruning|pretraining_tp|.*init.*"
+    r"|.*(dropout|pdrop|layerdrop|loss_coef|aux_loss)|(id2)?label.*|num_labels|problem_type|task_specific_params"
+    r"|tokenizer_class|output_.*|return_dict|is_(en)?decoder.*|chunk_size.*|.*_token_ids?|.*_implementation|auto_map"
+    r"|quantization_config|tie_word_embeddings|summary_.*|model_type|unsloth.*"
+    r"|(hidden|(moe_)?intermediate|vocab)_size|n_(embd|head|layer|inner)|ffn_dim|head_dim|num_.*|max_window_layers)$"
+)
+"""Fields that say nothing of what is computed, or of shapes, which are compared by the weights."""
+SAME_ACTIVATION, LIKE_ACTIVATION = 1e-6, 1e-3
+"""Largest difference of two activations that are one, and of two approximations of one."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A field in which the configs of two models differ."""
+
+    field: str
+    dense: Any
+    pruned: Any
+    function: bool
+    """Whether the two compute different things with the same weights."""
+
+    def __str__(self) -> str:
+        return f"{self.field} {_shown(self.dense)} against {_shown(self.pruned)}"
+
+
+def differences(dense: PreTrainedModel, pruned: PreTrainedModel, longest: int) -> list[Difference]:
+    """What the configs of two models say differently of how they compute, beside their shapes. What only one kind of
+    model has a field for is left out.
+
+    longest: tokens of the texts that they are compared on; a window of attention that is longer is not felt.
+    """
+    ours, theirs = _fields(dense), _fields(pruned)
+    found = []
+    for field in sorted(ours.keys() & theirs.keys()):
+        first, second, key = ours[field], theirs[field], field.partition(".")[0]
+        if NO_PART.search(key) or _same(first, second):
+            continue
+        function = bool(MAKES_A_FUNCTION.search(key))
+        if "act" in key and isinstance(first, str) and isinstance(second, str):
+            apart = _apart(first, second)
+            if apart <= SAME_ACTIVATION:
+                continue
+            function = apart > LIKE_ACTIVATION
+        if key == "sliding_window":
+            function = min(window for window in (first, second) if window) < min(longest, context_length(dense))
+        found.append(Difference(field, first, second, function))
+    return found
+
+
+def _fields(model: PreTrainedModel) -> dict[str, Any]:
+    """Fields of its text config that its kind of model knows, nested ones by their path."""
+    config = model.config.get_text_config()
+    known = set(type(config)().to_dict())
+    flat: dict[str, Any] = {}
+
+    def add(settings: Mapping[str, Any], within: str) -> None:
+        for key, value in settings.items():
+            if isinstance(value, Mapping):
+                add(value, f"{within}{key}.")
+            else:
+                flat[f"{within}{key}"] = value
+
+    add({key: value for key, value in config.to_dict().items() if key in known}, "")
+    return flat
+
+
+def _same(first: Any, second: Any) -> bool:
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (first, second))
+    # Files keep float32 too: 1e-5 comes back as 9.999999747378752e-06.
+    return math.isclose(first, second, rel_tol=1e-6) if numbers else bool(first == second)
+
+
+def _apart(first: str, second: str) -> float:
+    """The largest difference of two activations from -8 to 8."""
+    from transformers.activations import ACT2FN
+
+    at = torch.linspace(-8, 8, 1601)
+    return float((ACT2FN[first](at) - ACT2FN[second](at)).abs().max())

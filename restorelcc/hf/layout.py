@@ -224,9 +224,15 @@ def geometry(model: PreTrainedModel) -> HeadGeometry:
     )
 
 
-def note_remarks(model: PreTrainedModel, said: Sequence[str]) -> None:
-    """Have `remarks` say so of this model, and of its copies: what was seen as it was loaded."""
-    model._remarks = [*getattr(model, "_remarks", ()), *said]  # type: ignore[assignment]
+def note_loading(model: PreTrainedModel, said: Sequence[str], stored: torch.dtype | None) -> None:
+    """Have `remarks` and `stored_in` say so of this model, and of its copies: what was seen as it was loaded."""
+    model._remarks, model._stored_in = list(said), stored  # type: ignore[assignment]
+
+
+def stored_in(model: PreTrainedModel) -> torch.dtype:
+    """The precision of the weights of its files, where they were read from such; else that of the model."""
+    dtype: torch.dtype = getattr(model, "_stored_in", None) or model.dtype
+    return dtype
 
 
 def remarks(model: PreTrainedModel) -> list[str]:

@@ -28,9 +28,24 @@ HEADS_END, CHANNELS_END = ATTENTION[-1], MLP[-1]
 def kept_heads(model: PreTrainedModel) -> Tensor | None:
     """[layer, head] which head of the dense model each query head of `model` is, from the record in its config; None
     where there is no such record, as in a model that kept all its heads in place."""
-    record = getattr(model.config, "pruning", None)
-    kept = record.get(KEPT) if isinstance(record, dict) else None
+    kept = (pruning_record(model) or {}).get(KEPT)
     return None if kept is None else torch.tensor(kept, dtype=torch.int64)
+
+
+RECORD: dict[str, tuple[type, ...]] = {
+    "method": (str,), "sparsity": (int, float), "pattern": (str, type(None)), "allocation": (str,),
+    "calibration": (str,), "tokens": (int,), "text": (str,), KEPT: (list,), "dense_heads": (int,),
+}  # fmt: skip
+
+
+def pruning_record(model: PreTrainedModel) -> dict[str, Any] | None:
+    """How a model was pruned, as `prune` writes it into the config: method, sparsity, kept_heads …; None where nothing
+    is recorded, or something of another kind that only shares the name."""
+    record = getattr(model.config, "pruning", None)
+    if not isinstance(record, dict):
+        return None
+    known = {key: value for key, value in record.items() if isinstance(value, RECORD.get(key, ()))}
+    return known or None
 
 
 def with_kept_heads(record: Any, kept: Sequence[Sequence[int]], dense_heads: int) -> dict[str, Any]:

@@ -86,6 +86,11 @@ def values_of(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         yield name, value_of(model.get_submodule(owner), leaf)
 
 
+def embedding_of(model: PreTrainedModel) -> Tensor:
+    """[vocabulary, width] the rows that tokens become."""
+    return value_of(model.get_input_embeddings(), "weight")
+
+
 def is_tied(model: PreTrainedModel) -> bool:
     """Whether the unembedding is the embedding, one tensor for both."""
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()

@@ -1,10 +1,13 @@
-"""What a folder is that holds no model as Transformers writes it, so that a message can say what to do about it."""
+"""A model's folder: what it is where it holds no model as Transformers writes it, so that a message can say what to do
+about it; and that the weights that it has read lie in it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from ..errors import LoadError
 
 CONFIG = "config.json"
 ADAPTER = "adapter_config.json"
@@ -64,3 +67,45 @@ def no_config(settings: object) -> str:
     if "selection" in settings and "format" in settings:
         return "it is that of a restoration that was kept. Give its models, and the folder adapter in it as --adapter"
     return "" if settings.get("model_type") else "it names no model_type"
+
+
+# --- where weights lie ---------------------------------------------------------------------------------------------
+
+INDICES = "*.index.json"
+WEIGHTS = ("*.safetensors", "*.bin", INDICES)
+
+
+def check_inside(folder: Path) -> None:
+    """Raises LoadError where reading the weights of a folder would read a file outside of it. What links of the hub's
+    cache lead to is that cache's own, wherever it is."""
+    home = folder.resolve()
+    for file, whence in _files(folder):
+        if file.is_relative_to(home) or _is_blob(file):
+            continue
+        raise LoadError(
+            f"{whence} leads to {file}, which is outside the model's folder: whoever made it could have any file "
+            "read. Copy the weights into the folder."
+        )
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, str]]:
+    """(the file that is meant in the end, what leads there) for all that could be weights."""
+    for path in (path for pattern in WEIGHTS for path in folder.glob(pattern)):
+        yield path.resolve(), str(path)
+    for index in folder.glob(INDICES):
+        for name in _shards(index):
+            yield (folder / name).resolve(), f"{index}, by its weight_map,"
+
+
+def _shards(index: Path) -> set[str]:
+    """What an index names; nothing where it cannot be read, which whoever reads the weights says better."""
+    try:
+        named = json.loads(index.read_bytes())["weight_map"].values() if index.is_file() else ()
+        return {name for name in named if isinstance(name, str) and "\x00" not in name}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return set()
+
+
+def _is_blob(file: Path) -> bool:
+    """Whether it lies where the hub's cache keeps what its snapshots link to: models--owner--name/blobs/digest."""
+    return file.parent.name == "blobs" and file.parent.parent.name.startswith("models--")

@@ -21,10 +21,9 @@ import torch
 from ..errors import LoadError, SettingError
 from ..hf import hub
 from ..hf.failures import advice, one_line, out_of_memory, shortened
-from ..hf.layout import geometry, note_remarks
+from ..hf.layout import geometry, note_loading
 from .checkpoint import Stored, check_names, check_numbers, check_sizes, disagreements, read_headers, wide_enough
-from .folder import CONFIG, no_model
-from .inside import check_inside
+from .folder import CONFIG, check_inside, no_model
 from .opening import built, check_config_files, opened, read_config, settled
 from .spread import offload_folder, take_turns
 from .tokenizers import check_package, check_speaks, check_there
@@ -162,7 +161,7 @@ def load_model(name: str, loading: Loading | None = None) -> PreTrainedModel:
         model = _moved(model, name, how)
     check_numbers(model, stored, shown)
     geometry(model)
-    note_remarks(model, said)
+    note_loading(model, said, stored.dtype if stored else None)
     return settled(model, shown)
 
 
@@ -278,7 +277,8 @@ def load_skeleton(name: str, loading: Loading | None = None) -> PreTrainedModel:
     _packed(name, config)
     model = built(config, _settings(name), shortened(name), how.trust_remote_code)
     geometry(model)
-    note_remarks(model, _whence(name))
+    stored = _stored(name, how, config)
+    note_loading(model, _whence(name), stored.dtype if stored else None)
     return settled(model, shortened(name))
 
 

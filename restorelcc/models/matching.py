@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import PairMismatch, UnsupportedModel
 from ..hf.layout import HeadGeometry, geometry
-from ..hf.narrow import head_weights, kept_heads, with_kept_heads
+from ..hf.narrow import head_weights, kept_heads, pruning_record, with_kept_heads
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -98,7 +98,7 @@ def fewer_heads(dense: HeadGeometry, pruned: HeadGeometry) -> bool:
 def told(dense: HeadGeometry, pruned: PreTrainedModel) -> Match | None:
     """By the config of `pruned`; None where it says nothing. Raises PairMismatch where what it says cannot be."""
     kept, shape = kept_heads(pruned), geometry(pruned)
-    if kept is None or pruned.config.pruning["dense_heads"] != dense.n_heads:
+    if kept is None or (pruning_record(pruned) or {}).get("dense_heads") != dense.n_heads:
         return None  # Nothing is said, or of another model, such as one between two prunings.
     fits = kept.shape == (shape.n_layers, shape.n_heads) and 0 <= int(kept.min()) <= int(kept.max()) < dense.n_heads
     if not fits or any(len(set(row)) < len(row) for row in kept.tolist()):

@@ -11,8 +11,13 @@ import torch
 from torch import Tensor
 
 from ..errors import LoadError, NoTokenizer, PairMismatch
-from ..hf.layout import HeadGeometry, geometry, vocabulary_size
+from ..hf.config import differences
+from ..hf.failures import shortened
+from ..hf.layout import HeadGeometry, geometry, remarks, stored_in, vocabulary_size
 from ..hf.narrow import head_weights
+from ..text.calibration import LONGEST_WINDOW
+from .checkpoint import precision_name
+from .likeness import check_sides, judged, likeness, zero_share
 from .loading import Loading, load_model, load_skeleton, load_tokenizer, source_of
 from .matching import HeadWeights, Match, fewer_heads, matched, told
 from .tokenizers import check_tokenizers
@@ -35,7 +40,12 @@ class ModelPair:
     match: Match | None = None
     """Which heads the pruned model's are; None where it has them all."""
     notes: tuple[str, ...] = ()
-    """What should be said of how the pair was read, a sentence each: whose tokenizer reads text, where one lacks."""
+    """What should be said of the pair, a sentence each: whose tokenizer reads text where one lacks, and what lies
+    between the two beside pruning."""
+
+    def remarks(self) -> list[str]:
+        """`notes`, and what should be said of how each model was read; a sentence each."""
+        return list(dict.fromkeys((*remarks(self.dense), *remarks(self.pruned), *self.notes)))
 
     @property
     def present(self) -> Tensor:
@@ -60,7 +70,10 @@ class ModelPair:
 
 def load_pair(dense: str, pruned: str, loading: Loading | None = None) -> ModelPair:
     """Both models and their tokenizer, checked to belong together. Raises LoadError or PairMismatch."""
-    return _checked(load_model(dense, loading), load_model(pruned, loading), dense, pruned, loading)
+    pair = _checked(load_model(dense, loading), load_model(pruned, loading), dense, pruned, loading)
+    found = likeness(pair.dense, pair.pruned)
+    said = judged(found, shortened(dense), shortened(pruned), pair.match is not None)
+    return replace(pair, notes=(*pair.notes, *said))
 
 
 def skeleton_pair(dense: str, pruned: str, loading: Loading | None = None) -> ModelPair:
@@ -76,6 +89,39 @@ def skeleton_pair(dense: str, pruned: str, loading: Loading | None = None) -> Mo
     return _checked(load_skeleton(dense, loading), load_skeleton(pruned, loading), dense, pruned, loading, weights)
 
 
+class OneAtATime:
+    """The models of a pair that was read without its weights, each loaded when it is asked for and nobody's but the
+    caller's; what was seen of one is held against the other."""
+
+    def __init__(self, pair: ModelPair, loading: Loading | None = None) -> None:
+        self.pair, self._loading = pair, loading
+        self._zeros: dict[str, float] = {}
+        self._said: list[str] = list(pair.remarks())
+
+    def dense(self) -> PreTrainedModel:
+        """The dense model. Raises LoadError, and PairMismatch where the sides are the wrong way round."""
+        return self._seen("dense", load_model(self.pair.dense_name, self._loading))
+
+    def pruned(self) -> PreTrainedModel:
+        """The pruned model, told which heads it has. Raises as `dense` does."""
+        model = load_model(self.pair.pruned_name, self._loading)
+        if self.pair.match is not None:
+            model.config.pruning = self.pair.pruned.config.pruning
+        return self._seen("pruned", model)
+
+    def _seen(self, side: str, model: PreTrainedModel) -> PreTrainedModel:
+        self._said += remarks(model)
+        self._zeros[side] = zero_share(model)
+        if len(self._zeros) == 2 and self.pair.match is None:
+            names = shortened(self.pair.dense_name), shortened(self.pair.pruned_name)
+            check_sides(self._zeros["dense"], self._zeros["pruned"], *names)
+        return model
+
+    def remarks(self) -> list[str]:
+        """What should be said of the two as far as they were seen; a sentence each."""
+        return list(dict.fromkeys(self._said))
+
+
 def _checked(
     dense: PreTrainedModel,
     pruned: PreTrainedModel,
@@ -86,7 +132,8 @@ def _checked(
 ) -> ModelPair:
     tokenizer, notes = shared_tokenizer(dense_name, pruned_name, loading)
     match = matched(dense, pruned, Path(source_of(pruned_name)), weights)
-    return replace(paired(dense, pruned, tokenizer, dense_name, pruned_name, match), notes=notes)
+    pair = paired(dense, pruned, tokenizer, dense_name, pruned_name, match)
+    return replace(pair, notes=(*notes, *pair.notes))
 
 
 def shared_tokenizer(
@@ -121,7 +168,8 @@ def paired(
     pruned_name: str,
     match: Match | None = None,
 ) -> ModelPair:
-    """A pair of models already loaded. Raises PairMismatch, saying which shapes differ.
+    """A pair of models already loaded. Raises PairMismatch, saying in which shapes they differ, or in what else that
+    makes them compute different things with the same weights.
 
     A pruned model with fewer heads needs a `match`, or a config that says which they are.
     """
@@ -137,9 +185,40 @@ def paired(
     vocabularies = [vocabulary_size(model) for model in (dense, pruned)]
     if vocabularies[0] != vocabularies[1]:
         differ.append(f"vocabulary {vocabularies[0]} against {vocabularies[1]}")
+    names = shortened(dense_name), shortened(pruned_name)
+    if fewer_heads(theirs, ours):
+        raise PairMismatch(
+            f"{names[0]}, given as the dense model, has fewer heads than {names[1]} ({'; '.join(differ)}): they are "
+            "the wrong way round. Give the model with more heads as the dense one."
+        )
     if differ:
         raise PairMismatch(
-            f"{dense_name} and {pruned_name} differ in shape ({'; '.join(differ)}), so their heads cannot be compared. "
+            f"{names[0]} and {names[1]} differ in shape ({'; '.join(differ)}), so their heads cannot be compared. "
             "Give the model that was pruned, and a pruned model that kept its shape, or its heads with a map of them."
         )
-    return ModelPair(dense, pruned, tokenizer, ours, dense_name, pruned_name, match)
+    said = _beside_shape(dense, pruned, *names)
+    return ModelPair(dense, pruned, tokenizer, ours, dense_name, pruned_name, match, tuple(said))
+
+
+def _beside_shape(dense: PreTrainedModel, pruned: PreTrainedModel, dense_name: str, pruned_name: str) -> list[str]:
+    """What should be said of how their configs and precisions differ, a sentence each. Raises PairMismatch where that
+    is certain to be no pruning."""
+    found = differences(dense, pruned, LONGEST_WINDOW)
+    other = [str(difference) for difference in found if difference.function]
+    if other:
+        raise PairMismatch(
+            f"{dense_name} and {pruned_name} compute different things with the same weights "
+            f"({shortened('; '.join(other))}), and that would be taken for what pruning took. Give the model that was "
+            "pruned, or mend the config that is wrong."
+        )
+    said = []
+    if found:
+        listed = shortened("; ".join(map(str, found)), 200)
+        said.append(f"The configs of {dense_name} and {pruned_name} differ in more than pruning: {listed}.")
+    kinds = [precision_name(stored_in(model)) for model in (dense, pruned)]
+    if kinds[0] != kinds[1]:
+        said.append(
+            f"{dense_name} is stored in {kinds[0]} and {pruned_name} in {kinds[1]}: what that rounds is part of what "
+            "is shown as lost."
+        )
+    return said

@@ -60,7 +60,7 @@ class Asked:
 
 
 def _one_at_a_time(
-    dense: str, pruned: str, words: Text, asked: Asked, loading: Loading, why: str
+    dense: str, pruned: str, words: Text, asked: Asked, loading: Loading, why: str, as_json: bool
 ) -> tuple[ModelPair, Tokens, HeadStatistics]:
     """The pair without its weights, the tokens, what was found. Raises SettingError where both models are needed."""
     if asked.in_order or asked.scores or asked.bounds:
@@ -77,7 +77,7 @@ def _one_at_a_time(
     tokens = words.tokens(models.dense() if words.source == SELF else pair.dense, pair.tokenizer)
     statistics = watched(capture_one_at_a_time(pair, models.dense, models.pruned, tokens, asked.positions))
     pair = replace(pair, notes=tuple(models.remarks()))
-    note_pair(pair)
+    note_pair(pair, as_json)
     return pair, tokens, statistics
 
 
@@ -89,9 +89,9 @@ def inspect(dense: str, pruned: str, words: Text, asked: Asked, loading: Loading
     check_csv(asked.csv)
     why = "" if pruned == DEMO else too_big(dense, pruned, loading)
     if why or asked.one_at_a_time:
-        pair, tokens, statistics = _one_at_a_time(dense, pruned, words, asked, loading, why)
+        pair, tokens, statistics = _one_at_a_time(dense, pruned, words, asked, loading, why, as_json)
     else:
-        pair, tokens = open_pair(dense, pruned, words, loading)
+        pair, tokens = open_pair(dense, pruned, words, loading, as_json)
         statistics = watched((capture_in_order if asked.in_order else capture)(pair, tokens, asked.positions))
     lost = components(statistics)
     heads = head_loss(statistics).to_pandas()

@@ -39,10 +39,10 @@ class Text:
         return tokens
 
 
-def open_pair(dense: str, pruned: str, words: Text, loading: Loading) -> tuple[ModelPair, Tokens]:
-    """Both models and the tokens to calibrate on."""
+def open_pair(dense: str, pruned: str, words: Text, loading: Loading, told: bool = False) -> tuple[ModelPair, Tokens]:
+    """Both models and the tokens to calibrate on. told: what lies between them is among the results."""
     pair = face.load_pair(dense, pruned, loading)
-    note_pair(pair)
+    note_pair(pair, told)
     return pair, words.tokens(pair.dense, pair.tokenizer)
 
 
@@ -52,10 +52,11 @@ def note_model(model: PreTrainedModel) -> None:
         note(remark)
 
 
-def note_pair(pair: ModelPair) -> None:
-    """Say how a pair was read."""
+def note_pair(pair: ModelPair, told: bool = False) -> None:
+    """Say how a pair was read, and what lies between the two unless it is `told` anyhow."""
     for remark in pair.remarks():
-        note(remark)
+        if not (told and remark in pair.notes):
+            note(remark)
 
 
 def head_order(score: str, inputs: ScoreInputs) -> Tensor:

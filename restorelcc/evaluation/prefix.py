@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from ..hf.layout import decoder_layers, geometry, layers_with_heads
-from ..hf.stand_in import StandIn, with_layers
+from ..hf.twins import StandIn, with_layers
 from ..progress import Progress
 from ..text.tokens import Tokens
 from .perplexity import TokenLoss, measure

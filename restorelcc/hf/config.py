@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .identity import SETTINGS
 from .layout import context_length, vocabulary_size
 from .weights import is_spread
 
@@ -181,12 +182,6 @@ def settle(model: PreTrainedModel) -> None:
 
 # --- two configs -------------------------------------------------------------------------------------------------
 
-MAKES_A_FUNCTION = re.compile(
-    r"^(rope|rotary|partial_rot)|theta|_eps|epsilon|^(hidden_)?act(ivation)?(_fn|_function)?$|^hidden_activation$"
-    r"|softcap|multiplier|logits?_scal|scale_(attn|embedding)|query_pre_attn|^layer_types$|no_rope|alibi|parallel"
-    r"|topk_prob|norm_before|clip_qkv|qk_(layer)?norm|^swiglu_limit$"
-)
-"""Fields by which the same weights compute something else. Pruning changes none of them."""
 NO_PART = re.compile(
     r"^(_.*|name_or_path|transformers_version|architectures|(torch_)?dtype|use_cache|pruning|pretraining_tp|.*init.*"
     r"|.*(dropout|pdrop|layerdrop|loss_coef|aux_loss)|(id2)?label.*|num_labels|problem_type|task_specific_params"
@@ -225,7 +220,7 @@ def differences(dense: PreTrainedModel, pruned: PreTrainedModel, longest: int) -
         first, second, key = ours[field], theirs[field], field.partition(".")[0]
         if NO_PART.search(key) or _same(first, second):
             continue
-        function = bool(MAKES_A_FUNCTION.search(key))
+        function = bool(SETTINGS.search(key))
         if "act" in key and isinstance(first, str) and isinstance(second, str):
             apart = _apart(first, second)
             if apart <= SAME_ACTIVATION:

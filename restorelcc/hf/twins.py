@@ -5,21 +5,15 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UnsupportedModel
 from .agreement import check_agreement
-from .layout import (
-    HeadGeometry,
-    attentions,
-    geometry,
-    hooked,
-    output_projections,
-)
+from .layout import HeadGeometry, attentions, decoder_layers, geometry, hooked, output_projections
 from .weights import is_spread, is_tied, set_tied, state_of, weight_of
 
 if TYPE_CHECKING:
@@ -225,4 +219,49 @@ def filled(twin: PreTrainedModel, model: PreTrainedModel, state: dict[str, Tenso
     twin.tie_weights()
     twin.generation_config = model.generation_config
     twin.eval().requires_grad_(False)
+    return twin
+
+
+# --- other layers --------------------------------------------------------------------------------------------------
+
+M = TypeVar("M", bound=nn.Module)
+
+
+class StandIn(nn.Module):
+    """Stands where a decoder layer stood: gives what `act` makes of the hidden states, or, where that is None, what
+    the layer does. Otherwise it looks like the layer, since models ask theirs what kind they are."""
+
+    def __init__(self, layer: nn.Module, act: Callable[[Tensor], Tensor | None]) -> None:
+        super().__init__()
+        self._act = act
+        self._layer = [layer]  # in a list: not a submodule
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_layer"][0], name)
+
+    def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """What is computed where the layer was, from what it would have been given."""
+        given = self._act(hidden)
+        return self._layer[0](hidden, *args, **kwargs) if given is None else given
+
+
+def with_layers(model: PreTrainedModel, layers: Sequence[nn.Module]) -> PreTrainedModel:
+    """A model with other decoder layers and everything else shared: copies of the modules on the way to them alone."""
+    first = decoder_layers(model)[0]
+    *path, last, _ = next(name for name, module in model.named_modules() if module is first).split(".")
+    twin = _own(model)
+    at: nn.Module = twin
+    for name in path:
+        at._modules[name] = _own(at.get_submodule(name))
+        at = at.get_submodule(name)
+    at._modules[last] = nn.ModuleList(layers)
+    return twin
+
+
+def _own(module: M) -> M:
+    """A shallow copy: other submodules can be put into it, and the original keeps its own."""
+    twin = copy.copy(module)
+    twin._modules = dict(module._modules)
+    # Where `accelerate` placed a model it gave the module a forward of its own, which runs what is in the original.
+    twin.__dict__.pop("forward", None)
     return twin

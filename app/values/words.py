@@ -15,7 +15,7 @@ HELP = {
 
 
 def count(number: float) -> str:
-    """6.9 M, 48 k, 512."""
+    """A number of things, shortened: 6.9 M, 48 k, 512."""
     for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if abs(number) >= size:
             return f"{number / size:.3g} {letter}"
@@ -23,23 +23,23 @@ def count(number: float) -> str:
 
 
 def model_name(name: str) -> str:
-    """As people would call it."""
+    """What people call a model that is given by this name."""
     return "embedded model" if name == DEMO else name
 
 
 def percent(share: float) -> str:
-    """Whole per cent, with a real minus sign."""
+    """A share as whole per cent: 47%, −3% with a minus sign rather than a hyphen."""
     return f"{share:.0%}".replace("-", "−")
 
 
 def seconds(value: float) -> str:
-    """42 s, 3 min 05 s."""
+    """A time for people: 42 s, 3 min 05 s."""
     whole = round(value)
     return f"{whole} s" if whole < 90 else f"{whole // 60} min {whole % 60:02d} s"
 
 
 def signed(value: float, digits: int = 4) -> str:
-    """With a real minus sign."""
+    """A change: +0.0123, −0.0123 with a minus sign rather than a hyphen."""
     return f"{value:+.{digits}f}".replace("-", "−")
 
 

@@ -25,7 +25,7 @@ from restorelcc.workspace import Workspace
 
 from .jobs import jobs
 
-KEPT = 24
+KEPT = 24  # results over all pairs; a pair has eight at most
 
 Work = Generator[Progress, None, Any]
 _lock = threading.Lock()
@@ -39,7 +39,7 @@ def known(recipe: Recipe, name: str) -> Any:
 
 
 def keep(recipe: Recipe, name: str, value: Any) -> None:
-    """For everybody, until others take its place."""
+    """Remember a result for everybody who asks, until others take its place."""
     with _lock:
         _kept[recipe, name] = value
         _kept.move_to_end((recipe, name))
@@ -101,20 +101,20 @@ def score(workspace: Workspace, name: str) -> HeadScore | None:
 
 def table(workspace: Workspace, name: str) -> Tensor | None:
     """[layer, head] float64: a measure of loss or a score; NaN where not measured yet, None if it is not there."""
-    found = score(workspace, name)
-    return None if found is None else found.values
+    scored = score(workspace, name)
+    return None if scored is None else scored.values
 
 
 def errors(workspace: Workspace, name: str) -> Tensor | None:
     """[layer, head] standard errors of `table`, where it has them."""
-    found = score(workspace, name)
-    return None if found is None else found.errors
+    scored = score(workspace, name)
+    return None if scored is None else scored.errors
 
 
 def missing(workspace: Workspace, name: str) -> int:
     """How many heads a score is not known of."""
-    found = table(workspace, name)
-    return workspace.lost.shape[0] * workspace.lost.shape[1] if found is None else int(found.isnan().sum())
+    values = table(workspace, name)
+    return workspace.lost.shape[0] * workspace.lost.shape[1] if values is None else int(values.isnan().sum())
 
 
 def there(workspace: Workspace) -> list[str]:
@@ -124,10 +124,10 @@ def there(workspace: Workspace) -> list[str]:
 
 def order(workspace: Workspace, name: str) -> Tensor:
     """[layer, head], highest where a measure or score says to begin. Raises LookupError where it is not `there`."""
-    found = table(workspace, name)
-    if found is None:
+    values = table(workspace, name)
+    if values is None:
         raise LookupError(f"{name} orders heads before it is computed")
-    return SCORES[name].order(found)
+    return SCORES[name].order(values)
 
 
 # --- what could come back at all --------------------------------------------------------------------------------

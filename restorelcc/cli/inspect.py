@@ -1,4 +1,4 @@
-"""`python -m restorelcc inspect`: what every head lost, and reasons to pick one."""
+"""The command `inspect`: what every head lost, and reasons to pick one."""
 
 from __future__ import annotations
 
@@ -59,10 +59,57 @@ class Asked:
     """What could come back at all, too."""
 
 
-def _one_at_a_time(
-    dense: str, pruned: str, words: Text, asked: Asked, loading: Loading, why: str, as_json: bool
+@dataclass(frozen=True)
+class Measured:
+    """What was found, as tables."""
+
+    pair: ModelPair
+    tokens: int
+    """That were captured."""
+    heads: pd.DataFrame
+    """A row a head: every measure of loss, and the scores asked for."""
+    components: pd.DataFrame
+    """A row a component, the strongest first."""
+    bounds: pd.DataFrame | None
+    """What could come back at all, if that was asked for."""
+    held_out: int
+    """Tokens that the bounds are measured on."""
+
+
+def inspect(dense: str, pruned: str, text: Text, asked: Asked, loading: Loading, as_json: bool) -> None:
+    """Tables of what was lost, and scores of heads."""
+    names = [name.strip() for name in asked.scores.split(",") if name.strip()]
+    for name in names:
+        chosen(name, computed(), "Score")
+    check_csv(asked.csv)
+    found = _measured(*_captured(dense, pruned, text, asked, loading, as_json), names, asked)
+    first = SCORES[names[0] if names else "output_weighted"]
+    heads = found.heads.sort_values(first.name, ascending=first.lowest_first)
+    try:
+        if asked.csv is not None:
+            write_csv(found.heads, asked.csv)
+    finally:  # What was found is told even where the disk refuses it.
+        if as_json:
+            _tell_json(found, heads, asked.top)
+        else:
+            _tell(found, heads.head(asked.top), names, asked.top)
+
+
+def _captured(
+    dense: str, pruned: str, text: Text, asked: Asked, loading: Loading, as_json: bool
 ) -> tuple[ModelPair, Tokens, HeadStatistics]:
-    """The pair without its weights, the tokens, what was found. Raises SettingError where both models are needed."""
+    """The pair, the tokens, and what every head lost on them; one model at a time where both do not fit."""
+    why = "" if pruned == DEMO else too_big(dense, pruned, loading)
+    if why or asked.one_at_a_time:
+        return _one_at_a_time(dense, pruned, text, asked, loading, why, as_json)
+    pair, tokens = open_pair(dense, pruned, text, loading, as_json)
+    return pair, tokens, watched((capture_in_order if asked.in_order else capture)(pair, tokens, asked.positions))
+
+
+def _one_at_a_time(
+    dense: str, pruned: str, text: Text, asked: Asked, loading: Loading, why: str, as_json: bool
+) -> tuple[ModelPair, Tokens, HeadStatistics]:
+    """The pair without its weights, the tokens, what was lost. Raises SettingError where both models are needed."""
     if asked.in_order or asked.scores or asked.bounds:
         raise SettingError(
             f"{why or 'One model at a time was asked for.'} --in-order, --scores and --bounds need both models at "
@@ -71,86 +118,66 @@ def _one_at_a_time(
     if why:
         note(f"{why} They are read one at a time.")
     if pruned == DEMO:  # Made from the dense one, and small.
-        pruned = open_pair(dense, pruned, words, loading)[0].pruned_name
+        pruned = open_pair(dense, pruned, text, loading)[0].pruned_name
     pair = skeleton_pair(dense, pruned, loading)
     models = OneAtATime(pair, loading)
-    tokens = words.tokens(models.dense() if words.source == SELF else pair.dense, pair.tokenizer)
+    tokens = text.tokens(models.dense() if text.source == SELF else pair.dense, pair.tokenizer)
     statistics = watched(capture_one_at_a_time(pair, models.dense, models.pruned, tokens, asked.positions))
     pair = replace(pair, notes=tuple(models.remarks()))
     note_pair(pair, as_json)
     return pair, tokens, statistics
 
 
-def inspect(dense: str, pruned: str, words: Text, asked: Asked, loading: Loading, as_json: bool) -> None:
-    """Tables of what was lost, and scores of heads."""
-    names = [name.strip() for name in asked.scores.split(",") if name.strip()]
-    for name in names:
-        chosen(name, computed(), "Score")
-    check_csv(asked.csv)
-    why = "" if pruned == DEMO else too_big(dense, pruned, loading)
-    if why or asked.one_at_a_time:
-        pair, tokens, statistics = _one_at_a_time(dense, pruned, words, asked, loading, why, as_json)
-    else:
-        pair, tokens = open_pair(dense, pruned, words, loading, as_json)
-        statistics = watched((capture_in_order if asked.in_order else capture)(pair, tokens, asked.positions))
-    lost = components(statistics)
-    heads = head_loss(statistics).to_pandas()
+def _measured(pair: ModelPair, tokens: Tokens, statistics: HeadStatistics, names: list[str], asked: Asked) -> Measured:
+    """The tables: of the capture alone, or with scores and bounds, which need both models."""
+    lost, heads = components(statistics), head_loss(statistics).to_pandas()
     training, held_out = split_held_out(tokens) if names or asked.bounds else (tokens, tokens)
     inputs = ScoreInputs(pair, statistics, lost, training, held_out, asked.contrast)
     for name in names:
-        heads = heads.assign(**watched(score_heads(name, inputs)).columns(name))
-    for remark in getattr(inputs.results.get("probing"), "notes", ()):
-        note(f"{asked.contrast}: {remark}")
-    reach = None if not asked.bounds else watched(bounds(pair, lost, training, held_out, held_out)).to_pandas()
-    first = names[0] if names else "output_weighted"
-    heads = heads.sort_values(first, ascending=SCORES[first].lowest_first)
-    parts = lost.to_pandas().sort_values("variance", ascending=False).head(asked.top)
-    try:
-        if asked.csv is not None:
-            write_csv(heads.sort_values(["layer", "head"]), asked.csv)
-    finally:  # What was found is told even where the disk refuses it.
-        _tell(pair, statistics, heads, parts, reach, names, asked.top, held_out.count, as_json)
+        score = watched(score_heads(name, inputs))
+        heads = heads.assign(**score.columns(name))
+        for remark in score.notes:
+            note(f"{name}: {remark}")
+    reach = watched(bounds(pair, lost, training, held_out, held_out)).to_pandas() if asked.bounds else None
+    strongest = lost.to_pandas().sort_values("variance", ascending=False)
+    return Measured(pair, statistics.count, heads, strongest, reach, held_out.count)
 
 
-def _tell(
-    pair: ModelPair,
-    statistics: HeadStatistics,
-    heads: pd.DataFrame,
-    parts: pd.DataFrame,
-    reach: pd.DataFrame | None,
-    names: list[str],
-    top: int,
-    held_out: int,
-    as_json: bool,
-) -> None:
-    """heads: as they are ordered. held_out: tokens that `reach`, what could come back at all, was measured on."""
-    if as_json:
-        gone: dict[str, Any] = {"remarks": pair.remarks()}
-        gone |= {} if pair.match is None else {"gone": str(pair.match)}
-        gone |= {"notes": list(pair.notes)} if pair.notes else {}
-        more = gone if reach is None else gone | {"bounds": records(reach)}
-        show_json({"tokens": statistics.count, "heads": records(heads), "components": records(parts)} | more)
-        return
-    if pair.match is not None:
-        say(f"{pair.match}")
-    shown = [*names, *METRICS]
+def _tell_json(found: Measured, heads: pd.DataFrame, top: int) -> None:
+    """For programs. heads: all of them, as they are ordered."""
+    tables: dict[str, Any] = {"tokens": found.tokens, "remarks": found.pair.remarks(), "heads": records(heads)}
+    tables |= {"components": records(found.components.head(top))}
+    if found.pair.match is not None:
+        tables |= {"gone": str(found.pair.match)}
+    if found.pair.notes:
+        tables |= {"notes": list(found.pair.notes)}
+    if found.bounds is not None:
+        tables |= {"bounds": records(found.bounds)}
+    show_json(tables)
+
+
+def _tell(found: Measured, heads: pd.DataFrame, names: list[str], top: int) -> None:
+    """For people. heads: those to list, in order. names: of the scores, the first of which orders."""
+    if found.pair.match is not None:
+        say(f"{found.pair.match}")
+    columns = [*names, *METRICS]
     rows = [
-        [f"{row.layer}.{row.head}", *(f"{getattr(row, name):.4f}" for name in shown)]
-        for row in heads.head(top).itertuples()
+        [f"{row.layer}.{row.head}", *(f"{getattr(row, name):.4f}" for name in columns)] for row in heads.itertuples()
     ]
     by = (
         f"Heads by {SCORES[names[0]].title.lower()}"
         if names
         else "Heads that lost most, by what it changes in the residual stream"
     )
-    show_table(f"{by} ({statistics.count} tokens)", ["layer.head", *(name.replace("_", " ") for name in shown)], rows)
+    show_table(f"{by} ({found.tokens} tokens)", ["layer.head", *(name.replace("_", " ") for name in columns)], rows)
     rows = [
-        [f"{row.layer}.{row.head}.{row.component}", f"{row.energy:.1%}", f"{row.variance:.4f}", f"{row.magnitude:+.4f}"]
-        for row in parts.itertuples()
-    ]
+        [f"{part.layer}.{part.head}.{part.component}", f"{part.energy:.1%}", f"{part.variance:.4f}",
+         f"{part.magnitude:+.4f}"]
+        for part in found.components.head(top).itertuples()
+    ]  # fmt: skip
     show_table("Strongest lost components", ["layer.head.component", "of its head", "mean square", "mean (α)"], rows)
-    if reach is not None:
-        show_table(f"What could come back at all ({held_out} held-out tokens)", *_reach(reach))
+    if found.bounds is not None:
+        show_table(f"What could come back at all ({found.held_out} held-out tokens)", *_reach(found.bounds))
 
 
 def _reach(frame: pd.DataFrame) -> tuple[list[str], list[list[str]]]:

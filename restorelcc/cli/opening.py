@@ -27,8 +27,11 @@ class Text:
     """Where calibration text comes from and how much of it is used."""
 
     source: str
+    """Its name, as `text.sources` reads it."""
     windows: int
+    """At most."""
     length: int | None
+    """Tokens a window; None: the model's context, up to 2 048."""
     seed: int
 
     def tokens(self, dense: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Tokens:
@@ -39,11 +42,11 @@ class Text:
         return tokens
 
 
-def open_pair(dense: str, pruned: str, words: Text, loading: Loading, told: bool = False) -> tuple[ModelPair, Tokens]:
+def open_pair(dense: str, pruned: str, text: Text, loading: Loading, told: bool = False) -> tuple[ModelPair, Tokens]:
     """Both models and the tokens to calibrate on. told: what lies between them is among the results."""
     pair = face.load_pair(dense, pruned, loading)
     note_pair(pair, told)
-    return pair, words.tokens(pair.dense, pair.tokenizer)
+    return pair, text.tokens(pair.dense, pair.tokenizer)
 
 
 def note_model(model: PreTrainedModel) -> None:

@@ -52,6 +52,25 @@ Length = Annotated[
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Dense = Annotated[str, typer.Option(metavar="MODEL", help="The model before pruning; see MODEL below.")]
 Pruned = Annotated[str, typer.Option(metavar="MODEL", help="The same model pruned; see MODEL below.")]
+Csv = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole table.")]
+Pattern = Annotated[str | None, typer.Option(metavar="N:M", help="Keep n of every m weights, such as 2:4.")]
+Contrast = Annotated[
+    str, typer.Option(metavar="SRC", help="What probing asks: demo, rows.jsonl, alpaca, boolq, rte, arc-e, arc-c.")
+]
+OneAtATime = Annotated[
+    bool,
+    typer.Option(
+        "--one-at-a-time",
+        help="Never both models in memory; what one computed waits on disk. So it is anyhow where both do not fit.",
+    ),
+]
+Bounds = Annotated[
+    bool,
+    typer.Option(
+        "--bounds",
+        help="What could come back at all: every head's constant trained, and layers, heads and MLPs patched.",
+    ),
+]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write; must not hold anything yet.")]
 
 
@@ -68,7 +87,7 @@ def demo(
     ] = None,
     calibration: Source = "demo",
     sparsity: Annotated[float | None, typer.Option(help="Share of weights to prune. Default 0.6.")] = None,
-    pattern: Annotated[str | None, typer.Option(metavar="N:M", help="Keep n of every m weights, such as 2:4.")] = None,
+    pattern: Pattern = None,
     seed: Seed = 0,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -94,7 +113,7 @@ def prune(
     sparsity: Annotated[
         float | None, typer.Option(help="Share of every matrix that becomes zero. Default 0.5.")
     ] = None,
-    pattern: Annotated[str | None, typer.Option(metavar="N:M", help="Keep n of every m weights, such as 2:4.")] = None,
+    pattern: Pattern = None,
     ratio: Annotated[
         float | None, typer.Option(help="Share of heads and MLP channels that structured removes. Default 0.25.")
     ] = None,
@@ -131,34 +150,16 @@ def inspect(
         PositionsName, typer.Option(help="All tokens, or the last of each text as in the paper.")
     ] = PositionsName.all,
     top: Annotated[int, typer.Option(min=1, help="Heads and components to list.")] = 10,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole table of heads.")] = None,
+    csv: Csv = None,
     in_order: Annotated[
         bool, typer.Option("--in-order", help="Each layer measured with the mean losses of those below put back.")
     ] = False,
     scores: Annotated[
-        str,
-        typer.Option(
-            metavar="A,B,…",
-            help=f"Reasons to pick a head; the first orders. {briefs(computed())}.",
-        ),
+        str, typer.Option(metavar="A,B,…", help=f"Reasons to pick a head; the first orders. {briefs(computed())}.")
     ] = "",
-    contrast: Annotated[
-        str, typer.Option(metavar="SRC", help="What probing asks: demo, rows.jsonl, alpaca, boolq, rte, arc-e, arc-c.")
-    ] = "demo",
-    bounds: Annotated[
-        bool,
-        typer.Option(
-            "--bounds",
-            help="What could come back at all: every head's constant trained, and layers, heads and MLPs patched.",
-        ),
-    ] = False,
-    one_at_a_time: Annotated[
-        bool,
-        typer.Option(
-            "--one-at-a-time",
-            help="Never both models in memory; what one computed waits on disk. So it is anyhow where both do not fit.",
-        ),
-    ] = False,
+    contrast: Contrast = "demo",
+    bounds: Bounds = False,
+    one_at_a_time: OneAtATime = False,
     windows: Windows = 128,
     length: Length = None,
     seed: Seed = 0,
@@ -244,7 +245,7 @@ def sweep(
     ] = "1",
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of every restoration.")] = None,
     score: Annotated[str, one_of(SCORES, "Which heads a share takes first.")] = "together_dense",
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole table.")] = None,
+    csv: Csv = None,
     calibration: Source = "demo",
     windows: Windows = 128,
     length: Length = None,
@@ -264,9 +265,9 @@ def sweep(
 
     def run() -> None:
         grid = command.grid(heads, components, lr, loss, text, steps, seed)
-        words = opening.Text(calibration, windows, length, seed)
+        source = opening.Text(calibration, windows, length, seed)
         loading = _loading(device, dtype, allow_pickle, trust_remote_code)
-        command.sweep(dense, pruned, words, score, grid, csv, loading, json)
+        command.sweep(dense, pruned, source, score, grid, csv, loading, json)
 
     console.run(run)
 

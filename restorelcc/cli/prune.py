@@ -49,14 +49,14 @@ def pruning(
     return chosen
 
 
-def prune(name: str, folder: Path, chosen: Pruning, words: Text, loading: Loading, as_json: bool) -> None:
+def prune(name: str, folder: Path, chosen: Pruning, text: Text, loading: Loading, as_json: bool) -> None:
     """Prune into a checkpoint."""
     check_free(folder)
     model, tokenizer = load_model(name, loading), load_tokenizer(name, loading)
     check_free(folder, round(parameter_bytes(model) * (1 - chosen.sparsity if chosen.narrows else 1)))
     note_model(model)
-    tokens = words.tokens(model, tokenizer)
-    pruned = watched(prune_model(model, tokens, chosen, words.source))
+    tokens = text.tokens(model, tokenizer)
+    pruned = watched(prune_model(model, tokens, chosen, text.source))
     save_checkpoint(folder, pruned, tokenizer, about={"dense": name})
     report = measure_sparsity(pruned)
     sizes = {"dense": model.num_parameters(), "pruned": pruned.num_parameters()}

@@ -29,26 +29,29 @@ OUT = "restored"
 def grid(heads: str, components: str, lr: str, loss: str, text: str, steps: int | None, seed: int) -> Grid:
     """From lists with commas. Raises SettingError."""
     settings = Settings(seed=seed) if steps is None else Settings(seed=seed, steps=steps)
-    lists = [[part.strip() for part in words.split(",") if part.strip()] for words in (heads, components, lr, loss)]
-    shares = [part.strip() for part in text.split(",") if part.strip()]
-    return Grid.read(lists[0], lists[1], lists[2], lists[3], settings, shares)
+    return Grid.read(_parts(heads), _parts(components), _parts(lr), _parts(loss), settings, _parts(text))
+
+
+def _parts(values: str) -> list[str]:
+    """What is between commas."""
+    return [part.strip() for part in values.split(",") if part.strip()]
 
 
 def sweep(
-    dense: str, pruned: str, words: Text, score: str, grid: Grid, csv: Path | None, loading: Loading, as_json: bool
+    dense: str, pruned: str, text: Text, score: str, grid: Grid, csv: Path | None, loading: Loading, as_json: bool
 ) -> None:
     """Train every point, list them best first, and say how to restore with the best. What is done when it ends for
     whatever reason is kept and told."""
     check_csv(csv)
-    pair, tokens = open_pair(dense, pruned, words, loading)
+    pair, tokens = open_pair(dense, pruned, text, loading)
     training, held_out = split_held_out(tokens)
     statistics = watched(capture(pair, tokens))
     lost = components(statistics)
-    order = head_order(score, ScoreInputs(pair, statistics, lost, training, held_out, seed=words.seed))
+    order = head_order(score, ScoreInputs(pair, statistics, lost, training, held_out, seed=text.seed))
     results: list[SweepResult | Failure] = []
 
     def restoring(point: Point) -> str:
-        return _command(point, grid.settings, dense, pruned, words, len(tokens), score, loading)
+        return _command(point, grid.settings, dense, pruned, text, len(tokens), score, loading)
 
     try:
         watched(_collected(swept(pair, lost, order, training, held_out, grid), results, csv))
@@ -86,17 +89,19 @@ def _ends(results: list[SweepResult | Failure]) -> SweepResult | None:
 def _tell_json(
     results: list[SweepResult | Failure], grid: Grid, restoring: Callable[[Point], str], held_out: int
 ) -> None:
+    """What is done, for programs."""
     ends = _ends(results)
-    both = {"dense": ends.dense.figures(), "pruned": ends.pruned.figures()} if ends else {}
+    models = {"dense": ends.dense.figures(), "pruned": ends.pruned.figures()} if ends else {}
     suffice = [
-        {"setting": _named(replace(one.least.point, text=1.0)), "tokens": one.least.tokens, "says": str(one)}
-        for one in enough(results)
+        {"setting": _named(replace(text.least.point, text=1.0)), "tokens": text.least.tokens, "says": str(text)}
+        for text in enough(results)
     ]
-    told = {"results": records(to_pandas(results)), "best": _best(results, restoring), "enough": suffice}
-    show_json(both | told | {"stopped": len(results) < len(grid.points())})
+    points = {"results": records(to_pandas(results)), "best": _best(results, restoring), "enough": suffice}
+    show_json(models | points | {"stopped": len(results) < len(grid.points())})
 
 
 def _tell(results: list[SweepResult | Failure], grid: Grid, restoring: Callable[[Point], str], held_out: int) -> None:
+    """What is done, for people."""
     ends = _ends(results)
     if ends is not None:
         say(f"{held_out} held-out windows: dense {shown(ends.dense)}, pruned {shown(ends.pruned)}")
@@ -104,8 +109,8 @@ def _tell(results: list[SweepResult | Failure], grid: Grid, restoring: Callable[
         columns = ["heads", "components", "lr", "tokens", "held-out loss", "perplexity", "recovered",
                    "nats against pruned", "trained", "best step", "s"]  # fmt: skip
         show_table(f"Loss {loss}, best first", columns, [_row(result) for result in group])
-    for one in enough(results):
-        say(f"{_named(replace(one.least.point, text=1.0))}: {one}")
+    for text in enough(results):
+        say(f"{_named(replace(text.least.point, text=1.0))}: {text}")
     for result in results:
         if isinstance(result, Failure):
             say(f"Failed: {_named(result.point)}: {result.error}")
@@ -119,6 +124,7 @@ def _tell(results: list[SweepResult | Failure], grid: Grid, restoring: Callable[
 
 
 def _row(result: SweepResult) -> list[str]:
+    """Of the table of one loss."""
     point, share = result.point, result.recovered_share
     return [
         f"{point.heads:g}",
@@ -136,18 +142,19 @@ def _row(result: SweepResult) -> list[str]:
 
 
 def _named(point: Point) -> str:
+    """Its settings, in words."""
     some = "" if point.text == 1 else f", {point.text:g} of the text"
     return f"heads {point.heads:g}, components {point.components_written}, lr {point.lr:g}, loss {point.loss}{some}"
 
 
 def _command(
-    point: Point, settings: Settings, dense: str, pruned: str, words: Text, there: int, score: str, loading: Loading
+    point: Point, settings: Settings, dense: str, pruned: str, text: Text, in_all: int, score: str, loading: Loading
 ) -> str:
     """A `restore` command line that trains this point again; with a share of the text, on the first windows of the
-    `there` that it has, instead of on windows spread over it."""
-    windows = words.windows if point.text == 1 else max(2, round(there * point.text))
-    given = {"dense": dense, "pruned": pruned, "calibration": words.source, "windows": windows}
-    given |= {"length": words.length, "seed": words.seed, "heads": point.heads, "score": score}
+    `in_all` that it has, instead of on windows spread over it."""
+    windows = text.windows if point.text == 1 else max(2, round(in_all * point.text))
+    given = {"dense": dense, "pruned": pruned, "calibration": text.source, "windows": windows}
+    given |= {"length": text.length, "seed": text.seed, "heads": point.heads, "score": score}
     given |= {"components": point.components, "lr": point.lr, "loss": point.loss, "steps": settings.steps}
     given |= {"device": loading.device, "dtype": loading.dtype, "out": OUT}
     parts = [part for name, value in given.items() if value is not None for part in (f"--{name}", str(value))]

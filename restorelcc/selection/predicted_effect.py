@@ -28,6 +28,8 @@ from .scores import ScoreInputs
 
 Against = Literal["ce", "kl"]
 DAMPING = 1.0
+"""λ, in units of a head's mean curvature: as much is added along every direction as there is on average, so that steps
+are short where these texts had little to say."""
 MOST_TOKENS = 33_000
 """That a prediction for the scores looks at; more would say little that these do not."""
 
@@ -133,20 +135,15 @@ class PredictedEffect:
         return self.slope * magnitudes + self.curvature * magnitudes.square() / 2
 
 
-def predicted(found: Slopes, components: LostComponents, damping: float = DAMPING) -> PredictedEffect:
+def predicted(gradients: Slopes, components: LostComponents, damping: float = DAMPING) -> PredictedEffect:
     """Of every head's best constant and of every component's best magnitude.
 
     damping: λ in units of the head's mean curvature; it keeps steps short along directions that hardly mattered on
     these texts. Raises SettingError for fewer than two texts, which show no curvature.
     """
-    if len(found.counts) < 2:
+    if len(gradients.counts) < 2:
         raise SettingError("One text shows no curvature: give at least 2, better 50, or shorter windows.")
-    total, lengths = found.counts.sum(), found.counts.view(-1, 1, 1, 1)
-    gradient = found.by_text.sum(0) / total
-    # Lengths differ little, so texts weigh alike in what is taken about the mean over texts.
-    mean = found.likelihood.sum(0) / total
-    weight = (found.counts.float().mean() / (len(found.counts) - 1)).sqrt()
-    factors = torch.cat([weight * (found.likelihood / lengths - mean), mean[None]])
+    gradient, factors = gradients.by_text.sum(0) / gradients.counts.sum(), _fisher_factors(gradients)
     fisher = torch.einsum("tlhi,tlhj->lhij", factors, factors)
     floor = damping * fisher.diagonal(dim1=-2, dim2=-1).mean(-1)
     # A head whose output goes nowhere has no gradient and no curvature; 1 keeps the system solvable, and its answer 0.
@@ -159,7 +156,8 @@ def predicted(found: Slopes, components: LostComponents, damping: float = DAMPIN
     curvature = torch.einsum("lhid,lhde,lhie->lhi", directions, damped, directions)
     best = -slope / curvature
     # The step is taken as given: what errs is the slope along it.
-    errs = _covariance(found.by_text / lengths - gradient) / len(found.counts)
+    by_token = gradients.by_text / gradients.counts.view(-1, 1, 1, 1)
+    errs = _covariance(by_token - gradient) / len(gradients.counts)
     of_head_error = torch.einsum("lhi,lhij,lhj->lh", constants, errs, constants).sqrt()
     along = torch.einsum("lhid,lhde,lhie->lhi", directions, errs, directions).sqrt()
     return PredictedEffect(
@@ -176,6 +174,15 @@ def predicted(found: Slopes, components: LostComponents, damping: float = DAMPIN
     )
 
 
+def _fisher_factors(gradients: Slopes) -> Tensor:
+    """[factor, layer, head, d_head] x with F = Σ x xᵀ: a factor a text, for its spread about the mean, and the mean."""
+    mean = gradients.likelihood.sum(0) / gradients.counts.sum()
+    # Lengths differ little, so texts weigh alike in what is taken about the mean over texts.
+    weight = (gradients.counts.float().mean() / (len(gradients.counts) - 1)).sqrt()
+    by_token = gradients.likelihood / gradients.counts.view(-1, 1, 1, 1)
+    return torch.cat([weight * (by_token - mean), mean[None]])
+
+
 def on_loss(inputs: ScoreInputs) -> Generator[Progress, None, PredictedEffect]:
     """Of every head and component on the loss of the training text."""
     return predicted((yield from slopes(inputs.pair, _some(inputs.training), "ce")), inputs.lost)
@@ -187,10 +194,11 @@ def on_distance(inputs: ScoreInputs) -> Generator[Progress, None, PredictedEffec
 
 
 def _some(tokens: Tokens) -> Tokens:
+    """The first texts, up to as many tokens as are worth reading."""
     return tokens[: max(2, MOST_TOKENS // tokens.ids.shape[1])]
 
 
 def _covariance(spread: Tensor) -> Tensor:
     """[layer, head, d_head, d_head] of deviations [text, layer, head, d_head] from the mean."""
-    found: Tensor = torch.einsum("tlhi,tlhj->lhij", spread, spread) / (len(spread) - 1)
-    return found
+    covariance: Tensor = torch.einsum("tlhi,tlhj->lhij", spread, spread) / (len(spread) - 1)
+    return covariance

@@ -26,6 +26,8 @@ class HeadScore:
     """[layer, head]; NaN where not measured."""
     errors: Tensor | None = None
     """[layer, head] standard errors."""
+    notes: tuple[str, ...] = ()
+    """What of its material was left out, a sentence each."""
 
     def columns(self, name: str) -> dict[str, np.ndarray]:
         """For a table with a row a head: the values as `name`, their standard errors as `name_error`."""
@@ -66,7 +68,8 @@ def read(score: Score, result: Any) -> HeadScore:
     """The score in what its computation gave."""
     values: Tensor = getattr(result, score.values)
     errors: Tensor | None = getattr(result, score.errors, None)
-    return HeadScore(values.double(), None if errors is None else errors.double())
+    notes: tuple[str, ...] = getattr(result, "notes", ())
+    return HeadScore(values.double(), None if errors is None else errors.double(), notes)
 
 
 def captured(inputs: ScoreInputs) -> Generator[Progress, None, HeadLoss]:

@@ -12,7 +12,7 @@ from functools import partial
 
 import pytest
 import torch
-from conftest import make_model, make_tokens
+from conftest import make_model, make_tokens, noisy
 from families import foreign
 from platformdirs import user_cache_path
 from typer.testing import CliRunner
@@ -27,7 +27,7 @@ from restorelcc.models import memory
 from restorelcc.models.loading import Loading, load_model
 from restorelcc.models.matching import KEPT_FILE
 from restorelcc.models.memory import free_bytes, model_bytes
-from restorelcc.models.pair import load_pair, skeleton_pair
+from restorelcc.models.pair import OneAtATime, load_pair, skeleton_pair
 from restorelcc.progress import finish
 from restorelcc.pruning.layerwise import Pruning, prune
 from restorelcc.text.tokens import Tokens
@@ -245,8 +245,10 @@ def test_under_a_limit_of_1_3_models_it_equals_the_joint_capture(tmp_path, folde
     """The kernel refuses a process that has loaded all libraries more than 1.3 times one model's weights of private
     writable memory, in which weights count although they are mapped from their files."""
     shape = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 6, "head_dim": 64}
-    for seed, name in enumerate(("big", "pruned")):
-        model = make_model(seed, num_attention_heads=12, num_key_value_heads=12, **shape)
+    for name in ("big", "pruned"):
+        model = make_model(num_attention_heads=12, num_key_value_heads=12, **shape)
+        if name == "pruned":
+            noisy(model)
         model.save_pretrained(tmp_path / name)
         tokenizer.save_pretrained(tmp_path / name)
     big, pruned = str(tmp_path / "big"), str(tmp_path / "pruned")
@@ -311,8 +313,9 @@ def test_inspect_chooses_by_size_and_says_so(folders, tmp_path, monkeypatch):
     options = ["inspect", "--dense", folders[0], "--pruned", folders[1], "--calibration", text, "--length", 16]
     options += ["--device", "cpu", "--json"]
     given, asked = {}, []
-    loading = partial(load_model)
-    monkeypatch.setattr("restorelcc.cli.inspect.load_model", lambda *a: (asked.append(a[0]), loading(*a))[1])
+    for side in ("dense", "pruned"):
+        load, name = getattr(OneAtATime, side), str(folders[side == "pruned"])
+        monkeypatch.setattr(OneAtATime, side, lambda self, load=load, name=name: (asked.append(name), load(self))[1])
     for name, amount, more in (
         ("both", 4 * size, []),
         ("small", 2 * size, []),

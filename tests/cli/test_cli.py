@@ -313,3 +313,14 @@ def test_a_full_disk_is_one_message(folders, text, tmp_path, monkeypatch):
     assert result.exit_code == 2
     assert "No space left on device" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_what_probing_does_not_ask_is_said_beside_the_results(pair_args, tmp_path):
+    rows = [
+        {"prompt": f"the {name}", "right": " ran", "wrong": [" saw"]} for name in ("dog", "cat", "girl", "boy", "mom")
+    ]
+    source = tmp_path / "rows.jsonl"
+    source.write_text("\n".join(json.dumps(row) for row in [*rows, {"prompt": "the ball", "right": None}]))
+    result = call("inspect", *pair_args, "--scores", "probing", "--contrast", source, "--json")
+    assert result.exit_code == 0, result.output
+    assert "probing: 1 of 6 rows are no question with an answer" in result.stderr

@@ -24,6 +24,7 @@ PACKAGES = {
 }
 FILES = (WHOLE, *PACKAGES, "vocab.json", "vocab.txt", "vocab.bpe", "tokenization*.py")
 LONGEST = 40  # characters of text in a message
+LARGEST = 2**24  # number of a token; vocabularies in use have up to 2**18
 MANY, MOST = 500, 2_000
 """Texts that are read at once, and texts of one kind that are read at all, which takes seconds."""
 
@@ -63,7 +64,14 @@ def check_package(folder: Path, name: str) -> None:
 
 
 def check_speaks(tokenizer: PreTrainedTokenizerBase, name: str) -> None:
-    """Raises LoadError for one that makes nothing of text, as Transformers gives where a vocabulary is missing."""
+    """Raises LoadError for one that makes nothing of text, as Transformers gives where a vocabulary is missing, and for
+    one whose tokens are numbered beyond reason, which is written and compared number by number."""
+    largest = max(tokenizer.get_vocab().values(), default=0)
+    if largest > LARGEST:
+        raise LoadError(
+            f"The tokenizer of {name} has a token numbered {largest:,}, which no model has an embedding for: its file "
+            f"is damaged. Copy {WHOLE} from the model that it was made of."
+        )
     if not token_ids(tokenizer, PROBES[1]):
         raise LoadError(
             f"The tokenizer of {name} makes no tokens of plain text: its vocabulary is missing, or of another kind "

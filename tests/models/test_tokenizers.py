@@ -190,6 +190,14 @@ def test_a_vocabulary_that_is_missing_is_found_out(folders):
         load_tokenizer(str(folders[0]))
 
 
+def test_tokens_numbered_beyond_reason_are_refused(folders):
+    data = json.loads((folders[0] / "tokenizer.json").read_text())
+    data["model"]["vocab"]["dog"] = 2**31
+    (folders[0] / "tokenizer.json").write_text(json.dumps(data))
+    with pytest.raises(LoadError, match="numbered 2,147,483,648"):
+        load_tokenizer(str(folders[0]))
+
+
 def test_a_class_that_nobody_knows_is_read_by_its_file(folders):
     config = json.loads((folders[0] / "tokenizer_config.json").read_text())
     config["tokenizer_class"] = "LLaMATokenizer"

@@ -248,7 +248,7 @@ def test_under_a_limit_of_1_3_models_it_equals_the_joint_capture(tmp_path, folde
     for name in ("big", "pruned"):
         model = make_model(num_attention_heads=12, num_key_value_heads=12, **shape)
         if name == "pruned":
-            noisy(model)
+            model = noisy(model)
         model.save_pretrained(tmp_path / name)
         tokenizer.save_pretrained(tmp_path / name)
     big, pruned = str(tmp_path / "big"), str(tmp_path / "pruned")

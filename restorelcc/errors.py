@@ -5,6 +5,7 @@ RestoreLCCError
 │   ├── NoTokenizer        a model has none beside it
 │   └── UnsupportedModel   it loads, but its attention heads cannot be found
 ├── PairMismatch         the dense and the pruned model are not two states of one model
+├── NotFinite            a model computes infinite values or NaN
 ├── TextError            there is no usable text in what was given
 ├── SettingError         a number or name outside what makes sense
 └── WriteError           a result cannot be written where it was asked for
@@ -31,6 +32,10 @@ class UnsupportedModel(LoadError):
 
 class PairMismatch(RestoreLCCError):
     """The dense and the pruned model are not two states of one model."""
+
+
+class NotFinite(RestoreLCCError):
+    """A model computes infinite values or NaN, so that nothing can be measured, captured, pruned or trained with it."""
 
 
 class TextError(RestoreLCCError):

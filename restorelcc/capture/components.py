@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]
 
 from .statistics import HeadStatistics
 
@@ -61,7 +62,7 @@ def components(statistics: HeadStatistics) -> LostComponents:
 
     Signs: the entry of largest size of each direction is made positive, so that two runs agree.
     """
-    values, vectors = torch.linalg.eigh(statistics.second_moment)  # ascending; eigenvectors are columns
+    values, vectors = _eigh(statistics.second_moment)
     variance = values.flip(-1).clamp(min=0)
     directions = vectors.flip(-1).transpose(-1, -2)
     largest = directions.gather(-1, directions.abs().argmax(-1, keepdim=True))
@@ -70,3 +71,14 @@ def components(statistics: HeadStatistics) -> LostComponents:
     energy = torch.where(total > 0, variance / total.clamp(min=torch.finfo(total.dtype).tiny), 0.0)
     magnitude = torch.einsum("lhd,lhid->lhi", statistics.mean, directions)
     return LostComponents(directions, energy, variance, magnitude, statistics.present)
+
+
+def _eigh(moments: Tensor) -> tuple[Tensor, Tensor]:
+    """(eigenvalues, ascending; eigenvectors as columns) of positive semidefinite matrices [..., n, n]."""
+    try:
+        return tuple(torch.linalg.eigh(moments))
+    except LinAlgError:
+        # LAPACK's divide and conquer fails on rare matrices that are nearly singular. Singular vectors of such matrices
+        # are eigenvectors too, and are found another way.
+        left, values, _ = torch.linalg.svd(moments)
+        return values.flip(-1), left.flip(-1)

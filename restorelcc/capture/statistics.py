@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..errors import SettingError
 from ..hf.layout import HeadGeometry, Stop, geometry, hooked, output_projections, run_until_stop
+from ..hf.overflow import check_finite
 from ..hf.weights import weight_of
 from ..models.pair import ModelPair
 from ..progress import Progress
@@ -229,7 +230,9 @@ def read_dense(model: PreTrainedModel, tokens: Tokens, choice: Choice, keep: Cal
         energy.append(output[chosen].to(_wide(output)).square().sum(-1).mean().cpu())
 
     _watch(model, tokens.ids, see)
-    return torch.stack(energy).double()
+    means = torch.stack(energy).double()
+    check_finite(means, model, tokens.ids)
+    return means
 
 
 def batch_statistics(
@@ -263,6 +266,7 @@ def batch_statistics(
 
     _watch(pruned, tokens.ids, see)
     stacked = {name: torch.stack([row.cpu() for row in layers]) for name, layers in rows.items()}
+    check_finite(torch.stack([stacked[name].sum() for name in rows]), pruned, tokens.ids)
     reservoir = Samples(texts[kept], pos[kept], stacked.pop("lost"), stacked.pop("dense"), priority[kept])
     means = {name: value.double() for name, value in stacked.items()} | {"attention_energy": dense.attention_energy}
     return HeadStatistics(shape, choice.positions, len(texts), present=pair.present, samples=reservoir, **means)

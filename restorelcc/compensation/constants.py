@@ -178,4 +178,8 @@ def _written(projection: nn.Module, vectors: Tensor, counting: list[bool]) -> Te
 
 
 def _plus(bias: Tensor, _: Tensor, output: Tensor) -> Tensor:
+    if bias.requires_grad and output.ndim == 3:
+        # Gradients are summed over positions in the model's precision, over texts in the bias's: a sum over all tokens
+        # of a batch is beyond what float16 holds.
+        bias = bias.expand(len(output), 1, -1)
     return output + bias.to(output)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..errors import SettingError
 from ..hf.layout import device_of
+from ..hf.overflow import check_finite
 from ..progress import Progress, finish
 from ..text.tokens import Tokens
 
@@ -62,7 +63,7 @@ class Difference:
 
     @property
     def z(self) -> float:
-        """The difference in standard errors."""
+        """The difference in standard errors; 0 where its error is not known."""
         if self.stderr == 0:
             return math.copysign(math.inf, self.nats) if self.nats else 0.0
         return self.nats / self.stderr
@@ -96,7 +97,9 @@ def _nll(model: PreTrainedModel, tokens: Tokens) -> Tensor:
     # Row by row: float32 logits of a whole batch would be the largest tensor of all.
     for row, (line, target) in enumerate(zip(logits, ids, strict=True)):
         nll[row, 1:] = F.cross_entropy(line[:-1].float(), target[1:], reduction="none").cpu().double()
-    return nll * tokens.scored
+    nll = torch.where(tokens.scored, nll, 0.0)
+    check_finite(nll, model, tokens.ids)
+    return nll
 
 
 def token_loss(model: PreTrainedModel, tokens: Tokens, batch: int = 8) -> TokenLoss:
@@ -123,13 +126,18 @@ def _clustered(values: Tensor, scored: Tensor) -> tuple[float, float, int]:
     """(mean over scored tokens, its standard error with texts as clusters, scored tokens).
 
     The ratio estimator's: √(W/(W−1) Σ_w (S_w − n_w m)²) / N for text sums S_w of n_w tokens. One text alone has no
-    spread to show, so its tokens stand in for texts, which is too small an error where tokens vary together.
+    spread to show, so its tokens stand in for texts, which is too small an error where tokens vary together; one token
+    alone says nothing of its own error, which is infinite then. Raises SettingError where no token is scored.
     """
     sums, counts = (values * scored).sum(1), scored.sum(1).double()
-    if len(values) == 1:
+    if int((counts > 0).sum()) == 1:
         sums, counts = values[scored], torch.ones(int(scored.sum()), dtype=torch.float64)
     clusters, total = int((counts > 0).sum()), float(counts.sum())
+    if total == 0:
+        raise SettingError("No token of this text is scored, so nothing can be measured on it. Give a longer text.")
     mean = float(sums.sum()) / total
+    if clusters == 1:
+        return mean, math.inf, 1
     spread = float((sums - counts * mean).square().sum())
     error = math.sqrt(spread * clusters / max(1, clusters - 1)) / total
     return mean, error, int(total)

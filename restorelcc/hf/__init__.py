@@ -11,6 +11,7 @@ layout: attention_norm, cache_bytes, context_length, decoder_layers, device_of, 
     run_until_stop, Stop, stored_in, unembedding, vocabulary_size
 narrow: CHANNELS_END, channels_of, check_narrowing, head_weights, HEADS_END, kept_heads, Narrowing, rebuilt, rows,
     pruning_record, shrink, with_kept_heads
+overflow: check_finite, overflow, place_of
 twins: copied, showing_attention, StandIn, takes_value_biases, with_layers, with_output_biases, with_value_biases
 weights: embedding_of, expert_activation, is_spread, is_visited, Matrix, parameter_bytes, prunable, shape_of, untied,
     values_of, weight_of

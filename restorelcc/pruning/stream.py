@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..hf.layout import layer_inputs
+from ..hf.overflow import overflow, place_of
 from ..hf.weights import Matrix
 from ..text.tokens import Tokens
 from .inputs import Batch, forward, matrix_inputs
@@ -22,6 +23,7 @@ class Stream:
     """Hidden states at the entry of one layer after another, those of the first to begin with."""
 
     def __init__(self, model: PreTrainedModel, tokens: Tokens, batch: int) -> None:
+        self._model = model
         self._hidden: list[Tensor] = []  # one entry a batch of texts
         self._arguments: dict[int, list[dict[str, Any]]] = {}
         self._index = 0
@@ -41,12 +43,15 @@ class Stream:
         ]
 
     def advance(self, layer: nn.Module) -> None:
-        """To the entry of the next layer, through `layer` as it is now."""
+        """To the entry of the next layer, through `layer` as it is now. Raises NotFinite."""
         self._hidden = [forward(layer, states, arguments) for states, _, arguments in self._batches()]
+        if not all(bool(states[real].isfinite().all()) for states, real in zip(self._hidden, self._real, strict=True)):
+            raise overflow(self._model, f"{place_of(self._index)}, in what it puts out")
         self._index += 1
 
     def read(self, layer: nn.Module, matrices: Mapping[str, Matrix], needs: Needs) -> dict[str, Tensor]:
-        """What `needs` names, of the inputs of every matrix over the real tokens, float32; empty for nothing.
+        """What `needs` names, of the inputs of every matrix over the real tokens, float32; empty for nothing. Raises
+        NotFinite.
 
         Where no token came by, such as at an expert that none was routed to, every input counts the same, so that
         weights are judged by their size alone.
@@ -65,6 +70,9 @@ class Stream:
             counts[name] += len(rows)
 
         matrix_inputs(layer, matrices, self._batches(), add)
+        for name, total in totals.items():
+            if not torch.isfinite(total).all():
+                raise overflow(self._model, f"{place_of(self._index, name)}, in what it reads")
         for name, matrix in matrices.items():
             if name not in totals:
                 totals[name] = of_rows(torch.eye(matrix.weight.shape[1], device=matrix.weight.device))

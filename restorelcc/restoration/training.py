@@ -247,16 +247,22 @@ class Training:
         return step
 
     def _order(self) -> Iterator[int]:
-        """Texts without end: each once an epoch, shuffled anew."""
+        """Texts without end: each that has a token to learn from once an epoch, shuffled anew."""
+        texts = self._wanted(self.tokens).any(1).nonzero().flatten()
         while True:
-            yield from torch.randperm(len(self.tokens), generator=self._generator).tolist()
+            yield from texts[torch.randperm(len(texts), generator=self._generator)].tolist()
 
     def _stepped(self, optimizer: torch.optim.Optimizer, texts: Tensor, rate: float) -> float:
         """One step at this rate on the texts of these numbers; their loss before it."""
         for group in optimizer.param_groups:
             group["lr"] = rate
         loss = self._loss(self.tokens, texts, self._teachers[0], self.parameters.compensation())
-        loss.backward()
+        # Backwards goes the sum: gradients of a mean over thousands of tokens are below what float16 holds.
+        count = int(self._wanted(self.tokens)[texts].sum())
+        (loss * count).backward()
+        for moved in self.parameters.moved:
+            if moved.grad is not None:
+                moved.grad /= count
         optimizer.step()
         optimizer.zero_grad()
         return float(loss.detach())

@@ -19,6 +19,7 @@ from ..capture.components import LostComponents
 from ..errors import SettingError
 from ..evaluation.losses import cross_entropy, distillation
 from ..hf.layout import device_of, geometry, hooked, output_projections
+from ..hf.overflow import check_finite
 from ..hf.weights import weight_of
 from ..models.pair import ModelPair
 from ..progress import Progress
@@ -85,7 +86,9 @@ def _batch_slopes(pair: ModelPair, tokens: Tokens, against: Against) -> tuple[Te
             own = geometry(model).split(one[:, 0] @ weight_of(projection).float()).transpose(0, 1).cpu()
             # A head that is gone moves nothing, so its slope is zero.
             rows.append(pair.placed(layer, own, torch.zeros(shape.n_heads, len(ids), shape.d_head)))
-        return torch.stack(rows).permute(2, 0, 1, 3)
+        gradients = torch.stack(rows).permute(2, 0, 1, 3)
+        check_finite(gradients, model, tokens.ids, "its gradients")
+        return gradients
 
     with torch.enable_grad():
         with hooked(projections, lambda layer, _, output: output + added[layer].to(output)):

@@ -1,10 +1,11 @@
-"""Putting it back: training what is put back, of any kind; injecting means layer after layer, bounds of what can come
-back, and sweeps over settings.
+"""Putting it back: training what is put back, of any kind, which may be left and taken up again; injecting means layer
+after layer, bounds of what can come back, and sweeps over settings.
 
 bounds: bounds, CONSTANTS, DENSE, HEADS, MLPS, PRUNED
 choices: LOSSES, STARTS, UNITS
 constants: trained_parameters
 injection: capture_in_order
+state: begun, given, resume, State, written
 sweep: best_first, enough, Enough, Failure, Grid, Point, sweep, SweepResult, to_pandas
 training: PUBLISHED, Restoration, Settings, Step, Training
 """

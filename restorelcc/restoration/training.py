@@ -6,14 +6,16 @@
     restoration = training.result()
 
 Everything else is frozen, and the models are not changed: what the parameters amount to at a step is put in place
-inside a `with`.
+inside a `with`. Left or killed, a training goes on where it stood, to the same numbers: see `state`.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -21,7 +23,7 @@ from torch import Tensor
 from ..capture.components import LostComponents
 from ..compensation.constants import Constants
 from ..compensation.interface import Compensation, compensated
-from ..errors import SettingError
+from ..errors import NotFinite, SettingError
 from ..evaluation.perplexity import Perplexity, perplexity, token_loss
 from ..hf.layout import device_of
 from ..models.pair import ModelPair
@@ -32,6 +34,8 @@ from ..text.tokens import Tokens
 from .choices import LOSSES, STARTS, UNITS
 from .kinds import TRAINED
 from .teacher import Teacher
+
+SMALLER = "Use a lower learning rate, or a wider precision."
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,8 @@ class Restoration:
     settings: Settings
     history: tuple[Step, ...]
     best_step: int
+    ended: str = ""
+    """At which step and why it ended, where a number was none any more; empty where all were."""
 
     @property
     def beta(self) -> Tensor:
@@ -147,6 +153,18 @@ class Restoration:
     def learned(self) -> Tensor:
         """Of constants: [layer, head, d_head] float32, b, activation units; 0 where not trained."""
         return self.trained["learned"]
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best step so far: that of the lowest held-out loss."""
+
+    compensation: Compensation
+    trained: Mapping[str, Tensor]
+    """As `Parameters.tensors` gives it."""
+    step: int
+    loss: float
+    """Held-out, nats per token; infinite before anything is measured."""
 
 
 class Training:
@@ -178,13 +196,17 @@ class Training:
                 f"No {nothing} is left within the window, so there is nothing to train on or to judge by. "
                 "Use longer windows."
             )
-        self.pair, self.tokens, self.held_out = pair, tokens, held_out
+        self.pair, self.tokens, self.held_out, self.components = pair, tokens, held_out, components
         self.history: list[Step] = []
-        self._generator = torch.Generator().manual_seed(self.settings.seed)
-        self.parameters = TRAINED[self.settings.kind](pair, components, self.selection, self.settings, self._generator)
+        self.ended = ""
+        """See `Restoration.ended`."""
+        self.generator = torch.Generator().manual_seed(self.settings.seed)
+        self.order: list[int] = []
+        """Texts of the steps to come, as far as they are drawn."""
+        self.parameters = TRAINED[self.settings.kind](pair, components, self.selection, self.settings, self.generator)
+        self.optimizer = torch.optim.AdamW(self.parameters.moved, lr=self.settings.lr, weight_decay=0.0)
         with torch.no_grad():
-            self._best = self.parameters.compensation(), self.parameters.tensors()
-        self._best_step, self._lowest = 0, float("inf")
+            self.best = Best(self.parameters.compensation(), self.parameters.tensors(), 0, float("inf"))
         self._teachers = [Teacher(pair.dense, part, self.settings.teacher_bytes // 2) for part in (tokens, held_out)]
 
     def compensation(self) -> Compensation:
@@ -192,25 +214,18 @@ class Training:
         return self.parameters.compensation()
 
     def steps(self) -> Iterator[Step]:
-        """Train, yielding step 0 (before) and then every step; stop by leaving the loop."""
-        settings, began = self.settings, time.perf_counter()
-        optimizer = torch.optim.AdamW(self.parameters.moved, lr=settings.lr, weight_decay=0.0)
-        trained_for, trained_on, stale = 0.0, 0, 0
-        yield self._noted(self._evaluated(Step(0, 0, float("nan"), 0.0, 0.0, 0.0, None, None, False)))
-        order = self._order()
-        for number in range(1, settings.steps + 1):
-            started, rate = time.perf_counter(), settings.rate(number - 1)
-            texts = torch.tensor([next(order) for _ in range(settings.batch)])
-            loss = self._stepped(optimizer, texts, rate)
-            trained_on += int(self.tokens.real[texts].sum())
-            trained_for += time.perf_counter() - started
-            step = Step(number, trained_on, loss, rate, trained_on / trained_for, 0.0, None, None, False)
-            if number % settings.evaluate_every == 0 or number == settings.steps:
-                step = self._evaluated(step)
-                stale = 0 if step.best else stale + 1
-            yield self._noted(replace(step, seconds=time.perf_counter() - began))
-            if settings.patience is not None and stale >= settings.patience:
+        """Train on from where it stands, yielding every step; at the beginning step 0 first (before). Stop by leaving
+        the loop. Ends early where patience or numbers do (see `ended`). Raises NotFinite where step 0 has none."""
+        began = time.perf_counter() - (self.history[-1].seconds if self.history else 0.0)
+        if not self.history:
+            yield self._noted(self._evaluated(Step(0, 0, float("nan"), 0.0, 0.0, 0.0, None, None, False)))
+        while not self._is_over():
+            try:
+                step = self._next(self.history[-1])
+            except NotFinite as error:
+                self._end(self.history[-1].step + 1, error)
                 return
+            yield self._noted(replace(step, seconds=time.perf_counter() - began))
 
     def run(self) -> Generator[Progress, None, Restoration]:
         """All steps, for whoever only wants to know how far it is."""
@@ -223,22 +238,26 @@ class Training:
 
         The step, now measured, or None if there was nothing to do.
         """
-        if not self.history or self.history[-1].held_out is not None:
+        if self.ended or not self.history or self.history[-1].held_out is not None:
             return None
-        self.history[-1] = self._evaluated(self.history[-1])
+        try:
+            self.history[-1] = self._evaluated(self.history[-1])
+        except NotFinite as error:
+            self._end(self.history[-1].step, error)
+            return None
         return self.history[-1]
 
     def result(self) -> Restoration:
         """The best so far, at any time."""
-        compensation, trained = self._best
         return Restoration(
-            compensation=compensation,
-            trained=trained,
+            compensation=self.best.compensation,
+            trained=self.best.trained,
             trained_parameters=self.parameters.count,
             selection=self.selection,
             settings=self.settings,
             history=tuple(self.history),
-            best_step=self._best_step,
+            best_step=self.best.step,
+            ended=self.ended,
         )
 
     def _noted(self, step: Step) -> Step:
@@ -246,25 +265,55 @@ class Training:
         self.history.append(step)
         return step
 
-    def _order(self) -> Iterator[int]:
-        """Texts without end: each that has a token to learn from once an epoch, shuffled anew."""
-        texts = self._wanted(self.tokens).any(1).nonzero().flatten()
-        while True:
-            yield from texts[torch.randperm(len(texts), generator=self._generator)].tolist()
+    def _end(self, step: int, error: NotFinite) -> None:
+        self.ended = f"Training stopped at step {step}, and the best before it is kept: {error}"
 
-    def _stepped(self, optimizer: torch.optim.Optimizer, texts: Tensor, rate: float) -> float:
-        """One step at this rate on the texts of these numbers; their loss before it."""
-        for group in optimizer.param_groups:
+    def _is_over(self) -> bool:
+        """Whether all steps are done, patience ran out, or a number was none."""
+        if self.ended or self.history[-1].step >= self.settings.steps:
+            return True
+        measured = (step for step in reversed(self.history) if step.held_out is not None)
+        patience = self.settings.patience
+        return patience is not None and not any(step.best for step in islice(measured, patience))
+
+    def _next(self, last: Step) -> Step:
+        """The step after `last`. Raises NotFinite, and then nothing is better than before."""
+        settings, number, started = self.settings, last.step + 1, time.perf_counter()
+        rate, texts = settings.rate(last.step), self._texts()
+        loss = self._stepped(texts, rate)
+        tokens = last.tokens + int(self.tokens.real[texts].sum())
+        before = last.tokens / last.tokens_per_second if last.tokens else 0.0
+        pace = tokens / (before + time.perf_counter() - started)
+        step = Step(number, tokens, loss, rate, pace, 0.0, None, None, False)
+        measured = number % settings.evaluate_every == 0 or number == settings.steps
+        return self._evaluated(step) if measured else step
+
+    def _texts(self) -> Tensor:
+        """Numbers of the next batch's texts: each that has a token to learn from once an epoch, shuffled anew."""
+        while len(self.order) < self.settings.batch:
+            texts = self._wanted(self.tokens).any(1).nonzero().flatten()
+            self.order += texts[torch.randperm(len(texts), generator=self.generator)].tolist()
+        batch, self.order = self.order[: self.settings.batch], self.order[self.settings.batch :]
+        return torch.tensor(batch)
+
+    def _stepped(self, texts: Tensor, rate: float) -> float:
+        """One step at this rate on the texts of these numbers; their loss before it. Raises NotFinite, before the step:
+        one such gradient would spoil the optimiser for good."""
+        for group in self.optimizer.param_groups:
             group["lr"] = rate
         loss = self._loss(self.tokens, texts, self._teachers[0], self.parameters.compensation())
         # Backwards goes the sum: gradients of a mean over thousands of tokens are below what float16 holds.
         count = int(self._wanted(self.tokens)[texts].sum())
         (loss * count).backward()
-        for moved in self.parameters.moved:
-            if moved.grad is not None:
-                moved.grad /= count
-        optimizer.step()
-        optimizer.zero_grad()
+        gradients = [moved.grad for moved in self.parameters.moved if moved.grad is not None]
+        for gradient in gradients:
+            gradient /= count
+        finite = bool(loss.isfinite()) and all(bool(gradient.isfinite().all()) for gradient in gradients)
+        if finite:
+            self.optimizer.step()
+        self.optimizer.zero_grad()
+        if not finite:
+            raise NotFinite(f"the training loss, or a gradient of it, is infinite or NaN. {SMALLER}")
         return float(loss.detach())
 
     def _loss(self, tokens: Tokens, texts: Tensor, teacher: Teacher, put_back: Compensation) -> Tensor:
@@ -283,7 +332,8 @@ class Training:
 
     @torch.no_grad()
     def _evaluated(self, step: Step) -> Step:
-        """The step with perplexity and loss of the held-out texts as things stand; the best is kept."""
+        """The step with perplexity and loss of the held-out texts as things stand; the best is kept. Raises
+        NotFinite."""
         put_back = self.parameters.compensation()
         with compensated(self.pair.pruned, put_back):
             tokens = token_loss(self.pair.pruned, self.held_out)
@@ -297,9 +347,11 @@ class Training:
                 if weight:
                     total += weight * float(self._loss(self.held_out, texts, self._teachers[1], put_back))
             loss = total / int(wanted.sum())
-        best = loss < self._lowest
+        if not math.isfinite(loss):
+            raise NotFinite(f"the held-out loss is infinite or NaN. {SMALLER}")
+        best = loss < self.best.loss
         if best:
-            self._best, self._best_step, self._lowest = (put_back, self.parameters.tensors()), step.step, loss
+            self.best = Best(put_back, self.parameters.tensors(), step.step, loss)
         return replace(step, held_out=perplexity(tokens), held_out_loss=loss, best=best)
 
 

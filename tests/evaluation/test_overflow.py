@@ -90,9 +90,9 @@ def test_gradients_of_a_long_batch_do_not_vanish_in_float16(tmp_path, tokenizer)
     for dtype in (torch.float32, torch.float16):
         pair.dense.to(dtype), pair.pruned.to(dtype)
         training = Training(pair, lost, everything(lost.shape), tokens, tokens[:8], settings)
-        optimizer = torch.optim.SGD(training.parameters.moved, lr=1.0)
+        training.optimizer = torch.optim.SGD(training.parameters.moved, lr=1.0)
         before = [each.detach().clone() for each in training.parameters.moved]
-        training._stepped(optimizer, torch.arange(512), 1.0)
+        training._stepped(torch.arange(512), 1.0)
         moved[dtype] = torch.cat([(a - b).flatten() for a, b in zip(training.parameters.moved, before, strict=True)])
     exact, half = moved[torch.float32], moved[torch.float16]
     assert (half - exact).norm() < 0.005 * exact.norm()

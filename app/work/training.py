@@ -6,13 +6,13 @@ from collections.abc import Generator
 from typing import Any
 
 from restorelcc.artifacts.export import made_for
-from restorelcc.artifacts.folders import check_writable
 from restorelcc.artifacts.runs import Run, runs_folder, save_run
 from restorelcc.compensation.interface import compensated
 from restorelcc.evaluation.perplexity import Perplexity, measure, perplexity
 from restorelcc.hf.narrow import pruning_record
 from restorelcc.progress import Progress
 from restorelcc.restoration.training import Restoration, Settings, Training
+from restorelcc.storage.folders import check_writable
 from restorelcc.text.calibration import sampled_windows, split_held_out
 from restorelcc.text.sources import SELF
 from restorelcc.text.tokens import Tokens

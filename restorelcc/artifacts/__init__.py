@@ -1,10 +1,8 @@
 """What is written to disk: adapters, checkpoints, model cards, runs, and what is known of a pair.
 
-digests: check_seal
 export: adapter_fits, load_adapter, load_restored, made_for, save_checkpoint
 export_formats: FORMATS
 findings: Findings, keep_findings, kept_findings, LIVE_TOKENS, LIVE_WINDOW, Recipe, Size
-folders: check_csv, check_free, check_writable, write_csv
 provenance: code_digest
 runs: ADAPTER, bring_back, discard_run, empty_trash, list_runs, load_run, LONGEST_NAME, rename_run, Run,
     runs_folder, save_run, step_rows

@@ -23,11 +23,11 @@ from ..hf.weights import parameter_bytes, weight_of
 from ..models.loading import Loading, load_model, load_tokenizer
 from ..models.matching import KEPT_FILE, fewer_heads
 from ..models.pair import ModelPair
+from ..storage.digests import seal
+from ..storage.folders import check_free, whole
+from ..storage.formats import FORMAT, read_json, versions, write_json
 from . import peft
 from .card import model_card, name_of
-from .digests import seal
-from .folders import check_free, whole
-from .formats import FORMAT, read_json, versions, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

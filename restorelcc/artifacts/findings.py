@@ -27,11 +27,11 @@ from ..hf.layout import HeadGeometry
 from ..models.loading import DEMO, Loading, source_of
 from ..pruning.layerwise import Pruning
 from ..pruning.sparsity import MatrixSparsity, SparsityReport
+from ..storage.digests import check_seal, seal
+from ..storage.folders import whole
+from ..storage.formats import FORMAT, read_json, write_json
 from ..text import sources
 from ..text.tokens import Tokens
-from .digests import check_seal, seal
-from .folders import whole
-from .formats import FORMAT, read_json, write_json
 from .provenance import code_digest
 
 FACTS, TENSORS = "findings.json", "findings.safetensors"

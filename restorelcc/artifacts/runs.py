@@ -32,9 +32,9 @@ from ..errors import LoadError, SettingError, WriteError
 from ..hf.layout import HeadGeometry
 from ..restoration.training import Restoration, Settings, Step
 from ..selection.picks import Selection
+from ..storage.folders import whole
+from ..storage.formats import FORMAT, read_json, versions, write_json
 from .export import Adapter, fill_adapter, load_adapter
-from .folders import whole
-from .formats import FORMAT, read_json, versions, write_json
 from .run_config import is_count, sound, time_of
 
 if TYPE_CHECKING:

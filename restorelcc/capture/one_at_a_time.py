@@ -7,7 +7,6 @@ there on all is as in the joint capture, batch by batch, so the results are the 
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from ..hf.weights import weight_of
 from ..models.memory import let_go
 from ..models.pair import ModelPair
 from ..progress import Progress
+from ..storage.drafts import draft, remove
 from ..text.tokens import Tokens
 from .statistics import Choice, DenseBatch, HeadStatistics, Positions, batch_statistics, read_dense
 
@@ -161,8 +161,12 @@ def _scratch() -> Iterator[Path]:
     place = user_cache_path("restorelcc")
     try:
         place.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="capture-", dir=place) as folder:
-            yield Path(folder)
+        with draft(place) as folder:
+            folder.mkdir()
+            try:
+                yield folder
+            finally:
+                remove(folder)
     except OSError as error:
         raise WriteError(
             f"Activations of the dense model cannot be kept in {place}: {error.strerror or error}. Make room there, or "

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
-from ..artifacts.folders import check_free, check_writable
 from ..demo.pair import DEFAULT
 from ..demo.walkthrough import STATES, Walked, walk
 from ..evaluation.perplexity import paired_difference, perplexity, recovered_share
@@ -14,6 +13,7 @@ from ..models.loading import Loading
 from ..progress_bar import watched
 from ..pruning.layerwise import Pruning
 from ..restoration.training import Settings
+from ..storage.folders import check_free, check_writable
 from .console import say, show_json, show_table, shown
 from .prune import pruning
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from ..artifacts.folders import check_csv, write_csv
 from ..capture.components import components
 from ..capture.head_loss import METRICS, head_loss
 from ..capture.one_at_a_time import capture_one_at_a_time
@@ -23,6 +22,7 @@ from ..restoration.bounds import bounds
 from ..restoration.injection import capture_in_order
 from ..selection.scores import SCORES, ScoreInputs, computed
 from ..selection.scoring import score_heads
+from ..storage.folders import check_csv, write_csv
 from ..text.calibration import split_held_out
 from ..text.sources import SELF
 from ..text.tokens import Tokens

@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 
 from ..artifacts.export import save_checkpoint
-from ..artifacts.folders import check_free
 from ..errors import SettingError
 from ..hf.layout import geometry
 from ..hf.weights import parameter_bytes
@@ -16,6 +15,7 @@ from ..pruning.layerwise import Pruning
 from ..pruning.layerwise import prune as prune_model
 from ..pruning.methods import narrows
 from ..pruning.sparsity import measure_sparsity
+from ..storage.folders import check_free
 from .console import say, show_json
 from .opening import Text, note_model
 

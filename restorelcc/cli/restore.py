@@ -12,7 +12,6 @@ from typing import Any
 from .. import face
 from ..artifacts.export import made_for
 from ..artifacts.export_formats import FORMATS
-from ..artifacts.folders import check_free, check_writable
 from ..artifacts.runs import ADAPTER, Run, runs_folder, save_run
 from ..capture.components import components
 from ..capture.statistics import capture
@@ -26,6 +25,7 @@ from ..progress_bar import watched
 from ..restoration.training import Restoration, Settings, Step, Training
 from ..selection.picks import check_share, share_of_heads
 from ..selection.scores import ScoreInputs
+from ..storage.folders import check_free, check_writable
 from ..text.calibration import split_held_out
 from ..text.tokens import Tokens
 from .console import say, show_json, show_table, shown

@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ..artifacts.folders import check_csv, write_csv
 from ..capture.components import components
 from ..capture.statistics import capture
 from ..models.loading import Loading
@@ -18,6 +17,7 @@ from ..restoration.sweep import Failure, Grid, Point, SweepResult, best_first, e
 from ..restoration.sweep import sweep as swept
 from ..restoration.training import Settings
 from ..selection.scores import ScoreInputs
+from ..storage.folders import check_csv, write_csv
 from ..text.calibration import split_held_out
 from .console import records, say, show_json, show_table, shown
 from .opening import Text, head_order, open_pair

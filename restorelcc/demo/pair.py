@@ -12,7 +12,6 @@ import torch
 from platformdirs import user_cache_path
 
 from .. import __version__
-from ..artifacts.digests import check_seal
 from ..artifacts.export import save_checkpoint
 from ..artifacts.provenance import code_digest
 from ..errors import LoadError
@@ -20,6 +19,7 @@ from ..models.loading import DEMO, Loading, load_model, load_tokenizer, source_o
 from ..models.pair import ModelPair, paired
 from ..progress import Progress
 from ..pruning.layerwise import Pruning, prune
+from ..storage.digests import check_seal
 from ..text.tokens import Tokens
 
 if TYPE_CHECKING:

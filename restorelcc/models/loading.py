@@ -7,7 +7,6 @@ seconds, and what is already known of a pair can be shown without it.
 from __future__ import annotations
 
 import re
-import shutil
 import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -195,9 +194,7 @@ def _read(
     with ExitStack() as undo:
         placement: dict[str, Any] = {}
         if how.device == MAP:
-            folder = offload_folder()
-            undo.callback(shutil.rmtree, folder, ignore_errors=True)
-            placement = {"device_map": "auto", "offload_folder": folder}
+            placement = {"device_map": "auto", "offload_folder": undo.enter_context(offload_folder())}
         elif packed:  # What is packed cannot be moved afterwards.
             placement = {"device_map": {"": how.resolved_device()}}
         model, report = _open(

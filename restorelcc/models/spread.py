@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_cache_path
@@ -11,19 +12,28 @@ from torch import nn
 
 from ..errors import LoadError
 from ..hf.weights import is_visited
+from ..storage.drafts import draft, remove
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def offload_folder() -> str:
-    """For weights that go to disk and are not stored there as they are computed with. Raises LoadError."""
+@contextmanager
+def offload_folder() -> Iterator[str]:
+    """For weights that go to disk and are not stored there as they are computed with; gone after the `with`. Raises
+    LoadError."""
     place = user_cache_path("restorelcc")
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        return tempfile.mkdtemp(prefix="offload-", dir=place)
-    except OSError as error:
-        raise LoadError(f"{place}, where weights beyond memory go, cannot be written to: {error.strerror}.") from error
+    with ExitStack() as undo:
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            folder = undo.enter_context(draft(place))
+            undo.callback(remove, folder)
+            folder.mkdir()
+        except OSError as error:
+            raise LoadError(
+                f"{place}, where weights beyond memory go, cannot be written to: {error.strerror}."
+            ) from error
+        yield str(folder)
 
 
 def take_turns(model: PreTrainedModel) -> None:

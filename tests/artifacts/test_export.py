@@ -9,7 +9,6 @@ import torch
 from conftest import make_tokens
 
 from restorelcc.artifacts.export import adapter_fits, load_adapter, save_adapter, save_checkpoint
-from restorelcc.artifacts.folders import whole
 from restorelcc.artifacts.runs import discard_run, list_runs, load_run, save_run
 from restorelcc.compensation.constants import Constants
 from restorelcc.compensation.interface import compensated
@@ -19,6 +18,7 @@ from restorelcc.models.loading import load_model
 from restorelcc.pruning.sparsity import measure_sparsity
 from restorelcc.restoration.training import Settings, Training
 from restorelcc.selection.picks import everything
+from restorelcc.storage.folders import whole
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def test_text_beyond_the_budget_is_read_in_rounds(folders, tokens):
 
 def kept():
     """What lies in the user's cache of the dense model's activations."""
-    return list(user_cache_path("restorelcc").rglob("capture-*/*"))
+    return list(user_cache_path("restorelcc").rglob(".restorelcc-draft-*/*"))
 
 
 def test_only_one_model_is_alive_at_a_time_and_the_file_goes(folders, tokens):

@@ -320,14 +320,14 @@ def test_what_had_to_be_written_to_disk_goes_with_the_model(tmp_path, little):
     """Experts are stored apart and computed together, so they are written anew."""
     place = user_cache_path("restorelcc")
     model = spread(make_family("mixtral"), tmp_path / "one", little, 0.0)
-    assert any(place.glob("offload-*/*.safetensors"))
+    assert any(place.glob(".restorelcc-draft-*/*.safetensors"))
     del model
     gc.collect()
-    assert not any(place.glob("offload-*"))
+    assert not any(place.glob(".restorelcc-draft-*"))
     (tmp_path / "one" / "model.safetensors").unlink()
     with pytest.raises(LoadError, match="no safetensors"):
         load_model(str(tmp_path / "one"), Loading("map"))
-    assert not any(place.glob("offload-*"))
+    assert not any(place.glob(".restorelcc-draft-*"))
 
 
 def test_map_is_one_device_where_that_is_enough(folders, tokens, pair):

@@ -11,10 +11,10 @@ import streamlit as st
 
 from restorelcc.artifacts.export import adapter_fits, save_checkpoint
 from restorelcc.artifacts.export_formats import FORMATS
-from restorelcc.artifacts.folders import check_free
 from restorelcc.artifacts.runs import ADAPTER, Run
 from restorelcc.errors import RestoreLCCError
 from restorelcc.progress import Progress
+from restorelcc.storage.folders import check_free
 from restorelcc.workspace import Workspace
 
 from ...session import state

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
 from ..errors import WriteError
+from .drafts import aside, draft, remove
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +31,8 @@ KINDS = {
 }
 LITTLE = 2**20  # bytes: more than an adapter's description, a card and a curve take
 ATTEMPTS = 3
+OS_ERROR = re.compile(r"\(os error \d+\)")
+"""As libraries written in Rust say it."""
 
 
 def check_free(folder: Path, need: int = LITTLE) -> None:
@@ -60,7 +63,11 @@ def check_writable(folder: Path, need: int = LITTLE, name: str = "") -> None:
         above = above.parent
     try:
         # By trying: permissions, quotas, read-only disks and long names have a say, and not all can be asked.
-        os.rmdir(tempfile.mkdtemp(prefix=f".{max(names, key=lambda each: len(os.fsencode(each)))}-", dir=above))
+        with draft(above) as attempt:
+            try:
+                (attempt / f".{max(names, key=lambda each: len(os.fsencode(each)))}-{'x' * 8}").mkdir(parents=True)
+            finally:
+                remove(attempt)
         free = shutil.disk_usage(above).free
     except (OSError, ValueError) as error:
         raise WriteError(f"{folder / name} cannot be written: {_reason(error)}. Choose another place.") from error
@@ -71,9 +78,31 @@ def check_writable(folder: Path, need: int = LITTLE, name: str = "") -> None:
         )
 
 
+def check_room(*needs: tuple[Path, int]) -> None:
+    """Raises WriteError where bytes that folders, which need not exist, will take do not fit: those on one disk have to
+    fit together."""
+    disks: dict[int, list[tuple[Path, int]]] = {}
+    for folder, need in needs:
+        above = folder.absolute()
+        while not os.path.lexists(above):
+            above = above.parent
+        try:
+            disks.setdefault(above.stat().st_dev, []).append((above, need))
+        except OSError as error:
+            raise WriteError(f"{folder} cannot be written: {_reason(error)}. Choose another place.") from error
+    for together in disks.values():
+        need, free = sum(need for _, need in together), shutil.disk_usage(together[0][0]).free
+        if free < need:
+            places = " and ".join(str(place) for place in dict.fromkeys(place for place, _ in together))
+            raise WriteError(
+                f"What goes to {places} would take about {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free there. "
+                "Make room, or choose another place."
+            )
+
+
 @contextmanager
 def whole(folder: Path, replace: bool = False, need: int = LITTLE) -> Iterator[Path]:
-    """A temporary folder beside `folder` that takes its name when the `with` ends well, and vanishes when it does not.
+    """A draft of a folder (see `drafts`) that takes its name when the `with` ends well, and vanishes when it does not.
 
     replace: what is there gives way, after the new one is complete. Raises WriteError. Nothing that is there is ever
     lost: where something came to `folder` meanwhile, what was written gets another name, which the error says.
@@ -82,20 +111,27 @@ def whole(folder: Path, replace: bool = False, need: int = LITTLE) -> Iterator[P
         check_writable(folder.parent, need, folder.name)
     else:
         check_free(folder, need)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise WriteError(f"{folder} cannot be written: {_reason(error)}. Choose another place.") from error
-    try:
-        yield draft
-        _open_to_all(draft)
-    except BaseException as error:
-        shutil.rmtree(draft, ignore_errors=True)
-        if isinstance(error, OSError | SafetensorError):  # On a full disk safetensors raises an error of its own.
-            raise WriteError(f"{folder} cannot be written: {_reason(error)}. Nothing was kept.") from error
-        raise
-    _take_place(draft, folder, replace)
+    with ExitStack() as undo:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            path = undo.enter_context(draft(folder.parent))
+            path.mkdir()
+        except OSError as error:
+            raise WriteError(f"{folder} cannot be written: {_reason(error)}. Choose another place.") from error
+        try:
+            yield path
+            _open_to_all(path)
+        except BaseException as error:
+            remove(path)
+            if is_of_disk(error):
+                raise WriteError(f"{folder} cannot be written: {_reason(error)}. Nothing was kept.") from error
+            raise
+        _take_place(path, folder, replace)
+
+
+def is_of_disk(error: BaseException) -> bool:
+    """Whether a disk refused: safetensors and tokenizers raise errors of their own then."""
+    return isinstance(error, OSError | SafetensorError) or bool(OS_ERROR.search(str(error)))
 
 
 def _open_to_all(draft: Path) -> None:
@@ -105,24 +141,24 @@ def _open_to_all(draft: Path) -> None:
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-def _take_place(draft: Path, folder: Path, replace: bool) -> None:
-    """Rename `draft` to `folder`. Raises WriteError where that fails, after giving the draft a name to find it by."""
+def _take_place(path: Path, folder: Path, replace: bool) -> None:
+    """Rename the draft `path` to `folder`. Raises WriteError where that fails, after giving the draft a name to find it
+    by."""
+    old = aside(path) / folder.name
     for attempt in range(ATTEMPTS if replace else 1, 0, -1):
-        old: Path | None = None
         try:
             if replace and os.path.lexists(folder):
                 # A folder that is not empty cannot be replaced in one step: one of the two always exists.
-                old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent)) / folder.name
+                old.parent.mkdir(exist_ok=True)
                 folder.rename(old)
-            draft.rename(folder)  # Takes the place of nothing, or of an empty folder, and fails on anything else.
+            path.rename(folder)  # Takes the place of nothing, or of an empty folder, and fails on anything else.
         except OSError as error:
-            lost = old is not None and os.path.lexists(old) and not _put_back(old, folder)
+            lost = os.path.lexists(old) and not _put_back(old, folder)
             # Another process may have written the same folder; what may be replaced is replaced again.
             if lost or attempt == 1:
-                raise _not_in_place(draft, folder, error, old if lost else None) from error
+                raise _not_in_place(path, folder, error, old if lost else None) from error
         else:
-            if old is not None:
-                shutil.rmtree(old.parent, ignore_errors=True)
+            remove(old.parent)
             return
 
 
@@ -138,12 +174,12 @@ def _put_back(old: Path, folder: Path) -> bool:
     return True
 
 
-def _not_in_place(draft: Path, folder: Path, error: OSError, old: Path | None) -> WriteError:
-    kept = draft.with_name(draft.name[1:])  # without the dot, and still unlike any other
+def _not_in_place(path: Path, folder: Path, error: OSError, old: Path | None) -> WriteError:
+    kept = path.with_name(f"{folder.name}-{secrets.token_hex(4)}")
     try:
-        draft.rename(kept)
+        path.rename(kept)
     except OSError:
-        kept = draft
+        kept = path
     before = "" if old is None else f", and what was there before in {old}"
     return WriteError(
         f"{folder} cannot be put in place: {_reason(error)}. What was written is whole, in {kept}{before}."
@@ -159,11 +195,8 @@ def check_csv(file: Path | None) -> None:
         raise WriteError(f"{file} is {kind}, and a table is written to a file. Choose another name.")
     if not folder.is_dir():
         raise WriteError(f"There is no folder {folder} to write {file.name} in. Make it first.")
-    try:
-        with tempfile.NamedTemporaryFile(prefix=f".{file.name}-", dir=folder):
-            writable = not kind or os.access(file, os.W_OK)
-    except (OSError, ValueError) as error:
-        raise WriteError(f"{file} cannot be written: {_reason(error)}. Choose another place.") from error
+    check_writable(folder, 0, file.name)
+    writable = not kind or os.access(file, os.W_OK)
     if not writable:
         raise WriteError(f"{file} is there and may not be written. Choose another name.")
 
@@ -171,14 +204,15 @@ def check_csv(file: Path | None) -> None:
 def write_csv(frame: pd.DataFrame, file: Path) -> None:
     """Whole or not at all. Raises WriteError as `check_csv` does, and where the disk refuses."""
     check_csv(file)
-    draft = file.with_name(f".{file.name}-{secrets.token_hex(4)}")
     try:
-        frame.to_csv(draft, index=False)
-        draft.replace(file)
+        with draft(file.absolute().parent) as path:
+            try:
+                frame.to_csv(path, index=False)
+                path.replace(file)
+            finally:
+                remove(path)
     except OSError as error:
         raise WriteError(f"{file} cannot be written: {_reason(error)}. The table was not kept.") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _kind(path: Path) -> str:

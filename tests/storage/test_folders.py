@@ -12,10 +12,10 @@ import pytest
 from commands import answer, call
 
 from restorelcc.artifacts.export import save_checkpoint
-from restorelcc.artifacts.folders import check_csv, check_free, check_writable, whole, write_csv
 from restorelcc.errors import WriteError
 from restorelcc.hf.weights import parameter_bytes
 from restorelcc.models.loading import load_tokenizer
+from restorelcc.storage.folders import check_csv, check_free, check_room, check_writable, whole, write_csv
 
 FRAME = pd.DataFrame({"a": [1, 2]})
 
@@ -108,8 +108,7 @@ def refusing(number):
 
 
 def test_a_place_that_may_not_be_written_is_refused_before_the_work(pair_args, folders, text, tmp_path, monkeypatch):
-    for name in ("mkdtemp", "NamedTemporaryFile"):
-        monkeypatch.setattr(f"restorelcc.artifacts.folders.tempfile.{name}", refusing(errno.EROFS))
+    monkeypatch.setattr("restorelcc.storage.drafts.os.open", refusing(errno.EROFS))
     monkeypatch.setattr("restorelcc.cli.restore.open_pair", None)
     monkeypatch.setattr("restorelcc.cli.prune.load_model", None)
     for options in (["prune", folders[0], "--calibration", text], ["restore", *pair_args], ["demo"]):
@@ -147,6 +146,13 @@ def test_what_does_not_fit_is_refused_before_the_work(pair, folders, pair_args, 
     check_writable(tmp_path / "new", free // 2)
     with pytest.raises(WriteError, match="Make room"):
         check_writable(tmp_path / "new", free * 2)
+
+
+def test_what_goes_to_one_disk_has_to_fit_together(tmp_path):
+    free = shutil.disk_usage(tmp_path).free
+    check_room((tmp_path / "export" / "of", free // 2), (tmp_path / "runs", free // 4))
+    with pytest.raises(WriteError, match="would take about"):
+        check_room((tmp_path / "export", free * 3 // 4), (tmp_path / "runs", free * 3 // 4))
 
 
 def written(folder, name="part", replace=False):

@@ -5,10 +5,10 @@ import random
 import pytest
 from conftest import make_tokens, noisy
 
-from restorelcc.artifacts.digests import DIGESTS, check_seal, seal
 from restorelcc.demo import pair as demo
 from restorelcc.errors import LoadError
 from restorelcc.progress import finish
+from restorelcc.storage.digests import DIGESTS, check_seal, seal
 
 
 @pytest.fixture

@@ -1,0 +1,7 @@
+"""Files of ours on disk: whole or not at all, digests of them, locks that say who writes; what is in them others know.
+
+digests: check_seal, seal
+drafts: draft, held, is_held, remove
+folders: check_csv, check_free, check_room, check_writable, is_of_disk, whole, write_csv
+formats: FORMAT, read_json, versions, write_json
+"""

@@ -10,10 +10,11 @@ from typing import Any
 from huggingface_hub import ModelCardData
 
 from ..compensation.interface import Compensation
+from ..compensation.weights import Weights
 from ..hf.failures import shortened
 from ..hf.families import FAMILIES, RUNTIMES
 from ..pruning.methods import ALLOCATIONS, narrows
-from ..restoration.choices import LOSSES
+from ..restoration.choices import LOSSES, WHERE
 from . import peft
 from .export_formats import FORMATS
 
@@ -152,6 +153,9 @@ def _facts(about: Mapping[str, Any]) -> list[str]:
             f"Trained on {text.get('windows')} windows of {text.get('length')} tokens of {name_of(text.get('source'))}."
         )
         facts += list(text.get("notes") or ())
+    where = WHERE.get(str(settings.get("where")))
+    if settings.get("kind") == Weights.kind and where:
+        facts.append(f"Trained: weights that survived pruning, {where.brief}; every zero is where it was.")
     if settings:
         loss = LOSSES.get(str(settings.get("loss")))
         trained = f"{about.get('trained_parameters')} values trained {loss.sentence if loss else ''}"

@@ -8,7 +8,7 @@ import typer
 from ..artifacts.export_formats import FORMATS
 from ..pruning.methods import ALLOCATIONS, METHODS
 from ..registry import Choice, markdown
-from ..restoration.choices import LOSSES, STARTS, UNITS
+from ..restoration.choices import LOSSES, STARTS, UNITS, WHAT, WHERE
 
 WIDEST = 40
 """Letters of names that fit into the column of values; more are listed in the help."""
@@ -32,6 +32,8 @@ def choices_table() -> str:
     options: dict[str, Mapping[str, Choice]] = {
         "prune --method": METHODS,
         "prune --allocation": ALLOCATIONS,
+        "restore --what": WHAT,
+        "restore --where": WHERE,
         "restore --loss": LOSSES,
         "restore --start": STARTS,
         "restore --unit": UNITS,

@@ -10,7 +10,7 @@ import typer
 from ..artifacts.export_formats import FORMATS
 from ..pruning.methods import ALLOCATIONS, METHODS
 from ..registry import briefs
-from ..restoration.choices import LOSSES, STARTS, UNITS
+from ..restoration.choices import LOSSES, STARTS, UNITS, WHAT, WHERE
 from ..selection.scores import SCORES, computed
 from .choices import one_of
 
@@ -189,6 +189,11 @@ def restore(
     out: Out,
     calibration: Source = "demo",
     heads: Annotated[float, typer.Option(help="Share of the heads to restore, above 0 up to 1.")] = 1.0,
+    what: Annotated[str, one_of(WHAT, f"What is trained. {briefs(WHAT)}.")] = "constants",
+    where: Annotated[str, one_of(WHERE, f"Which weights, where these are trained. {briefs(WHERE)}.")] = "output",
+    constants: Annotated[
+        bool, typer.Option("--constants", help="With weights: constants beside them, which fold into biases.")
+    ] = False,
     score: Annotated[
         str, one_of(SCORES, "Which heads, where not all: first by this loss or score (see inspect --scores).")
     ] = "together_dense",
@@ -225,6 +230,7 @@ def restore(
         picks = command.Picks(heads, score, components)
         given = {"loss": loss, "batch": batch, "start": start, "unit": unit, "patience": patience}
         given |= {"learned": learned, "seed": seed, "lr": lr, "steps": steps}
+        given |= {"kind": what, "where": where, "constants": constants}
         settings = command.settings_of(given, epochs)
         asked = command.Asked(dense, pruned, loading, text, picks, settings, epochs, out, format, name)
         command.restore(asked, json)

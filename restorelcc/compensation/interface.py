@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UnsupportedModel
-from ..hf.agreement import check_agreement
 from ..hf.layout import HeadGeometry, hooked
+from ..hf.twins import check_agreement
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

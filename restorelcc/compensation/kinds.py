@@ -10,9 +10,10 @@ from ..errors import LoadError
 from ..hf.layout import HeadGeometry
 from .constants import Constants
 from .interface import Compensation
+from .weights import Weights
 
-KINDS: dict[str, type[Compensation]] = {kind.kind: kind for kind in (Constants,)}
-"""By name. Another kind is a row here, and one in `restoration.kinds` if it can be trained."""
+KINDS: dict[str, type[Compensation]] = {kind.kind: kind for kind in (Constants, Weights)}
+"""By name. Another kind is a row here, and one in `restoration.parameters` if it can be trained."""
 
 
 def read_compensation(kind: str, version: int, tensors: Mapping[str, Tensor], shape: HeadGeometry) -> Compensation:
@@ -23,8 +24,8 @@ def read_compensation(kind: str, version: int, tensors: Mapping[str, Tensor], sh
     known = KINDS.get(kind)
     if known is None:
         raise LoadError(
-            f"What is put back is of kind '{kind}', and this version knows {', '.join(KINDS)}: it cannot be applied. "
-            "Update RestoreLCC Studio."
+            f"What is put back is of kind '{kind}', and this version knows {', '.join(sorted(KINDS))}: it cannot be "
+            "applied. Update RestoreLCC Studio."
         )
     if version > known.version:
         raise LoadError(

@@ -1,7 +1,6 @@
 """What Hugging Face models look like inside: where their heads, matrices and norms are, and how a model is built from
 another's tensors. The only wing that names a module of Transformers' models.
 
-agreement: check_agreement
 config: check_generation, culprit, differences, settle, strange, try_out
 failures: advice, one_line, out_of_memory, RAN_OUT, shortened
 families: FAMILIES, needs_start, RUNTIMES
@@ -12,7 +11,9 @@ layout: attention_norm, cache_bytes, context_length, decoder_layers, device_of, 
 narrow: CHANNELS_END, channels_of, check_narrowing, head_weights, HEADS_END, kept_heads, Narrowing, rebuilt, rows,
     pruning_record, shrink, with_kept_heads
 overflow: check_finite, overflow, place_of
-twins: copied, showing_attention, StandIn, takes_value_biases, with_layers, with_output_biases, with_value_biases
+slices: Reach, Sliced, sliced
+twins: check_agreement, copied, showing_attention, StandIn, takes_value_biases, with_layers, with_output_biases,
+    with_value_biases, with_weights
 weights: embedding_of, expert_activation, is_spread, is_visited, Matrix, parameter_bytes, prunable, shape_of, untied,
-    values_of, weight_of
+    value_of, values_of, weight_of
 """

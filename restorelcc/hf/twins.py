@@ -1,19 +1,29 @@
-"""Models made of another's tensors."""
+"""Models made of another's tensors, and whether they compute what they are meant to."""
 
 from __future__ import annotations
 
 import copy
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import UnsupportedModel
-from .agreement import check_agreement
-from .layout import HeadGeometry, attentions, decoder_layers, geometry, hooked, output_projections
+from .layout import (
+    HeadGeometry,
+    attentions,
+    context_length,
+    decoder_layers,
+    device_of,
+    geometry,
+    hooked,
+    output_projections,
+    vocabulary_size,
+)
 from .weights import is_spread, is_tied, set_tied, state_of, weight_of
 
 if TYPE_CHECKING:
@@ -98,6 +108,16 @@ def with_value_biases(model: PreTrainedModel, constants: Tensor) -> PreTrainedMo
     twin = filled(skeleton(type(model), copy.deepcopy(model.config)), model, state)
     weights = map(weight_of, output_projections(model))
     return _agreeing(twin, model, [w.float() @ c.to(w.device) for w, c in zip(weights, constants, strict=True)])
+
+
+def with_weights(model: PreTrainedModel, weights: Mapping[str, Tensor]) -> PreTrainedModel:
+    """A model of the same class that shares every tensor with `model` but the weights of some linear maps: those are
+    `weights`, [output, input] by the map's name."""
+    state = state_of(model)
+    for name, weight in weights.items():
+        own = weight if isinstance(model.get_submodule(name), nn.Linear) else weight.T
+        state[f"{name}.weight"] = own.contiguous().to(state[f"{name}.weight"].device)
+    return filled(skeleton(type(model), copy.deepcopy(model.config)), model, state)
 
 
 LLAMA = re.compile(
@@ -265,3 +285,52 @@ def _own(module: M) -> M:
     # Where `accelerate` placed a model it gave the module a forward of its own, which runs what is in the original.
     twin.__dict__.pop("forward", None)
     return twin
+
+
+# --- whether another model computes what it is meant to: the difference that something makes, in both, on one batch ---
+
+ROUNDING = 16
+"""By how many units of its precision the logits of two equal models may differ, as a share of their norm, for having
+added in another order: up to 5 were seen, on models of 2 to 30 layers in three precisions."""
+SAME_SIZE = 2
+"""By how many such units the sizes of two equal differences may: rounding adds about as much to either."""
+
+
+@torch.no_grad()
+def check_agreement(
+    twin: PreTrainedModel, model: PreTrainedModel, within: Callable[[], AbstractContextManager[None]]
+) -> None:
+    """Raises UnsupportedModel unless `twin` computes what `model` does within the `with` that `within` enters.
+
+    On 2 texts of 64 random tokens at most, by what it changes: ‖(twin − plain) − (within − plain)‖ may be 1 % of
+    ‖within − plain‖ and what rounding explains. As rounding hides much in half precision, but leaves the size of a
+    difference as it is, the two sizes must also agree within 5 %: a change that is lost on the way is found out
+    wherever it moves the logits by more than twice their precision.
+    """
+    size = (2, min(64, context_length(model)))
+    ids = torch.randint(vocabulary_size(model), size, generator=torch.Generator().manual_seed(0))
+    plain = _logits(model, ids)
+    with within():
+        wanted = _logits(model, ids)
+    found = _logits(twin, ids)
+    there = plain.isfinite()  # A model may rule tokens out.
+    if not there.any() or not all(torch.equal(other.isfinite(), there) for other in (wanted, found)):
+        raise UnsupportedModel(
+            f"in {model.dtype} not all of its logits are finite, or not those of {type(twin).__name__}, so whether it "
+            "computes the same cannot be told. Load it in bfloat16 or float32."
+        )
+    plain, wanted, found = plain[there], wanted[there], found[there]
+    scale = float(plain.norm())
+    change, changed, apart = (float(part.norm()) for part in (wanted - plain, found - plain, found - wanted))
+    unit = torch.finfo(model.dtype).eps * scale
+    same_size = change == 0 or abs(changed - change) <= 0.05 * change + SAME_SIZE * unit
+    if apart > 0.01 * change + ROUNDING * unit or not same_size:
+        raise UnsupportedModel(
+            f"as {type(twin).__name__} it computes other logits: they should change by {change / scale:.2%} of their "
+            f"norm, and change by {changed / scale:.2%}, {apart / scale:.2%} apart."
+        )
+
+
+def _logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
+    logits: Tensor = model(ids.to(device_of(model)), use_cache=False).logits
+    return logits.double().cpu()

@@ -20,6 +20,59 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Kind(Choice):
+    """What is trained: a kind of compensation, by its name among `compensation.kinds.KINDS`."""
+
+
+WHAT = table(
+    Kind(
+        name="constants",
+        title="Constants",
+        brief="a constant per head, which folds into a bias",
+        definition="A constant per head, added to its activation at every position: the fewest numbers, and no weight "
+        "changes.",
+    ),
+    Kind(
+        name="weights",
+        title="Surviving weights",
+        brief="the weights that pruning left, every zero in its place",
+        definition="The weights that pruning left, moved towards what the dense model computes. Every zero stays where "
+        "it was, so the checkpoint is as sparse, as fast and at home wherever the pruned one was.",
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where(Choice):
+    """Which surviving weights are trained."""
+
+    reach: Literal["output", "attention", "layer"]
+    """As `hf.slices.Reach` has it."""
+
+
+WHERE = table(
+    Where(
+        name="output",
+        title="Output projections",
+        brief="of the output projections, by which picked heads write",
+        reach="output",
+    ),
+    Where(
+        name="attention",
+        title="Attention",
+        brief="of the attention of picked heads: what they read by too",
+        reach="attention",
+    ),
+    Where(
+        name="all",
+        title="Whole layers",
+        brief="of that, and of the MLPs of layers with a picked head",
+        reach="layer",
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Loss(Choice):
     """What restoration minimises: a mean over tokens, nats per token."""
 
@@ -137,10 +190,16 @@ class Unit(Choice):
 
     of_heads: Callable[[LostComponents], Tensor]
     """[layer, head, 1] its size in each head, activation units."""
+    of_weights: Callable[[Tensor], float]
+    """Its size in a weight matrix whose zeros do not count, in units of the weights."""
 
 
 def _ones(components: LostComponents) -> Tensor:
     return components.magnitude.float().new_ones(*components.shape[:2], 1)
+
+
+def _one(_: Tensor) -> float:
+    return 1.0
 
 
 UNITS = table(
@@ -151,6 +210,7 @@ UNITS = table(
         definition="One rate fits every head, layer and model if it is counted in what that head lost; activations "
         "differ in size by orders of magnitude.",
         of_heads=lazily("restorelcc.restoration.constants:lost_units"),
+        of_weights=lazily("restorelcc.restoration.weights:unit_of"),
     ),
     Unit(
         name="activation",
@@ -158,5 +218,6 @@ UNITS = table(
         brief="plain units, as published",
         definition="The same in every head.",
         of_heads=_ones,
+        of_weights=_one,
     ),
 )

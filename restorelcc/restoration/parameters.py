@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from ..capture.components import LostComponents
 from ..compensation.interface import Compensation
 from ..models.pair import ModelPair
+from ..registry import lazily
 from ..selection.picks import Selection
 
 if TYPE_CHECKING:
@@ -47,3 +48,10 @@ class Parameters(ABC):
     def tensors(self) -> dict[str, Tensor]:
         """What is worth keeping beside the compensation as it stands, by name: a run keeps it. Where gradients are off,
         numbers of its own likewise."""
+
+
+TRAINED: dict[str, Callable[..., Parameters]] = {
+    "constants": lazily("restorelcc.restoration.constants:ConstantParameters"),
+    "weights": lazily("restorelcc.restoration.weights:WeightParameters"),
+}
+"""How each kind of compensation that can be trained is, by its name among `compensation.kinds.KINDS`: the registry."""

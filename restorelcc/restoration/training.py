@@ -31,8 +31,8 @@ from ..progress import Progress
 from ..registry import chosen
 from ..selection.picks import Selection
 from ..text.tokens import Tokens
-from .choices import LOSSES, STARTS, UNITS
-from .kinds import TRAINED
+from .choices import LOSSES, STARTS, UNITS, WHERE
+from .parameters import TRAINED
 from .teacher import Teacher
 
 SMALLER = "Use a lower learning rate, or a wider precision."
@@ -69,10 +69,15 @@ class Settings:
     """Memory for the dense model's logits, so that each text passes through it once; beyond it they are recomputed."""
     kind: str = Constants.kind
     """What is trained: a kind of compensation, of `TRAINED`."""
+    where: str = "output"
+    """Of weights: which of them, of `WHERE`."""
+    constants: bool = False
+    """Of weights: train constants beside them. They fold into biases, which not every architecture has."""
 
     def __post_init__(self) -> None:
         if self.kind not in TRAINED:
-            raise SettingError(f"'{self.kind}' cannot be trained: give one of {', '.join(TRAINED)}.")
+            raise SettingError(f"'{self.kind}' cannot be trained: give one of {', '.join(sorted(TRAINED))}.")
+        chosen(self.where, WHERE, "Where")
         chosen(self.loss, LOSSES, "Loss")
         chosen(self.start, STARTS, "Start")
         chosen(self.unit, UNITS, "Unit")

@@ -22,8 +22,7 @@ from restorelcc.errors import LoadError, SettingError
 from restorelcc.hf.layout import geometry, output_projections
 from restorelcc.hf.twins import copied
 from restorelcc.pruning.sparsity import measure_sparsity
-from restorelcc.restoration.kinds import TRAINED
-from restorelcc.restoration.parameters import Parameters
+from restorelcc.restoration.parameters import TRAINED, Parameters
 from restorelcc.restoration.sweep import Grid, SweepResult, sweep
 from restorelcc.restoration.training import Settings, Training
 from restorelcc.selection.picks import of_heads

@@ -9,7 +9,7 @@ from conftest import make_tokens
 from safetensors.torch import load, save
 
 from restorelcc.errors import LoadError, NotFinite
-from restorelcc.restoration.kinds import TRAINED
+from restorelcc.restoration.parameters import TRAINED
 from restorelcc.restoration.state import State, begun, given, resume, written
 from restorelcc.restoration.training import Settings, Training
 from restorelcc.selection.picks import everything, of_heads

@@ -1,0 +1,94 @@
+"""Training the weights that survived pruning, each towards what the dense model computes; zeros stay zeros."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..capture.components import LostComponents
+from ..compensation.weights import Weights, survivors
+from ..hf.narrow import kept_heads
+from ..hf.slices import Sliced, sliced
+from ..models.pair import ModelPair
+from ..selection.picks import Selection
+from .choices import UNITS, WHERE
+from .constants import ConstantParameters
+from .parameters import Parameters
+
+if TYPE_CHECKING:
+    from .training import Settings
+
+
+class WeightParameters(Parameters):
+    """What is added to each surviving weight of picked heads, held in float32 and in `Settings.unit`; constants beside
+    them on request."""
+
+    def __init__(
+        self,
+        pair: ModelPair,
+        components: LostComponents,
+        selection: Selection,
+        settings: Settings,
+        generator: torch.Generator,
+    ) -> None:
+        model = pair.pruned
+        picked = selection.mask().any(-1)
+        self._heads, self._n_heads = kept_heads(model), picked.shape[1]
+        if self._heads is not None and pair.match is not None:
+            picked = picked.gather(1, self._heads)
+        else:
+            self._heads = None
+        layers = sliced(model, WHERE[settings.where].reach)
+        self._counts = torch.stack([_by_head(row[0], heads) for row, heads in zip(layers, picked, strict=True)])
+        self._units: dict[str, float] = {}
+        self.by_layer: list[dict[str, Tensor]] = []
+        """What is added, in units, by the name of its map: of each layer with heads."""
+        for row, counts in zip(layers, self._counts, strict=True):
+            heads, added = counts > 0, {}
+            for entry in row if heads.any() else ():
+                added[entry.name] = torch.zeros(int(survivors(entry, heads).sum())).requires_grad_()
+                self._units[entry.name] = UNITS[settings.unit].of_weights(entry.weight)
+            self.by_layer.append(added)
+        self._outputs = [row[0].name for row in layers]
+        self._constants = (
+            ConstantParameters(pair, components, selection, settings, generator) if settings.constants else None
+        )
+        self.moved = [values for added in self.by_layer for values in added.values()]
+        self.count = sum(len(values) for values in self.moved)
+        if self._constants is not None:
+            self.moved += self._constants.moved
+            self.count += self._constants.count
+
+    def compensation(self) -> Weights:
+        """What they add to each weight, in the weights' own units."""
+        added = {name: values * self._units[name] for row in self.by_layer for name, values in row.items()}
+        return Weights(
+            output=tuple(added.pop(name, torch.zeros(0)) for name in self._outputs),
+            counts=self._counts,
+            others=added,
+            heads=self._heads,
+            n_heads=self._n_heads,
+            constants=None if self._constants is None else self._constants.compensation(),
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Of the constants beside them what `ConstantParameters` gives; of weights all is in the compensation."""
+        return {} if self._constants is None else self._constants.tensors()
+
+
+def _by_head(output: Sliced, picked: Tensor) -> Tensor:
+    """[head] how many surviving weights the slice of each picked head has; 0 for others."""
+    counts: Tensor = survivors(output, picked).unflatten(0, (len(picked), -1)).sum(1)
+    return counts
+
+
+STEP = 0.02
+"""The unit of weights, as a share of their root mean square: with it the rate that fits constants fits them too."""
+
+
+def unit_of(weight: Tensor) -> float:
+    """Root mean square of the weights that are not zero, times `STEP`; where all are, 1."""
+    there = int((weight != 0).sum())
+    return STEP * float(weight.float().square().sum() / there) ** 0.5 if there else 1.0

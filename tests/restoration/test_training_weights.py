@@ -1,0 +1,130 @@
+"""Training surviving weights: what is picked moves and nothing else, on pairs of every shape."""
+
+import pytest
+import torch
+from conftest import make_model, make_tokens, noisy
+from families import logits_with, make_family
+
+from restorelcc.capture.components import components
+from restorelcc.capture.statistics import capture
+from restorelcc.compensation.interface import compensated, folded
+from restorelcc.compensation.weights import Weights
+from restorelcc.models.pair import paired
+from restorelcc.progress import finish
+from restorelcc.pruning.layerwise import Pruning, prune
+from restorelcc.restoration.choices import WHAT
+from restorelcc.restoration.parameters import TRAINED
+from restorelcc.restoration.training import Settings, Training
+from restorelcc.selection.picks import everything, of_heads
+
+QUICK = {"kind": "weights", "steps": 10, "batch": 4, "evaluate_every": 5}
+HEADS = [(0, 1), (2, 3)]
+
+
+def trained(pair, lost, selection=None, **changes):
+    texts = make_tokens(texts=8, seed=5)
+    training = Training(pair, lost, selection or everything(lost.shape), texts, texts, Settings(**(QUICK | changes)))
+    list(training.steps())
+    return training.result()
+
+
+def changed(pair, restoration):
+    """{name of a weight: [output, input] bool, where it changed}."""
+    before, after = pair.pruned.state_dict(), folded(pair.pruned, restoration.compensation).state_dict()
+    return {name: after[name] != before[name] for name in before if not torch.equal(after[name], before[name])}
+
+
+def test_what_can_be_chosen_is_what_can_be_trained():
+    assert list(WHAT) == list(TRAINED)
+
+
+@pytest.mark.parametrize("where", ["output", "attention", "all"])
+def test_it_comes_nearer_to_the_dense_model_and_leaves_the_pruned_one_alone(pair, lost, where):
+    before = {name: value.clone() for name, value in pair.pruned.state_dict().items()}
+    restoration = trained(pair, lost, where=where)
+    first, *_, last = [step for step in restoration.history if step.held_out_loss is not None]
+    assert last.held_out_loss < first.held_out_loss
+    assert isinstance(restoration.compensation, Weights)
+    assert not any(values.requires_grad for values in restoration.compensation.tensors().values())
+    assert all(torch.equal(value, before[name]) for name, value in pair.pruned.state_dict().items())
+    moved = changed(pair, restoration)
+    assert restoration.trained_parameters == sum(int((before[name] != 0).sum()) for name in moved)
+
+
+def test_only_surviving_weights_of_picked_heads_move(pair, lost):
+    moved = changed(pair, trained(pair, lost, of_heads(lost.shape, HEADS), where="attention"))
+    assert {name.split(".")[2] for name in moved} == {"0", "2"}
+    assert {name.split(".")[4] for name in moved} == {"o_proj", "q_proj", "k_proj", "v_proj"}
+    state = pair.pruned.state_dict()
+    for layer, head in HEADS:
+        prefix = f"model.layers.{layer}.self_attn"
+        own, shared = slice(8 * head, 8 * head + 8), slice(8 * (head // 2), 8 * (head // 2) + 8)
+        for name, lines in {"o_proj": (slice(None), own), "q_proj": own, "k_proj": shared, "v_proj": shared}.items():
+            key = f"{prefix}.{name}.weight"
+            expected = torch.zeros_like(state[key], dtype=torch.bool)
+            expected[lines] = True
+            assert torch.equal(moved[key], expected & (state[key] != 0))
+
+
+def test_gradients_reach_surviving_weights_of_picked_heads_and_no_others(pair, lost):
+    """As the gradients of the weights themselves have them."""
+    texts = make_tokens(texts=4, seed=5)
+    settings = Settings(**(QUICK | {"unit": "activation"}))
+    training = Training(pair, lost, of_heads(lost.shape, HEADS), texts, texts, settings)
+    with compensated(pair.pruned, training.compensation()):
+        pair.pruned(texts.ids).logits.square().mean().backward()
+    twin = noisy(pair.dense)
+    twin.requires_grad_(True)
+    twin(texts.ids).logits.square().mean().backward()
+    for (layer, head), values in zip(HEADS, training.parameters.moved, strict=True):
+        projection = twin.model.layers[layer].self_attn.o_proj
+        own = slice(8 * head, 8 * head + 8)
+        there = projection.weight[:, own].T != 0
+        torch.testing.assert_close(values.grad, projection.weight.grad[:, own].T[there], rtol=1e-4, atol=1e-7)
+
+
+def test_constants_beside_them_move_too(pair, lost):
+    restoration = trained(pair, lost, constants=True)
+    assert restoration.compensation.constants.norms.min() > 0
+    assert restoration.trained_parameters == trained(pair, lost).trained_parameters + 3 * 4 * (8 + 8)
+    assert restoration.beta.shape == (3, 4, 8)
+
+
+def captured(pair):
+    return components(finish(capture(pair, make_tokens())))
+
+
+def test_heads_that_structured_pruning_left(tokenizer):
+    dense = make_model()
+    narrow = finish(prune(dense, make_tokens(), Pruning("structured", 0.5)))
+    pair = paired(dense, narrow, tokenizer, "dense", "narrow")
+    lost = captured(pair)
+    restoration = trained(pair, lost, where="all")
+    first, *_, last = [step for step in restoration.history if step.held_out_loss is not None]
+    assert last.held_out_loss < first.held_out_loss
+    assert torch.equal(restoration.compensation.norms > 0, pair.present)
+    own = restoration.compensation.own_heads(narrow)
+    assert own.norms.shape == (3, 2)
+    ids = make_tokens().ids
+    assert torch.equal(logits_with(narrow, own, ids), logits_with(narrow, restoration.compensation, ids))
+    again = Weights.from_tensors(restoration.compensation.tensors(), pair.geometry, 1)
+    assert torch.equal(again.norms, restoration.compensation.norms)
+
+
+@pytest.mark.parametrize("method", ["wanda", "sparsegpt"])
+def test_two_of_four_is_kept(tokenizer, method):
+    dense = make_model(hidden_size=32)
+    pruned = finish(prune(dense, make_tokens(), Pruning(method, pattern="2:4")))
+    pair = paired(dense, pruned, tokenizer, "dense", "pruned")
+    twin = folded(pruned, trained(pair, captured(pair), where="all").compensation)
+    for ours, theirs in zip(twin.parameters(), pruned.parameters(), strict=True):
+        assert torch.equal(ours == 0, theirs == 0)
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "gpt_neox", "phi3", "gemma2", "qwen3_moe"])
+def test_families(tokenizer, model_type):
+    dense = make_family(model_type)
+    pair = paired(dense, finish(prune(dense, make_tokens(), Pruning())), tokenizer, "dense", "pruned")
+    restoration = trained(pair, captured(pair), where="all", steps=5)
+    first, *_, last = [step for step in restoration.history if step.held_out_loss is not None]
+    assert last.held_out_loss < first.held_out_loss

@@ -324,3 +324,17 @@ def test_what_probing_does_not_ask_is_said_beside_the_results(pair_args, tmp_pat
     result = call("inspect", *pair_args, "--scores", "probing", "--contrast", source, "--json")
     assert result.exit_code == 0, result.output
     assert "probing: 1 of 6 rows are no question with an answer" in result.stderr
+
+
+def test_surviving_weights_as_adapter_and_as_checkpoint_measure_the_same(folders, pair_args, text, tmp_path):
+    options = [*pair_args, "--what", "weights", "--where", "all", "--steps", 3, "--format"]
+    adapter = answer("restore", *options, "adapter", "--out", tmp_path / "adapter")
+    checkpoint = answer("restore", *options, "checkpoint", "--out", tmp_path / "checkpoint")
+    assert adapter["restored"] == checkpoint["restored"]
+    measure = ["--text", text, "--length", "16"]
+    with_adapter = answer("evaluate", folders[1], "--adapter", tmp_path / "adapter", *measure)
+    merged = answer("evaluate", tmp_path / "checkpoint", *measure)
+    plain = answer("evaluate", folders[1], *measure)
+    assert with_adapter["perplexity"] == pytest.approx(merged["perplexity"], rel=1e-4)
+    assert with_adapter["perplexity"] != pytest.approx(plain["perplexity"], rel=1e-4)
+    assert "MLPs of layers with a picked head" in (tmp_path / "adapter" / "README.md").read_text()

@@ -14,6 +14,7 @@ from restorelcc.progress import finish
 from restorelcc.pruning.layerwise import Pruning, prune
 from restorelcc.restoration.choices import WHAT
 from restorelcc.restoration.parameters import TRAINED
+from restorelcc.restoration.state import resume, written
 from restorelcc.restoration.training import Settings, Training
 from restorelcc.selection.picks import everything, of_heads
 
@@ -128,3 +129,18 @@ def test_families(tokenizer, model_type):
     restoration = trained(pair, captured(pair), where="all", steps=5)
     first, *_, last = [step for step in restoration.history if step.held_out_loss is not None]
     assert last.held_out_loss < first.held_out_loss
+
+
+def test_a_training_goes_on_where_it_stood(pair, lost):
+    texts = make_tokens(texts=8, seed=5)
+    settings = Settings(**(QUICK | {"where": "all", "constants": True}))
+    whole, half = (Training(pair, lost, everything(lost.shape), texts, texts, settings) for _ in range(2))
+    list(whole.steps())
+    for step in half.steps():
+        if step.step == 5:
+            break
+    again = Training(pair, lost, everything(lost.shape), texts, texts, settings)
+    resume(again, written(half))
+    list(again.steps())
+    ours, theirs = (training.result().compensation.tensors() for training in (whole, again))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)

@@ -21,6 +21,8 @@ from ..work import open_pairs
 from ..work.jobs import jobs
 from ..work.live import Measured, Superseded, lane, unpicked
 
+LOOK = 1.0  # seconds after which who waits for a measurement is told how many come before
+
 
 class Header:
     """Drawn in two steps: `__init__` before the page, so that measuring and drawing go on at once; `finish` after."""
@@ -50,7 +52,7 @@ class Header:
                     return
             self._asked = self._ask()
         try:
-            measured = self._asked.result()
+            measured = self._answer(self._asked)
         except Superseded:  # This rerun is stale: another one is under way.
             return
         except RestoreLCCError as error:
@@ -58,9 +60,18 @@ class Header:
             return
         self._draw(measured)
 
-    def _draw(self, measured: Measured | None) -> None:
+    def _answer(self, asked: Future[Measured]) -> Measured:
+        """What was asked for; where others are measured first, how many, until it is there. Raises what the engine
+        does."""
+        while True:
+            try:
+                return asked.result(LOOK)
+            except TimeoutError:
+                self._draw(None, lane.ahead(self._workspace, self._picks))
+
+    def _draw(self, measured: Measured | None, ahead: int = 0) -> None:
         full = lane.known(self._workspace, self._picks, full=True)
-        self._place.html(_html(self._workspace, len(self._picks), measured, full))
+        self._place.html(_html(self._workspace, len(self._picks), measured, full, ahead))
 
 
 def _buttons(workspace: Workspace, picks: Picks) -> None:
@@ -111,8 +122,9 @@ def _measure_fully(workspace: Workspace, picks: Picks) -> None:
     st.session_state["full-job"] = job.id
 
 
-def _html(workspace: Workspace, picked: int, measured: Measured | None, full: Measured | None) -> str:
-    """The header's inside: by the full set where that was measured, else by the live set, once it is."""
+def _html(workspace: Workspace, picked: int, measured: Measured | None, full: Measured | None, ahead: int = 0) -> str:
+    """The header's inside: by the full set where that was measured, else by the live set, once it is. ahead: how many
+    measurements come before."""
     shown, names = full or measured, _names(workspace.findings, picked)
     text = workspace.findings.evaluation if full else workspace.findings.live
     count = f"{text.count:,} tokens, {'full' if full else 'live'} set"
@@ -121,7 +133,8 @@ def _html(workspace: Workspace, picked: int, measured: Measured | None, full: Me
         numbers = _number("dense", "Dense", known.dense.value, known.dense.stderr)
         numbers += '<div class="number picked working"><span>With my picks</span><b>measuring…</b></div>'
         numbers += _number("pruned", "Pruned", known.pruned.value, known.pruned.stderr)
-        return _framed(names, numbers, _bar(math.nan, "measuring"), "measuring", count)
+        waits = f"after {ahead} others" if ahead > 1 else "after another" if ahead else "measuring"
+        return _framed(names, numbers, _bar(math.nan, waits), waits, count)
     numbers = (
         _number("dense", "Dense", shown.dense.value, shown.dense.stderr)
         + _number("picked", "With my picks", shown.picked.value, shown.picked.stderr)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -71,6 +71,14 @@ class Picks:
     def by_head(self) -> dict[tuple[int, int], int]:
         """How many components of each head are picked; heads without any are left out."""
         return dict(Counter(pick[:2] for pick in self.selection.picks))
+
+    def by_layer(self) -> dict[int, tuple[tuple[int, int, float], ...]]:
+        """What is put back in each layer: (head, component, how many times α), ascending; layers without any are left
+        out."""
+        factors, layers = dict(self.factors), defaultdict(list)
+        for pick in sorted(self.selection.picks):
+            layers[pick[0]].append((pick[1], pick[2], factors.get(pick, 1.0)))
+        return {layer: tuple(picked) for layer, picked in layers.items()}
 
     # --- as text, for links -------------------------------------------------------------------------------------
 

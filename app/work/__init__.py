@@ -7,14 +7,16 @@ to draw. What takes longer runs elsewhere:
   training, sweeps, exports. A queue a device, one job at a time, the worker its thread; it ends with the queue. Beside
   it a device has a queue for `loading` models and one for `text`, so that neither waits behind a training.
 - *The live thread* (`live`): what a page waits for, a second or less: perplexities of the picks, and short calls that
-  views hand to it (`lane.run`). One a device. Of what one tab asks only the last is measured. It ends after half a
-  second without work (`idle_thread`), since a thread that lives and once computed slows down the others.
+  views hand to it (`lane.run`). One a device. Of what one tab asks only the last is measured. Where several tabs
+  wait, a processor measures several picks at once, in threads of one core each, for a second or so at a time. It ends
+  after half a second without work (`idle_thread`), since a thread that lives and once computed slows down the others.
 - *The opening*: as the server starts, a thread imports everything and queues the embedded pair (`app/main.py`). Where
   findings are kept of a pair it opens without models. A *timer* has them loaded three seconds after the first page, and
   the live set read once (`open_pairs.warm_up`); a page that needs them before asks for that itself, and whoever else
   asks joins. At most three pairs are open; one makes room before another is opened, and its models are let go of.
 - *Fits of probes* run in a pool of threads that compute on one core each, for the length of a job
-  (`restorelcc.selection.probing`). A thread that begins in the milliseconds while that pool does may get one core too.
+  (`restorelcc.selection.probing`). A thread that begins in the milliseconds while such a pool does may get one core
+  too; job workers set theirs anew.
 
 Models are shared by all of them and never changed. What is put back lives in hooks that fire in the thread that set
 them; who has to change a model copies it (`hf.twins.copied`), which is safe while others hook it.
@@ -22,7 +24,8 @@ them; who has to change a model copies it (`hf.twins.copied`), which is safe whi
 Locks. Each is held to look something up or to note it, never while something is loaded, computed or drawn:
 
 - `Jobs._lock`: queues, what runs, history. Who waits for a job waits for an event of its own (`Job.wait`).
-- `Lane._lock`: what is measured, asked and wanted. Within it a call may be queued, which takes the lock of the thread.
+- `Lane._lock`: what is measured, asked, wanted and queued. Within it a call may be queued, which takes the lock of the
+  thread.
 - `open_pairs._lock`, `scores._lock`: which pairs are open, which scores are known.
 - `Once` (`restorelcc.progress`), of which a workspace has one for its models and one for its prefix: what is made, and
   by whom. Who asks meanwhile waits outside the lock, and sees how far it is.

@@ -28,6 +28,7 @@ from restorelcc.progress import Progress
 log = logging.getLogger(__name__)
 
 HISTORY = 40  # finished jobs that are remembered
+CORES = torch.get_num_threads()
 
 
 class State(StrEnum):
@@ -183,6 +184,8 @@ class Jobs:
         return [*self._running.values(), *itertools.chain.from_iterable(self._queues.values())]
 
     def _serve(self, queue: str) -> None:
+        # A thread that begins while others turn to one core each may be given one core too, for good.
+        torch.set_num_threads(CORES)
         while True:
             with self._lock:
                 if not self._queues[queue]:

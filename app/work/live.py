@@ -1,17 +1,23 @@
 """Perplexity of the picks, within a second: one thread a device measures what was asked last. No screen in here.
 
 A thread of its own (see `idle_thread`), because Streamlit runs every rerun in a new one, and so that two people who ask
-at once each get the number that they would get alone.
+at once each get the number that they would get alone. One measurement fills a device: rows of several people in one
+batch would take as long as one after the other. What helps many people is to compute less for each, so a pass begins
+where an earlier one had the same picks in all layers below (`Prefix.after`), and, on processors, to compute several at
+once on one core each, where cores do not wait for each other after every product.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+import time
+from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
+
+import torch
 
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.compensation.constants import injected
@@ -26,6 +32,7 @@ from restorelcc.evaluation.perplexity import (
     recovered_share,
 )
 from restorelcc.progress import Progress, finish
+from restorelcc.selection.probing import single_threaded
 from restorelcc.workspace import Workspace
 
 from ..values.picks import Picks
@@ -33,6 +40,7 @@ from .idle_thread import BriefThread
 
 T = TypeVar("T")
 KEPT = 256  # measurements, a few hundred bytes each
+ROUND = 1.0  # seconds for which measurements are begun on a core each, before the thread takes what else waits
 
 
 class Superseded(Exception):
@@ -84,18 +92,37 @@ def unpicked(workspace: Workspace) -> Measured:
 Key = tuple[Recipe, Picks, bool]
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """A measurement that was asked for and has not begun."""
+
+    workspace: Workspace
+    picks: Picks
+    answer: Future[Measured]
+
+    @property
+    def key(self) -> Key:
+        """What is measured."""
+        return self.workspace.recipe, self.picks, False
+
+
 class Lane:
     """The live measurements: a lane beside the queue of jobs, on which nothing takes longer than people wait for.
 
-    Measures picks for everybody, one after the other on a thread for each device, and remembers the results. An asker,
-    such as a browser tab, wants one thing at a time: what it asked before is given up unless others want it too.
+    Measures picks for everybody on a thread for each device, in the order in which they were asked for, and remembers
+    the results. An asker, such as a browser tab, wants one thing at a time: what it asked before is given up unless
+    others want it too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cores: int = 1) -> None:
+        """cores: of the processor, for as many measurements at once. Their last digits may differ from those of one
+        that has all cores, since sums are in another order."""
+        self._cores = cores
         self._lock = threading.Lock()
         self._threads: dict[str, BriefThread] = {}
         self._kept: OrderedDict[Key, Measured] = OrderedDict()
         self._asked: dict[Key, Future[Measured]] = {}
+        self._queues: dict[str, deque[Waiting]] = {}
         self._wanted: dict[str, Key] = {}
         self._baselines: OrderedDict[Recipe, tuple[TokenLoss, TokenLoss]] = OrderedDict()
 
@@ -119,8 +146,17 @@ class Lane:
                 return done
             self._wanted[asker] = key
             if key not in self._asked:
-                self._asked[key] = self._thread(workspace).submit(self._measure, workspace, picks)
+                self._asked[key] = Future()
+                self._queue(workspace).append(Waiting(workspace, picks, self._asked[key]))
+                self._thread(workspace).submit(self._round, workspace)
             return self._asked[key]
+
+    def ahead(self, workspace: Workspace, picks: Picks) -> int:
+        """How many measurements are to be begun before this one; 0 for one that is under way, or that nobody wants."""
+        with self._lock:
+            queued = [waiting.key for waiting in self._queue(workspace)]
+        key = (workspace.recipe, picks, False)
+        return queued.index(key) if key in queued else 0
 
     def run(self, workspace: Workspace, call: Callable[[], T]) -> T:
         """Run something short on the thread of the workspace's device, and wait for it. Returns and raises what it
@@ -157,8 +193,44 @@ class Lane:
             self._threads[device] = BriefThread(f"live-{device}")
         return self._threads[device]
 
-    def _measure(self, workspace: Workspace, picks: Picks) -> Measured:
-        key = (workspace.recipe, picks, False)
+    def _queue(self, workspace: Workspace) -> deque[Waiting]:
+        """What waits for the workspace's device. The lock is held."""
+        return self._queues.setdefault(workspace.recipe.loading.resolved_device(), deque())
+
+    def _round(self, workspace: Workspace) -> None:
+        """Measure what has waited longest for the workspace's device; on a processor several at once, where several
+        wait. There is a round for everything that is asked for; what comes to it measured is left out."""
+        device = workspace.recipe.loading.resolved_device()
+        queue = self._queues[device]
+        together = min(len(queue), self._cores) if device == "cpu" else 1
+        if together <= 1:
+            self._next(queue)
+            return
+        end = time.monotonic() + ROUND
+
+        def until_the_end(_: int) -> None:
+            while self._next(queue) and time.monotonic() < end:
+                pass
+
+        with single_threaded(together) as cores:
+            list(cores.map(until_the_end, range(together)))
+
+    def _next(self, queue: deque[Waiting]) -> bool:
+        """Measure what has waited longest; False where nothing waits."""
+        try:
+            waiting = queue.popleft()
+        except IndexError:
+            return False
+        try:
+            measured = self._measure(waiting)
+        except BaseException as error:  # Whoever waits for it gets it.
+            waiting.answer.set_exception(error)
+        else:
+            waiting.answer.set_result(measured)
+        return True
+
+    def _measure(self, waiting: Waiting) -> Measured:
+        workspace, picks, key = waiting.workspace, waiting.picks, waiting.key
 
         def give_up_if_unwanted(_: Progress) -> None:
             with self._lock:
@@ -170,8 +242,7 @@ class Lane:
         try:
             prefix, findings = workspace.prefix(), workspace.findings
             back = injected(workspace.lost, picks.weights())
-            lowest = min((layer for layer, _ in picks.selection.heads), default=0)
-            work = prefix.again(lowest, within=lambda: compensated(prefix.model, back))
+            work = prefix.after(picks.by_layer(), within=lambda: compensated(prefix.model, back))
             measured = compared(findings.live_dense, findings.live_pruned, finish(work, give_up_if_unwanted))
             with self._lock:
                 _put(self._kept, key, measured, KEPT)
@@ -196,5 +267,5 @@ def _put(kept: OrderedDict[Any, Any], key: Hashable, value: object, most: int) -
         kept.popitem(last=False)
 
 
-lane = Lane()
+lane = Lane(torch.get_num_threads())
 """All live measurements of this server: every session asks this one."""

@@ -129,3 +129,14 @@ def test_the_text_of_many_heads_goes_through_the_picks_once():
     assert Counted.times == 1
     assert Picks.from_text(text, shape) == picks
     assert text.startswith("0.0~0.2~0.4~")
+
+
+@settings(deadline=None)
+@given(any_picks())
+def test_picks_by_layer_are_all_that_is_put_back(picks):
+    weights = torch.zeros(SHAPE, dtype=torch.float64)
+    for layer, put_back in picks.by_layer().items():
+        assert put_back == tuple(sorted(put_back)) != ()
+        for head, component, factor in put_back:
+            weights[layer, head, component] = factor
+    assert torch.equal(weights, picks.weights())

@@ -17,6 +17,7 @@ from restorelcc.compensation.constants import injected
 from restorelcc.compensation.interface import compensated
 from restorelcc.errors import LoadError
 from restorelcc.evaluation.perplexity import TokenLoss, perplexity, token_loss
+from restorelcc.evaluation.prefix import Prefix
 from restorelcc.progress import finish
 from restorelcc.selection.picks import Selection, everything, of_heads
 from restorelcc.workspace import Workspace, open_workspace
@@ -64,6 +65,20 @@ def held(lane, workspace):
     thread.join()
 
 
+@pytest.fixture
+def several(lane, monkeypatch):
+    """More than one core for a lane; names of the threads that measure there."""
+    names, usual = [], Prefix.after
+
+    def noted(prefix, *arguments, **named):
+        names.append(threading.current_thread().name)
+        return usual(prefix, *arguments, **named)
+
+    monkeypatch.setattr(Prefix, "after", noted)
+    monkeypatch.setattr(lane, "_cores", 4)
+    return names
+
+
 def alone(workspace, picks, tokens):
     """The engine's own answer."""
     model = workspace.pair().pruned
@@ -91,6 +106,46 @@ def test_two_people_at_once_each_get_the_number_they_would_get_alone(lane, works
         assert measured.pruned == perplexity(token_loss(workspace.pair().pruned, live))
         assert measured.dense == perplexity(token_loss(workspace.pair().dense, live))
         assert measured.windows == len(live)
+
+
+def test_many_people_at_once_are_measured_on_a_core_each_and_get_what_they_would_alone(lane, workspace, held, several):
+    chosen = [ONE.scaled((layer, head, 0), 1.5 + head) for layer in range(3) for head in range(4)]
+    waiting = [lane.ask(workspace, picks, str(picks.factors)) for picks in chosen]
+    assert [lane.ahead(workspace, picks) for picks in chosen] == list(range(12))
+    held.set()
+    for asked, picks in zip(waiting, chosen, strict=True):
+        measured, expected = asked.result(SOON).picked, alone(workspace, picks, workspace.findings.live)
+        assert measured.nats == pytest.approx(expected.nats, rel=1e-7)  # sums in another order, in float32
+        assert measured.stderr == pytest.approx(expected.stderr, rel=1e-5)
+    assert len({name for name in several if name.startswith("ThreadPool")}) > 1
+    assert lane.ahead(workspace, chosen[-1]) == 0
+    assert not lane._asked
+    assert not lane._wanted
+
+
+def test_of_many_people_who_wait_those_who_changed_their_mind_are_left_out(lane, workspace, held, several):
+    old = [lane.ask(workspace, ONE.scaled((0, 1, 0), 2.0 + owner), str(owner)) for owner in range(6)]
+    new = [lane.ask(workspace, TWO.scaled((0, 1, 0), 2.0 + owner), str(owner)) for owner in range(6)]
+    held.set()
+    for asked in old:
+        with pytest.raises(Superseded):
+            asked.result(SOON)
+    assert len({asked.result(SOON).picked.value for asked in new}) == 6
+
+
+def test_one_whose_measurement_fails_takes_no_other_along(lane, workspace, held, several, monkeypatch):
+    def fails(lost, weights):
+        if weights[0, 1, 0] == 2.0:
+            raise LoadError("Unlucky.")
+        return injected(lost, weights)
+
+    monkeypatch.setattr("app.work.live.injected", fails)
+    asked = [lane.ask(workspace, ONE.scaled((0, 1, 0), 2.0 + owner), str(owner)) for owner in range(5)]
+    held.set()
+    with pytest.raises(LoadError, match="Unlucky"):
+        asked[0].result(SOON)
+    assert len({each.result(SOON).picked.value for each in asked[1:]}) == 4
+    assert not lane._asked
 
 
 def test_who_asks_again_gives_up_what_was_asked_before(lane, workspace, held):
@@ -254,3 +309,11 @@ def test_the_header_says_where_picks_make_it_worse(workspace: Workspace):
     assert "· worse than pruned" in lines[0]
     assert "· worse than pruned" not in lines[1]
     assert "100%" in lines[1]
+
+
+def test_the_header_says_how_many_come_before(workspace: Workspace):
+    assert [part in header._html(workspace, 3, None, None, 7) for part in ("after 7 others", "measuring…")] == [
+        True
+    ] * 2
+    assert "after another" in header._html(workspace, 3, None, None, 1)
+    assert "after" not in header._html(workspace, 3, None, None)

@@ -10,12 +10,19 @@ RestoreLCCError
 ├── SettingError         a number or name outside what makes sense
 └── WriteError           a result cannot be written where it was asked for
 
-Every message says what was found, why it matters and what to do.
+Every message says what was found, why it matters and what to do, on one line.
 """
+
+LONGEST = 500
+"""Characters of a message, whatever it quotes."""
 
 
 class RestoreLCCError(Exception):
-    """Parent of everything that this package raises on purpose."""
+    """Parent of everything that this package raises on purpose. What it quotes may be as long as a file and hold what
+    cannot be printed; the message is one line all the same."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shortened(" ".join(str(message).split()), LONGEST))
 
 
 class LoadError(RestoreLCCError):
@@ -48,3 +55,9 @@ class SettingError(RestoreLCCError, ValueError):
 
 class WriteError(RestoreLCCError):
     """A result cannot be written where it was asked for."""
+
+
+def shortened(text: str, most: int = 120) -> str:
+    """Of what may be long, or hold what cannot be printed: a name, a path, another's message. Both ends stay."""
+    text = "".join(character if character.isprintable() else "�" for character in text)
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[len(text) - (most - 1) // 2 :]}"

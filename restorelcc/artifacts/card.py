@@ -11,7 +11,7 @@ from huggingface_hub import ModelCardData
 
 from ..compensation.interface import Compensation
 from ..compensation.weights import Weights
-from ..hf.failures import shortened
+from ..errors import shortened
 from ..hf.families import FAMILIES, RUNTIMES
 from ..pruning.methods import ALLOCATIONS, narrows
 from ..restoration.choices import LOSSES, WHERE

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..compensation.constants import Constants
 from ..compensation.interface import Compensation, attach, folded
 from ..compensation.kinds import KINDS, read_compensation
 from ..errors import LoadError
+from ..foreign import check_regular, foreign
 from ..hf.identity import other_setting, settings, weights_digest
 from ..hf.layout import HeadGeometry, geometry, output_projections
 from ..hf.narrow import kept_heads, pruning_record
@@ -87,13 +87,14 @@ def save_adapter(
 def load_adapter(folder: Path) -> Adapter:
     """What `save_adapter` wrote. Raises LoadError."""
     about = read_json(folder / ABOUT, "adapter")
-    try:
-        shape = HeadGeometry(**about.pop("geometry"))
+    with foreign(lambda reason: LoadError(f"The adapter in {folder} is damaged ({reason}). Make it again.")):
+        shape = HeadGeometry.read(about.pop("geometry"))
         made_of = about.pop("compensation", FIRST)
-        tensors = load_file(folder / TENSORS)
-        compensation = read_compensation(made_of["kind"], made_of["version"], tensors, shape)
-    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
-        raise LoadError(f"The adapter in {folder} is damaged ({error}). Make it again.") from error
+        check_regular(folder / TENSORS)
+        compensation = read_compensation(made_of["kind"], made_of["version"], load_file(folder / TENSORS), shape)
+        made_for = about.get("made_for", {})
+        if not isinstance(made_for, Mapping) or not isinstance(made_for.get("settings", {}), Mapping):
+            raise ValueError("what it was made for is not what it should be")
     return Adapter(compensation, shape, about)
 
 

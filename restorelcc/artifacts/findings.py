@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from platformdirs import user_cache_path
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from .. import __version__
 from ..capture.statistics import MEANS, HeadStatistics, Samples
 from ..errors import LoadError, SettingError, WriteError
 from ..evaluation.perplexity import TokenLoss
+from ..foreign import check_regular, foreign
 from ..hf.layout import HeadGeometry
 from ..models.loading import DEMO, Loading, source_of
 from ..pruning.layerwise import Pruning
@@ -190,11 +190,9 @@ def load_findings(folder: Path) -> Findings:
     """What `save_findings` wrote. Raises LoadError, also where a single bit of it is another one."""
     check_seal(folder)
     facts = read_json(folder / FACTS, "findings")
-    try:
-        tensors = load_file(folder / TENSORS)
-        return _built(facts, tensors)
-    except (OSError, LookupError, TypeError, ValueError, SafetensorError) as error:
-        raise LoadError(f"The findings in {folder} are damaged ({error}). Delete the folder.") from error
+    with foreign(lambda reason: LoadError(f"The findings in {folder} are damaged ({reason}). Delete the folder.")):
+        check_regular(folder / TENSORS)
+        return _built(facts, load_file(folder / TENSORS))
 
 
 def _built(facts: dict[str, Any], tensors: Mapping[str, Tensor]) -> Findings:
@@ -207,7 +205,7 @@ def _built(facts: dict[str, Any], tensors: Mapping[str, Tensor]) -> Findings:
         ids, real, scored, response = (tensors[f"{name}.{key}"] for key in ("ids", "real", "scored", "response"))
         return Tokens(ids, real, scored, response)
 
-    geometry = HeadGeometry(**facts["geometry"])
+    geometry = HeadGeometry.read(facts["geometry"])
     live = read("live")
     return Findings(
         geometry=geometry,

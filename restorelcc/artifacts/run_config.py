@@ -3,19 +3,18 @@ a run's config after this can rely on the types of what is there. What is not th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
 from ..restoration.training import Settings
+from ..selection.picks import is_shape
 
 Check = Callable[[object], bool]
 LARGEST = 2**53
 """What a double holds exactly, as all that reads JSON should expect."""
 LONGEST = 10_000  # characters
-MOST_PICKS = 2**31
 YEARS = range(1970, 2200)
 
 
@@ -75,8 +74,7 @@ def _is_selection(value: object) -> bool:
     """Small enough to be read: components of heads by `Selection.from_json`."""
     if not isinstance(value, Mapping) or not isinstance(value.get("picks"), Mapping):
         return False
-    shape = value.get("shape")
-    return isinstance(shape, list) and all(map(is_count, shape)) and len(shape) == 3 and math.prod(shape) <= MOST_PICKS
+    return is_shape(value.get("shape"))
 
 
 def _like(default: object) -> Check:

@@ -28,14 +28,15 @@ from platformdirs import user_data_path
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..errors import LoadError, SettingError, WriteError
+from ..errors import LoadError, SettingError, WriteError, shortened
+from ..foreign import check_regular, is_failure, one_line
 from ..hf.layout import HeadGeometry
 from ..restoration.training import Restoration, Settings, Step
 from ..selection.picks import Selection
 from ..storage.folders import whole
 from ..storage.formats import FORMAT, read_json, versions, write_json
 from .export import Adapter, fill_adapter, load_adapter
-from .run_config import is_count, sound, time_of
+from .run_config import sound, time_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -97,10 +98,7 @@ class Run:
     def adapter(self) -> Adapter:
         """The compensation that came out, and what it was made for."""
         with self._reading(ADAPTER):
-            adapter = load_adapter(self.folder / ADAPTER)
-            if not all(is_count(size) for size in asdict(adapter.geometry).values()):
-                raise ValueError(f"a model of {adapter.geometry} is none")
-            return adapter
+            return load_adapter(self.folder / ADAPTER)
 
     def trained(self) -> dict[str, Tensor]:
         """What was trained, by name: of constants `beta` [layer, head, component] and `learned` [layer, head,
@@ -112,23 +110,20 @@ class Run:
     def _reading(self, file: str) -> Iterator[None]:
         """Whatever is wrong with a file of a run, its reader gets a LoadError that names it."""
         try:
-            if file != ADAPTER and not (self.folder / file).is_file():
-                raise ValueError("there is no such file")
+            if file != ADAPTER:
+                check_regular(self.folder / file)
             yield
-        except Exception as error:  # What is read may hold anything, and libraries raise as they like.
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             raise LoadError(
-                f"{self.folder / file} is damaged, or of another version ({_line(error)}). The run's other parts can "
-                "still be used."
+                f"{self.folder / file} is damaged, or of another version ({one_line(error)}). The run's other parts "
+                "can still be used."
             ) from error
 
 
 STEP_NUMBERS = ("tokens", "loss", "lr", "tokens_per_second", "seconds", "perplexity", "stderr", "held_out_loss")
 LONGEST_REASON = 200  # characters
-
-
-def _line(error: Exception) -> str:
-    """What it says, on one line that is not too long."""
-    return " ".join(f"{error}".split())[:LONGEST_REASON]
 
 
 def _checked_steps(frame: pd.DataFrame) -> pd.DataFrame:
@@ -174,7 +169,7 @@ def _damage_of_parts(folder: Path, state: tuple[object, ...]) -> str:
         run = load_run(folder)
         run.settings, run.selection, run.metrics(), run.trained(), run.adapter()  # whichever is damaged says so
     except LoadError as error:
-        return _line(error)
+        return shortened(str(error), LONGEST_REASON)
     return run.fault
 
 
@@ -245,7 +240,7 @@ def _runs_in(place: Path) -> list[Run]:
             try:
                 runs.append(load_run(folder))
             except LoadError as error:
-                runs.append(Run(folder, {}, _line(error)))
+                runs.append(Run(folder, {}, shortened(str(error), LONGEST_REASON)))
     oldest = datetime.min.replace(tzinfo=UTC)
     return sorted(runs, key=lambda run: (run.created or oldest, run.folder.name), reverse=True)
 

@@ -1,5 +1,6 @@
 """The terminal: tables, and errors as one line. The only part of the engine that prints."""
 
+import io
 import json
 import logging
 import sys
@@ -32,6 +33,8 @@ def quiet_libraries() -> None:
 
 def run(command: Callable[[], None]) -> None:
     """Run a command; what the user can mend exits with 2 and one message, Ctrl-C with 130."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # Names of files may be no text.
     try:
         quiet_libraries()
         command()

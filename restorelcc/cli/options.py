@@ -1,13 +1,17 @@
 """The command line: what can be asked for. How it is done is in a file a command, imported when it runs, because the
 libraries behind it take seconds to import and `--help` should not."""
 
+import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ..artifacts.export_formats import FORMATS
+from ..errors import SettingError
 from ..pruning.methods import ALLOCATIONS, METHODS
 from ..registry import briefs
 from ..restoration.choices import LOSSES, STARTS, UNITS, WHAT, WHERE
@@ -17,7 +21,34 @@ from .choices import one_of
 if TYPE_CHECKING:
     from ..models.loading import Loading
 
+
+class OneLine(TyperGroup):
+    """Commands of which a misuse is told as every other error is: in one line."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command that `args` name."""
+        given = sys.argv[1:] if args is None else args
+        if not given:  # Help is what is told then, and is many lines.
+            return super().main(args, prog_name, complete_var, standalone_mode, windows_expand_args, **extra)
+        try:
+            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+        except typer.TyperException as error:
+            told: str = getattr(error, "format_message", error.__str__)()  # It names the option too.
+            sys.stderr.write(f"Error: {SettingError(told.rstrip('.') + '. See --help.')}\n")
+            sys.exit(2)
+        sys.exit(code or 0)
+
+
 app = typer.Typer(
+    cls=OneLine,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -30,6 +61,10 @@ app = typer.Typer(
     "| c4 | alpaca | hf:DATASET[/CONFIG][:SPLIT[:COLUMN]]. Files are plain text (.txt, .md, .raw) or rows (.jsonl, "
     ".ndjson, .json, .csv, .tsv, .parquet), also as .gz, .bz2 or .xz.",
 )
+
+
+MOST = 2**31 - 1
+"""Of anything that is counted, and of seeds: what every library takes."""
 
 
 class PositionsName(StrEnum):
@@ -45,11 +80,11 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps; map: sp
 Dtype = Annotated[str, typer.Option(help="auto (as stored), float32, bfloat16, float16.")]
 Pickle = Annotated[bool, typer.Option("--allow-pickle", help="Also read .bin weights. They can run any code.")]
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run model code that comes with the weights.")]
-Windows = Annotated[int, typer.Option(min=2, help="Windows (or prompts) of text at most.")]
+Windows = Annotated[int, typer.Option(min=2, max=MOST, help="Windows (or prompts) of text at most.")]
 Length = Annotated[
-    int | None, typer.Option(min=2, help="Tokens a window. Default: the model's context, 2 048 at most.")
+    int | None, typer.Option(min=2, max=MOST, help="Tokens a window. Default: the model's context, 2 048 at most.")
 ]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option(min=0, max=MOST, help="Seed of everything random.")]
 Dense = Annotated[str, typer.Option(metavar="MODEL", help="The model before pruning; see MODEL below.")]
 Pruned = Annotated[str, typer.Option(metavar="MODEL", help="The same model pruned; see MODEL below.")]
 Csv = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole table.")]
@@ -149,7 +184,7 @@ def inspect(
     positions: Annotated[
         PositionsName, typer.Option(help="All tokens, or the last of each text as in the paper.")
     ] = PositionsName.all,
-    top: Annotated[int, typer.Option(min=1, help="Heads and components to list.")] = 10,
+    top: Annotated[int, typer.Option(min=1, max=MOST, help="Heads and components to list.")] = 10,
     csv: Csv = None,
     in_order: Annotated[
         bool, typer.Option("--in-order", help="Each layer measured with the mean losses of those below put back.")
@@ -197,17 +232,19 @@ def restore(
     score: Annotated[
         str, one_of(SCORES, "Which heads, where not all: first by this loss or score (see inspect --scores).")
     ] = "together_dense",
-    components: Annotated[int | None, typer.Option(min=1, help="Strongest components a head. Default: all.")] = None,
+    components: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="Strongest components a head. Default: all.")
+    ] = None,
     learned: Annotated[bool, typer.Option(help="Train a free component b per head beside the magnitudes.")] = True,
     loss: Annotated[str, one_of(LOSSES, f"What is minimised. {briefs(LOSSES)}.")] = "kl",
     lr: Annotated[float | None, typer.Option(help="Peak learning rate, in --unit a step.")] = None,
     unit: Annotated[str, one_of(UNITS, f"What the rate is counted in. {briefs(UNITS)}.")] = "loss",
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, max=MOST, help="Optimiser steps.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the text, instead of --steps.")] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Windows a step.")] = 8,
+    batch: Annotated[int, typer.Option(min=1, max=MOST, help="Windows a step.")] = 8,
     start: Annotated[str, one_of(STARTS, f"Where training starts. {briefs(STARTS)}.")] = "zero",
     patience: Annotated[
-        int | None, typer.Option(min=1, help="Stop after so many evaluations without a better one.")
+        int | None, typer.Option(min=1, max=MOST, help="Stop after so many evaluations without a better one.")
     ] = None,
     windows: Windows = 128,
     length: Length = None,
@@ -249,7 +286,7 @@ def sweep(
     text: Annotated[
         str, typer.Option(metavar="LIST", help="Shares of the text to train on, to see how much suffices: 0.1,0.3,1.")
     ] = "1",
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of every restoration.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, max=MOST, help="Optimiser steps of every restoration.")] = None,
     score: Annotated[str, one_of(SCORES, "Which heads a share takes first.")] = "together_dense",
     csv: Csv = None,
     calibration: Source = "demo",
@@ -284,9 +321,12 @@ def evaluate(
     adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="A restoration to put on top.")] = None,
     text: Annotated[str, typer.Option("--text", metavar="SRC", help="Text to predict; see SRC below.")] = "demo",
     stride: Annotated[
-        int | None, typer.Option(min=1, help="Tokens between windows; less than --length gives context.")
+        int | None,
+        typer.Option(min=1, max=MOST, help="Tokens between windows; less than --length gives context."),
     ] = None,
-    windows: Annotated[int | None, typer.Option(min=1, help="Windows at most. Default: the whole text.")] = None,
+    windows: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="Windows at most. Default: the whole text.")
+    ] = None,
     length: Length = None,
     device: Device = "auto",
     dtype: Dtype = "auto",

@@ -2,7 +2,7 @@
 another's tensors. The only wing that names a module of Transformers' models.
 
 config: check_generation, culprit, differences, settle, strange, try_out
-failures: advice, one_line, out_of_memory, RAN_OUT, shortened
+failures: advice, out_of_memory, RAN_OUT
 families: FAMILIES, needs_start, RUNTIMES
 identity: other_setting, settings, weights_digest
 layout: attention_norm, cache_bytes, context_length, decoder_layers, device_of, final_norm, geometry, HeadGeometry,

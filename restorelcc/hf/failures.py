@@ -52,22 +52,6 @@ def advice(error: BaseException, name: str) -> str | None:
     return None
 
 
-def one_line(error: BaseException, most: int = 240) -> str:
-    """What a library said, in one line of at most so many characters: its first, with the next where that ends in a
-    colon; the kind of error where it said nothing."""
-    lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    said = lines[0] if not lines[0].endswith(":") or len(lines) == 1 else f"{lines[0]} {lines[1]}"
-    if isinstance(error, KeyError | IndexError | TypeError | AttributeError | ZeroDivisionError):
-        said = f"{type(error).__name__}: {said}"  # Meant for programmers: alone it says little.
-    return shortened(said, most)
-
-
-def shortened(text: str, most: int = 120) -> str:
-    """Of what may be long, or hold what cannot be printed: a name, a path, another's message."""
-    text = "".join(character if character.isprintable() else "�" for character in text)
-    return text if len(text) <= most else f"{text[: most // 2]}…{text[len(text) - most // 2 + 1 :]}"
-
-
 def out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, on a GPU or beside it."""
     said = str(error)

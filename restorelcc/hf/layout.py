@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,15 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from ..errors import UnsupportedModel
+from ..errors import UnsupportedModel, shortened
 from .families import FAMILIES
 from .weights import is_experts, is_linear, shape_of, value_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+
+LARGEST = 2**31  # of any size of a model
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,13 @@ class HeadGeometry:
     """Width of one head's output. Not d_model / n_heads: Gemma and Qwen3 choose it freely."""
     d_model: int
     """Width of the residual stream."""
+
+    @classmethod
+    def read(cls, written: Mapping[str, object]) -> HeadGeometry:
+        """What `asdict` gave, kept as JSON. Raises ValueError, TypeError where it is none."""
+        if not all(type(size) is int and 0 < size < LARGEST for size in written.values()):
+            raise ValueError(f"a model of {shortened(str(written))} is none")
+        return cls(**written)  # type: ignore[arg-type]
 
     def split(self, activation: Tensor) -> Tensor:
         """[..., head * d_head] to [..., head, d_head]."""

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import NotFinite
-from .failures import shortened
+from ..errors import NotFinite, shortened
 from .layout import decoder_layers, device_of
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from ..errors import LoadError
-from ..hf.failures import advice, one_line
+from ..foreign import document_of, foreign, is_failure, one_line
+from ..hf.failures import advice
 from ..hf.weights import untied, values_of
 from .signs import inside, lacks_head, of_account, sign
 
@@ -85,7 +85,9 @@ def read_headers(folder: Path, name: str, named: str | None = None) -> Stored | 
                     part = tensors.get_slice(key)
                     twice += [key] if key in shapes else []
                     shapes[key], kinds[key] = tuple(part.get_shape()), part.get_dtype()
-        except (OSError, RuntimeError, SafetensorError) as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             raise LoadError(
                 advice(error, name)
                 or f"The weights of {name} are damaged ({one_line(error)}, in {file.name}), probably a download or "
@@ -98,16 +100,15 @@ def read_headers(folder: Path, name: str, named: str | None = None) -> Stored | 
 
 def _shards(folder: Path, name: str) -> list[Path]:
     """The files that the index of a sharded checkpoint names. Raises LoadError where there is one that is not there."""
-    try:
-        index = json.loads((folder / INDEX).read_text("utf-8"))
+    with foreign(
+        lambda reason: LoadError(
+            f"{INDEX} of {name} cannot be read ({reason}): it should name the file of every tensor. Fetch it again."
+        )
+    ):
+        index = document_of(folder / INDEX)
         named = sorted({str(file) for file in index["weight_map"].values()})
-        dict(index["metadata"])
+        dict(index["metadata"].items())  # Transformers looks into it.
         absent = [file for file in named if Path(file).name != file or not (folder / file).is_file()]
-    except Exception as error:  # Whatever may stand in such a file.
-        raise LoadError(
-            f"{INDEX} of {name} cannot be read ({one_line(error)}): it should name the file of every tensor. Fetch it "
-            "again."
-        ) from error
     if absent or not named:
         raise LoadError(
             f"{INDEX} of {name} names {len(named)} files, and {len(absent) or 'all'} of them are not there"

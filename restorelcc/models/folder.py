@@ -3,11 +3,11 @@ about it; and that the weights that it has read lie in it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..errors import LoadError
+from ..foreign import document_of
 
 CONFIG = "config.json"
 ADAPTER = "adapter_config.json"
@@ -53,7 +53,7 @@ def other_weights(folder: Path) -> str:
 
 def _adapter(file: Path) -> str:
     try:
-        base = json.loads(file.read_text("utf-8"))["base_model_name_or_path"]
+        base = document_of(file)["base_model_name_or_path"]
     except Exception:  # It is an adapter all the same.
         base = None
     of = f" of {base}" if isinstance(base, str) and base.isprintable() and len(base) < 100 else ""
@@ -76,9 +76,15 @@ WEIGHTS = ("*.safetensors", "*.bin", INDICES)
 
 
 def check_inside(folder: Path) -> None:
-    """Raises LoadError where reading the weights of a folder would read a file outside of it. What links of the hub's
-    cache lead to is that cache's own, wherever it is."""
+    """Raises LoadError where reading the weights of a folder would read a file outside of it, or anything in it would
+    be waited for without end. What links of the hub's cache lead to is that cache's own, wherever it is."""
     home = folder.resolve()
+    for path in folder.iterdir():
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise LoadError(
+                f"{path} is a pipe, a socket or a device, which may have no end, and a model's files are read to "
+                "theirs. Take it away."
+            )
     for file, whence in _files(folder):
         if file.is_relative_to(home) or _is_blob(file):
             continue
@@ -100,9 +106,9 @@ def _files(folder: Path) -> Iterator[tuple[Path, str]]:
 def _shards(index: Path) -> set[str]:
     """What an index names; nothing where it cannot be read, which whoever reads the weights says better."""
     try:
-        named = json.loads(index.read_bytes())["weight_map"].values() if index.is_file() else ()
+        named = document_of(index)["weight_map"].values()
         return {name for name in named if isinstance(name, str) and "\x00" not in name}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    except Exception:  # Whatever may stand in such a file.
         return set()
 
 

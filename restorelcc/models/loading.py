@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..errors import LoadError, SettingError
+from ..errors import LoadError, SettingError, shortened
+from ..foreign import one_line
 from ..hf import hub
-from ..hf.failures import advice, one_line, out_of_memory, shortened
+from ..hf.failures import advice, out_of_memory
 from ..hf.layout import geometry, note_loading
 from .checkpoint import Stored, check_names, check_numbers, check_sizes, disagreements, read_headers, wide_enough
 from .folder import CONFIG, check_inside, no_model

@@ -3,7 +3,6 @@ its weights."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..errors import PairMismatch, UnsupportedModel
+from ..foreign import document_of, foreign
 from ..hf.layout import HeadGeometry, geometry
 from ..hf.narrow import head_weights, kept_heads, pruning_record, with_kept_heads
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 KEPT_FILE = "kept_heads.json"
 FORMAT = 1
+MOST_HEADS = 2**31
 HELP = f"Put a {KEPT_FILE} into the pruned model's folder, or give a pruned model that kept its heads."
 COSINE, MARGIN = 0.5, 0.1
 """Least cosine with its partner, and least lead over any other head, of a head that counts as recognised. Heads of one
@@ -112,17 +113,19 @@ def told(dense: HeadGeometry, pruned: PreTrainedModel) -> Match | None:
 
 def read_kept(path: Path) -> list[list[int]]:
     """[layer][head] of a file {"format": 1, "kept": [[head, …], …]}. Raises PairMismatch."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        kept = data["kept"]
+    with foreign(
+        lambda reason: PairMismatch(
+            f"{path} cannot be read ({reason}). It should hold "
+            '{"format": 1, "kept": [[head, …], …]}: for every layer, which heads of the dense model are left.'
+        )
+    ):
+        data = document_of(path)
+        kept: list[list[int]] = data["kept"]
         if data["format"] != FORMAT or len({len(heads) for heads in kept}) != 1:
             raise ValueError("another format, or layers that keep different numbers of heads")
-        return [[int(head) for head in heads] for heads in kept]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PairMismatch(
-            f"{path} cannot be read ({error}). It should hold "
-            '{"format": 1, "kept": [[head, …], …]}: for every layer, which heads of the dense model are left.'
-        ) from error
+        if not all(type(head) is int and 0 <= head < MOST_HEADS for heads in kept for head in heads):
+            raise ValueError("heads that are no whole numbers from 0")
+        return kept
 
 
 def recognised(dense: HeadWeights, pruned: HeadWeights) -> Match:

@@ -12,32 +12,40 @@ import torch
 from safetensors import SafetensorError
 
 from ..errors import LoadError
+from ..foreign import document_of, foreign, is_failure, one_line
 from ..hf.config import check_generation, culprit, settle, strange, try_out
-from ..hf.failures import advice, one_line
+from ..hf.failures import advice
 from .folder import ADAPTER, CONFIG, GENERATION, PICKLES, no_config, other_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
-
 KNOWN = (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError)
-"""How Transformers fails for reasons that lie in files and machines."""
+"""How loaders fail for reasons that lie in files and machines."""
 
 
 def opened(opener: Callable[..., Any], source: str, name: str, what: str, **settings: Any) -> Any:
     """What a Transformers loader makes of `source`. Every way it fails becomes one LoadError that says what to do.
 
-    Whatever error comes of reading a config or a tokenizer lies in what stands there. Once these are read, and the
-    headers of the weights too, an error that is not among those known is a mistake of ours.
+    Whatever comes out of Transformers lies in what stands in the files. Of a model, whose config and headers were seen
+    before, an error of another kind than those that lie in files and machines is a mistake of ours if it is not raised
+    in there.
     """
     try:
         return opener(source, **settings)
-    except Exception as error:
-        if what == "model" and not isinstance(error, KNOWN) and advice(error, name) is None:
+    except BaseException as error:
+        theirs = what != "model" or isinstance(error, KNOWN) or advice(error, name) is not None or _within(error)
+        if not is_failure(error) or not theirs:
             raise
         raise _failure(error, source, name, what, bool(settings.get("use_safetensors"))) from error
 
 
-def _failure(error: Exception, source: str, name: str, what: str, safe: bool) -> LoadError:
+def _within(error: BaseException) -> bool:
+    """Whether what `opened` called was Transformers' own, so that the error is from somewhere in there."""
+    step = error.__traceback__.tb_next if error.__traceback__ else None
+    return step is not None and str(step.tb_frame.f_globals.get("__name__")).startswith("transformers.")
+
+
+def _failure(error: BaseException, source: str, name: str, what: str, safe: bool) -> LoadError:
     """What `error` means."""
     known = advice(error, name)
     if known is not None:
@@ -63,21 +71,17 @@ def _instead(folder: Path) -> str:
 def check_config_files(folder: Path, name: str) -> dict[str, Any]:
     """The settings of a model folder, before Transformers reads them. Raises LoadError for what is no model's config,
     has values that cannot be, or is about an adapter."""
-    try:
-        settings = json.loads((folder / CONFIG).read_text("utf-8"))
-    except Exception as error:  # Whatever may stand in such a file.
-        raise LoadError(f"The config of {name} cannot be loaded: {one_line(error)}") from error
+    with foreign(lambda reason: LoadError(f"The config of {name} cannot be loaded: {reason}")):
+        settings = document_of(folder / CONFIG)
     none = no_config(settings)
     if none:
         raise LoadError(f"The config of {name} is not that of a model: {none}.")
     check_settings(settings, name)
     if (folder / GENERATION).is_file():
-        try:
-            check_generation(json.loads((folder / GENERATION).read_text("utf-8")))
-        except Exception as error:  # Whatever may stand in such a file.
-            raise LoadError(
-                f"{GENERATION} of {name} cannot be read ({one_line(error)}). Mend it, or take it away."
-            ) from error
+        with foreign(
+            lambda reason: LoadError(f"{GENERATION} of {name} cannot be read ({reason}). Mend it, or take it away.")
+        ):
+            check_generation(document_of(folder / GENERATION))
     if (folder / ADAPTER).is_file():
         raise LoadError(
             f"{name} holds a PEFT adapter ({ADAPTER}) beside a model, and whether it belongs on top is not known. "
@@ -126,7 +130,9 @@ def built(
 
     try:
         return build(config)
-    except Exception as error:
+    except BaseException as error:
+        if not is_failure(error):
+            raise
         field = culprit(settings or config.to_dict(), lambda some: build(type(config).from_dict(some)))
         at_fault = f" ({field})" if field else ""
         raise LoadError(
@@ -140,7 +146,9 @@ def settled(model: PreTrainedModel, name: str) -> PreTrainedModel:
     try:
         settle(model)
         try_out(model)
-    except Exception as error:  # What a config asks for can go wrong in as many ways as there are architectures.
+    except BaseException as error:  # What a config asks for can go wrong in as many ways as there are architectures.
+        if not is_failure(error):
+            raise
         raise LoadError(
             advice(error, name) or f"With its config the model of {name} does not compute: {one_line(error)}"
         ) from error

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..errors import LoadError, NoTokenizer, PairMismatch
+from ..errors import LoadError, NoTokenizer, PairMismatch, shortened
 from ..hf.config import differences
-from ..hf.failures import shortened
 from ..hf.layout import HeadGeometry, geometry, remarks, stored_in, vocabulary_size
 from ..hf.narrow import head_weights
 from ..text.calibration import LONGEST_WINDOW

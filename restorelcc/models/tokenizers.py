@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import LoadError, NoTokenizer, PairMismatch
 from ..text.spelling import token_string
-from ..text.tokens import token_ids
+from ..text.tokens import encoded, token_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -111,7 +111,7 @@ def differing_text(ours: PreTrainedTokenizerBase, theirs: PreTrainedTokenizerBas
     texts: list[str] = [*words, *PROBES, *_texts_at_odds(ours, theirs), *_texts_spread(ours)]
     for start in range(0, len(texts), MANY):
         part = texts[start : start + MANY]
-        left, right = (t(part, add_special_tokens=False, verbose=False).input_ids for t in (ours, theirs))
+        left, right = (encoded(tokenizer, part).input_ids for tokenizer in (ours, theirs))
         different = (text for at, text in enumerate(part) if left[at] != right[at])
         text = next(different, None)
         if text is not None:

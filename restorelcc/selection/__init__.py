@@ -1,7 +1,7 @@
 """Which heads and components to put back: scores that rank them, and the selection that a person edits.
 
 measured_effect: of_components, of_heads, Trial, tried
-picks: check_share, everything, of_heads, Pick, random_heads, random_score, Selection, Shape, share_of_heads,
+picks: check_share, everything, is_shape, of_heads, Pick, random_heads, random_score, Selection, Shape, share_of_heads,
     top_components, top_heads, within_budget
 predicted_effect: PredictedEffect
 probing: Probing, single_threaded

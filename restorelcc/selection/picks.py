@@ -1,6 +1,7 @@
 """Which components of which heads to put back: the one thing a person edits, and strategies that fill it in."""
 
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
@@ -11,8 +12,11 @@ from torch import Tensor
 
 from ..capture.components import LostComponents
 from ..errors import SettingError
+from ..foreign import foreign
 
 FORMAT = 1
+MOST = 2**23
+"""Components of a model: the largest that are published have 2**21."""
 Pick = tuple[int, int, int]
 Shape = tuple[int, int, int]
 
@@ -69,20 +73,26 @@ class Selection:
     @classmethod
     def from_json(cls, text: str) -> "Selection":
         """What `to_json` wrote. Raises SettingError."""
-        try:
+        with foreign(
+            lambda reason: SettingError(f"This is not a selection as RestoreLCC Studio writes it ({reason}).")
+        ):
             data = json.loads(text)
             if data["format"] != FORMAT:
                 raise SettingError(f"This selection has format {data['format']}; this version reads format {FORMAT}.")
             layers, heads, components = data["shape"]
+            if not is_shape(data["shape"]):
+                raise ValueError("its shape is that of no model")
             picks = set()
             for name, chosen in data["picks"].items():
                 layer, head = map(int, name.split("."))
                 picks |= {(layer, head, int(i)) for i in (range(components) if chosen == "all" else chosen)}
-        except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-            if isinstance(error, SettingError):
-                raise
-            raise SettingError(f"This is not a selection as RestoreLCC Studio writes it ({error}).") from error
-        return cls((layers, heads, components), frozenset(picks))
+            return cls((layers, heads, components), frozenset(picks))
+
+
+def is_shape(value: object) -> bool:
+    """Whether it is [layers, heads, components], as JSON has it, of a model that there could be."""
+    sizes = value if isinstance(value, list) and len(value) == 3 else [0]
+    return all(type(size) is int and size > 0 for size in sizes) and math.prod(sizes) <= MOST
 
 
 def everything(shape: Shape) -> Selection:

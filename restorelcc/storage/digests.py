@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 
 from ..errors import LoadError
+from ..foreign import foreign
 from .formats import FORMAT, read_json, write_json
 
 DIGESTS = "digests.json"
@@ -19,10 +20,8 @@ def seal(folder: Path) -> None:
 def check_seal(folder: Path) -> None:
     """Raises LoadError where a file is not as `seal` found it, or is missing or new, or there is no seal."""
     sealed = read_json(folder / DIGESTS, "folder that was sealed").get("sha256")
-    try:
+    with foreign(lambda reason: LoadError(f"{folder} cannot be read ({reason}). Delete the folder.")):
         found = _digests(folder)
-    except OSError as error:
-        raise LoadError(f"{folder} cannot be read ({error.strerror or error}).") from error
     if sealed != found:
         sealed = sealed if isinstance(sealed, dict) else {}
         names = sorted(name for name in {*sealed, *found} if sealed.get(name) != found.get(name))

@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import LoadError
+from ..foreign import document_of, foreign
 
 FORMAT = 1
 
@@ -27,16 +28,13 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
 
 def read_json(path: Path, what: str) -> dict[str, Any]:
     """A file that this package wrote. Raises LoadError for one that is absent, damaged or of a later format."""
-    try:
-        if path.exists() and not path.is_file():
-            raise ValueError("it is no file")
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise LoadError(
-            f"There is no {path}, so {path.parent} is no {what}. Give the folder that was written."
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise LoadError(f"{path} cannot be read ({error}). The {what} is damaged; make it again.") from error
+    with foreign(lambda reason: LoadError(f"{path} cannot be read ({reason}). The {what} is damaged; make it again.")):
+        try:
+            data = document_of(path)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise LoadError(
+                f"There is no {path}, so {path.parent} is no {what}. Give the folder that was written."
+            ) from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         given = data.get("format") if isinstance(data, dict) else type(data).__name__
         raise LoadError(f"{path} has format {given}; this version reads format {FORMAT}. Update RestoreLCC Studio.")

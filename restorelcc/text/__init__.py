@@ -7,5 +7,5 @@ contrast: contrast_items, ContrastItem
 generate: generate
 sources: check_named, DEMO, SELF
 spelling: known_tokens, readable, token_string, token_strings
-tokens: as_text, lead, led, read_together, token_ids, Tokens, whole, windows
+tokens: as_text, encoded, lead, led, read_together, token_ids, Tokens, whole, windows
 """

@@ -10,17 +10,24 @@ import json
 import lzma
 import os
 import sys
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import TextError
+from ..foreign import content_of, foreign
 from .records import CHATS, Row
 
 END = "<|endoftext|>"
 PLAIN = ("", ".txt", ".text", ".md", ".raw", ".tokens")
-PACKED: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.decompress, ".bz2": bz2.decompress, ".xz": lzma.decompress}
+PACKED: dict[str, Callable[[io.BytesIO], io.BufferedIOBase]] = {
+    ".gz": lambda packed: gzip.GzipFile(fileobj=packed),
+    ".bz2": bz2.BZ2File,
+    ".xz": lzma.LZMAFile,
+}
+LARGEST = 2**30
+"""Bytes of a file once it is unpacked: a few packed ones may stand for more than there is memory."""
+PIECE = 2**20
 READABLE = (
     ".txt (.md, .raw, .tokens or no suffix), .jsonl, .ndjson, .json, .csv, .tsv or .parquet, also as .gz, .bz2 or .xz"
 )
@@ -94,14 +101,26 @@ def rows(path: Path) -> Iterator[Row]:
 
 def _content(path: Path) -> bytes:
     """What the file holds, unpacked."""
-    try:
-        content = path.read_bytes()
-        unpacked = PACKED.get(path.suffix.lower())
-        return content if unpacked is None else unpacked(content)
-    except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
-        raise TextError(f"{path} cannot be unpacked ({error}): it is damaged, or no {path.suffix} file.") from error
-    except OSError as error:
-        raise TextError(f"{path} cannot be read: {error.strerror or error}.") from error
+    with foreign(lambda reason: TextError(f"{path} cannot be read: {reason}. Give {READABLE}.")):
+        content = content_of(path, LARGEST)
+    unpacked = PACKED.get(path.suffix.lower())
+    if unpacked is None:
+        return content
+    with foreign(
+        lambda reason: TextError(f"{path} cannot be unpacked ({reason}): it is damaged, or no {path.suffix} file.")
+    ):
+        return _within(unpacked(io.BytesIO(content)))
+
+
+def _within(file: io.BufferedIOBase) -> bytes:
+    """All of it, as long as that is no more than is believed. Raises ValueError."""
+    pieces, size = list[bytes](), 0
+    while piece := file.read(PIECE):
+        pieces.append(piece)
+        size += len(piece)
+        if size > LARGEST:
+            raise ValueError(f"it holds more than {LARGEST:,} bytes, the most that is read; give a part of it")
+    return b"".join(pieces)
 
 
 def _decoded(content: bytes, path: Path) -> str:
@@ -192,17 +211,17 @@ def _table(path: Path, separator: str) -> Iterator[Row]:
 
 
 def _parquet(path: Path) -> Iterator[Row]:
-    from pyarrow import ArrowException
+    content = _content(path)
+    with foreign(lambda reason: TextError(f"{path} is no Parquet file, or a damaged one ({reason}).")):
+        for number, row in enumerate(_records(content), 1):
+            yield f"{path}, row {number}", row
+
+
+def _records(content: bytes) -> Iterator[object]:
     from pyarrow.parquet import ParquetFile  # comes with `datasets`
 
-    number = 0
-    try:
-        for batch in ParquetFile(io.BytesIO(_content(path))).iter_batches():
-            for row in batch.to_pylist():
-                number += 1
-                yield f"{path}, row {number}", row
-    except (ArrowException, OSError, ValueError) as error:
-        raise TextError(f"{path} is no Parquet file, or a damaged one ({str(error).splitlines()[0]}).") from error
+    for batch in ParquetFile(io.BytesIO(content)).iter_batches():
+        yield from batch.to_pylist()
 
 
 ROWS: dict[str, Callable[[Path], Iterator[Row]]] = {

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import SettingError, TextError
+from ..errors import LoadError, SettingError, TextError
+from ..foreign import foreign
 from .files import END
 from .records import Document
 
@@ -79,12 +80,16 @@ class Cut:
 
 
 PACKED = Cut()
+LONG = 2**20
+"""Letters of a document that are read at once, however few tokens are needed."""
+AT_A_CUT = 64
+"""Tokens before the place where a document is cut off, which may be others than where it goes on."""
 
 
 def own_start(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """What the tokenizer itself puts before every text: the beginning-of-text token, or nothing."""
-    bare = token_ids(tokenizer, "a")
-    dressed = list(tokenizer("a", verbose=False).input_ids)
+    bare: list[int] = token_ids(tokenizer, "a")
+    dressed: list[int] = encoded(tokenizer, "a", add_special_tokens=True).input_ids
     at = next((at for at in range(len(dressed)) if dressed[at : at + len(bare)] == bare), 0)
     return dressed[:at]
 
@@ -104,8 +109,15 @@ def lead(tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 def token_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """The tokens of `text`, nothing before or after them."""
-    # verbose=False: a text longer than the context is cut into windows below, so no warning is due.
-    return list(tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
+    return list(encoded(tokenizer, text).input_ids)
+
+
+def encoded(tokenizer: PreTrainedTokenizerBase, text: str | list[str], **how: bool) -> Any:
+    """What a tokenizer makes of a text, or of several: by default nothing before or after it. Raises LoadError where it
+    makes nothing of it: for what stands in its files, some text may be beyond it."""
+    with foreign(lambda reason: LoadError(f"The tokenizer cannot read this text: {reason}. Its files are damaged.")):
+        # verbose=False: a text longer than the context is cut into windows below, so no warning is due.
+        return tokenizer(text, **({"add_special_tokens": False, "verbose": False} | how))
 
 
 def led(start: list[int], ids: list[int]) -> list[int]:
@@ -124,7 +136,7 @@ def read_together(tokenizer: PreTrainedTokenizerBase, prompt: str, response: str
         ids, alone = token_ids(tokenizer, prompt + response), token_ids(tokenizer, prompt)
         same = [ours == theirs for ours, theirs in zip(ids, alone, strict=False)]
         return ids, [*same, False].index(False)
-    read = tokenizer(prompt + response, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    read = encoded(tokenizer, prompt + response, return_offsets_mapping=True)
     ends = [end for _, end in read.offset_mapping]
     return list(read.input_ids), next((at for at, end in enumerate(ends) if end > len(prompt)), len(ends))
 
@@ -155,7 +167,7 @@ def windows(
     room = length - len(cut.start)  # tokens of text in a window
     step = min(step, room)
     needed = None if most is None else len(cut.start) + room + step * (most - 1)
-    stream, used = _stream(documents, tokenizer, cut.leading(tokenizer), needed)
+    stream, used, to_the_end = _stream(documents, tokenizer, cut.leading(tokenizer), needed)
     if stream[: len(cut.start)] == list(cut.start):
         stream = stream[len(cut.start) :]  # every window brings its own
     starts = list(range(0, max(1, len(stream) - room + 1), step))
@@ -170,19 +182,36 @@ def windows(
     if len(lines) > 1 and len(lines[-1]) <= old[-1]:  # It has nothing to score.
         del lines[-1], old[-1]
     tokens = _padded(lines, old, cut.unscored(tokenizer))
-    return _checked(replace(tokens, notes=_left(documents, used, len(starts), most)))
+    return _checked(replace(tokens, notes=_left(documents, used, len(starts), most, to_the_end)))
 
 
 def _stream(
     documents: Sequence[Document], tokenizer: PreTrainedTokenizerBase, before: list[int], needed: int | None
-) -> tuple[list[int], int]:
-    """(tokens of the documents one after the other, until there are as many as are `needed`; documents read)."""
+) -> tuple[list[int], int, bool]:
+    """(tokens of the documents one after the other, until there are as many as are `needed`; documents read; whether
+    the last of them was read to its end)."""
     stream: list[int] = []
     for number, document in enumerate(documents, 1):
-        stream += led(before, token_ids(tokenizer, document.text))
+        ids, _, to_the_end = _beginning(document, tokenizer, None if needed is None else needed - len(stream))
+        stream += led(before, ids)
         if needed is not None and len(stream) >= needed:
-            return stream, number
-    return stream, len(documents)
+            return stream, number, to_the_end
+    return stream, len(documents), True
+
+
+def _beginning(
+    document: Document, tokenizer: PreTrainedTokenizerBase, needed: int | None
+) -> tuple[list[int], int, bool]:
+    """(tokens of a document, those of its prompt among them, whether these are all). Of one that is far longer than the
+    tokens `needed` only a beginning is read: to read a book for one window would take minutes and much memory."""
+    prompt, response = document.prompt, document.response
+    size = max(LONG, 16 * (needed or 0))
+    while needed is not None and size < len(prompt) + len(response):
+        ids, asked = read_together(tokenizer, prompt[:size], response[: max(0, size - len(prompt))])
+        if len(ids) >= needed + AT_A_CUT:
+            return ids[:-AT_A_CUT], asked, False
+        size *= 4
+    return (*read_together(tokenizer, prompt, response), True)
 
 
 def _padded(lines: Sequence[list[int]], old: Sequence[int], unscored: set[int]) -> Tokens:
@@ -200,10 +229,12 @@ def _padded(lines: Sequence[list[int]], old: Sequence[int], unscored: set[int]) 
     return Tokens(ids, real, scored, scored)
 
 
-def _left(documents: Sequence[Document], used: int, there: int, most: int | None) -> tuple[str, ...]:
+def _left(documents: Sequence[Document], used: int, there: int, most: int | None, to_the_end: bool) -> tuple[str, ...]:
     """What should be said of documents, or windows of them, beyond the `most` that were asked for."""
-    if most is None or (used == len(documents) and there <= most):
+    if most is None or (used == len(documents) and there <= most and to_the_end):
         return ()
+    if used == len(documents) and not to_the_end:
+        return (f"The text is read as far as the {most:,} windows go that were asked for.",)
     if used == len(documents):
         return (f"{most:,} of {there:,} windows are used, as many as were asked for.",)
     return (f"The first {used:,} of {len(documents):,} texts fill the {most:,} windows that were asked for.",)
@@ -244,7 +275,7 @@ def rows(
     lines, asked, used, short, full = list[list[int]](), list[int](), 0, 0, 0
     for document in documents:
         used += 1
-        ids, prompt = read_together(tokenizer, document.prompt, document.response)
+        ids, prompt, _ = _beginning(document, tokenizer, length)
         line = led(before, ids)
         prompt += len(line) - len(ids)
         if document.prompt and prompt >= length:

@@ -338,3 +338,19 @@ def test_surviving_weights_as_adapter_and_as_checkpoint_measure_the_same(folders
     assert with_adapter["perplexity"] == pytest.approx(merged["perplexity"], rel=1e-4)
     assert with_adapter["perplexity"] != pytest.approx(plain["perplexity"], rel=1e-4)
     assert "MLPs of layers with a picked head" in (tmp_path / "adapter" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["evaluate"], ["evaluate", "--windows", "x", "demo"], ["nothing"], ["runs", "--what"], ["prune", "demo", "--out"],
+     ["evaluate", "demo", "--windows", "9" * 400], ["restore", "--dense", "a", "--loss", "b\n" * 300]],
+    ids=lambda options: " ".join(options)[:30],
+)  # fmt: skip
+def test_a_misuse_is_one_line_too(options):
+    result = call(*options)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.endswith("See --help.\n")
+    assert result.stderr.count("\n") == 1
+    assert len(result.stderr) <= 510
+    assert result.stdout == ""

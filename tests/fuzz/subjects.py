@@ -1,29 +1,40 @@
-"""What is damaged, and how it is then read: each subject draws a `Case` from a folder of valid things."""
+"""What is damaged on disk, and the command that then reads it: subjects draw a `Case` from a folder of valid things."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from damage import NASTY_TEXTS, arguments, documents, files, garbled, written
+from damage import NASTY_TEXTS, PACKERS, arguments, documents, files, garbled, numbers, passable, written
 from hypothesis import strategies as st
 
-Place = Callable[[Path], None]
-"""Puts something into the folder."""
+Call = Callable[[Path], object]
+"""Reads something of a folder by the engine itself."""
 
 
 @dataclass
 class Case:
-    """One damaged input and the command that reads it. `{}` in an argument stands for the folder."""
+    """One damaged input and the command, or the call, that reads it. `{}` in an argument stands for the folder."""
 
-    command: list[str]
+    command: list[str] = field(default_factory=list)
     damage: dict[str, bytes] = field(default_factory=dict)
     """New contents of files, by their place in the folder."""
     special: dict[str, str] = field(default_factory=dict)
-    """Things that are no plain files: fifo, folder, dangling, loop, null, gone."""
+    """Things that are no plain files: fifo, socket, folder, dangling, loop, null, gone."""
+    call: Call | None = None
+    beside: str = ""
+    """What of the folder is read though no argument says so."""
+
+    @property
+    def parts(self) -> set[str]:
+        """What of the folder of valid things it needs: the names right below it."""
+        named = {match for part in self.command for match in re.findall(r"\{\}/([^/:]+)", part)}
+        return named | {name.split("/")[0] for name in (*self.damage, *self.special)} | {self.beside}
 
     def placed(self, folder: Path) -> list[str]:
         """Damage the folder; the command line to run."""
@@ -34,17 +45,28 @@ class Case:
         return [part.replace("{}", str(folder)) for part in self.command]
 
 
+SPECIAL = ["fifo", "socket", "folder", "dangling", "loop", "null", "zero", "gone", "empty", "up"]
+
+
 def _special(path: Path, kind: str) -> None:
     if path.is_dir() and not path.is_symlink():
         path = path / "inside"
     path.unlink(missing_ok=True)
     if kind == "fifo":
         os.mkfifo(path)
+    elif kind == "socket":
+        # Its name may be no longer than some hundred letters.
+        here = os.open(path.parent, os.O_RDONLY)
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(f"/proc/self/fd/{here}/{path.name}")
+        os.close(here)
     elif kind == "folder":
         path.mkdir()
-    elif kind in ("dangling", "loop", "null", "zero"):
-        target = {"dangling": "nowhere", "loop": path.name, "null": "/dev/null", "zero": "/dev/zero"}[kind]
-        path.symlink_to(target)
+    elif kind == "empty":
+        path.touch()
+    elif kind != "gone":
+        targets = {"dangling": "nowhere", "loop": path.name, "null": "/dev/null", "zero": "/dev/zero", "up": ".."}
+        path.symlink_to(targets[kind])
 
 
 def one_of(name: str, folder: Path, *commands: list[str]) -> st.SearchStrategy[Case]:
@@ -60,17 +82,26 @@ TEXT = ["--text", "{}/text.txt", "--length", "16", "--json"]
 SHORT = ["--calibration", "{}/text.txt", "--length", "16", "--json"]
 EVALUATE = ["evaluate", "{}/dense", *TEXT]
 INSPECT = ["inspect", "--dense", "{}/dense", "--pruned", "{}/pruned", *SHORT]
+NARROW = ["inspect", "--dense", "{}/dense", "--pruned", "{}/narrow", *SHORT]
 PRUNE = ["prune", "{}/dense", "--method", "magnitude", "--out", "{}/out", *SHORT]
 RESTORE = ["restore", "--dense", "{}/dense", "--pruned", "{}/pruned", "--steps", "2", "--out", "{}/out", *SHORT]
+SWEEP = ["sweep", "--dense", "{}/dense", "--pruned", "{}/pruned", "--lr", "0.1", "--steps", "2", *SHORT]
 ADAPTER = ["evaluate", "{}/pruned", "--adapter", "{}/adapter", *TEXT]
+
+
+def _evaluate(model: str) -> list[str]:
+    return ["evaluate", f"{{}}/{model}", *TEXT]
 
 
 def configs(folder: Path) -> st.SearchStrategy[Case]:
     """A model's settings."""
+    kinds = sorted(path.name for path in folder.glob("family-*"))
     return st.one_of(
-        one_of("dense/config.json", folder, EVALUATE, INSPECT, PRUNE),
+        one_of("dense/config.json", folder, EVALUATE, EVALUATE, INSPECT, PRUNE),
         one_of("pruned/config.json", folder, INSPECT, RESTORE),
+        one_of("narrow/config.json", folder, NARROW, _evaluate("narrow")),
         one_of("dense/generation_config.json", folder, EVALUATE, PRUNE),
+        st.one_of([one_of(f"{kind}/config.json", folder, _evaluate(kind)) for kind in kinds]),
     )
 
 
@@ -79,82 +110,108 @@ def _header(content: bytes) -> tuple[dict[str, object], bytes]:
     return json.loads(content[8 : 8 + length]), content[8 + length :]
 
 
-def _headed(header: object, rest: bytes) -> bytes:
-    text = written(header)
-    return len(text).to_bytes(8, "little") + text + rest
+def tensors(path: Path) -> st.SearchStrategy[bytes]:
+    """A file of safetensors: its bytes, or its header."""
+    content = path.read_bytes()
+    header, rest = _header(content)
+
+    def headed(changed: object) -> bytes:
+        text = written(changed)
+        return len(text).to_bytes(8, "little") + text + rest
+
+    return st.one_of(garbled(content), documents(header).map(headed), documents(header).map(headed))
 
 
 def weights(folder: Path) -> st.SearchStrategy[Case]:
     """A model's tensors: their file, its header, and the index of a sharded one."""
-    content = (folder / "dense/model.safetensors").read_bytes()
-    header, rest = _header(content)
-    damaged = st.one_of(garbled(content), documents(header).map(lambda new: _headed(new, rest)))
-    whole = st.builds(
-        lambda new, command: Case(list(command), {"dense/model.safetensors": new}),
-        damaged,
-        st.sampled_from([EVALUATE, INSPECT]),
+    damaged = tensors(folder / "dense/model.safetensors")
+    commands = st.sampled_from([EVALUATE, INSPECT])
+    whole = st.builds(lambda new, command: Case(list(command), {"dense/model.safetensors": new}), damaged, commands)
+    shard = sorted((folder / "sharded").glob("*.safetensors"))[0]
+    return st.one_of(
+        whole,
+        one_of("sharded/model.safetensors.index.json", folder, _evaluate("sharded")),
+        tensors(shard).map(lambda new: Case(_evaluate("sharded"), {f"sharded/{shard.name}": new})),
     )
-    sharded = ["evaluate", "{}/sharded", *TEXT]
-    return st.one_of(whole, one_of("sharded/model.safetensors.index.json", folder, sharded))
 
 
 def tokenizers(folder: Path) -> st.SearchStrategy[Case]:
     """How text becomes ids."""
+    kinds = [path.name for path in folder.glob("tokenizer-*")]
     return st.one_of(
-        one_of("dense/tokenizer.json", folder, EVALUATE, INSPECT),
+        one_of("dense/tokenizer.json", folder, EVALUATE, INSPECT, PRUNE),
         one_of("pruned/tokenizer.json", folder, INSPECT),
         one_of("dense/tokenizer_config.json", folder, EVALUATE, PRUNE),
+        st.one_of([one_of(f"{kind}/tokenizer.json", folder, _evaluate(kind)) for kind in kinds]),
+        st.one_of([one_of(f"{kind}/tokenizer_config.json", folder, _evaluate(kind)) for kind in kinds]),
     )
 
 
 def adapters(folder: Path) -> st.SearchStrategy[Case]:
     """What a restoration is kept in."""
-    name = next(path.name for path in (folder / "adapter").glob("*.safetensors"))
-    content = (folder / "adapter" / name).read_bytes()
-    header, rest = _header(content)
-    damaged = st.one_of(garbled(content), documents(header).map(lambda new: _headed(new, rest)))
+    name = "adapter/compensation.safetensors"
     return st.one_of(
         one_of("adapter/restorelcc.json", folder, ADAPTER),
-        damaged.map(lambda new: Case(list(ADAPTER), {f"adapter/{name}": new})),
+        tensors(folder / name).map(lambda new: Case(list(ADAPTER), {name: new})),
     )
 
 
 def head_maps(folder: Path) -> st.SearchStrategy[Case]:
     """Which heads a narrower model kept."""
-    command = ["inspect", "--dense", "{}/dense", "--pruned", "{}/narrow", *SHORT]
-    return one_of("narrow/kept_heads.json", folder, command)
+    return one_of("narrow/kept_heads.json", folder, NARROW)
+
+
+def _row(line: bytes) -> st.SearchStrategy[bytes]:
+    return documents(json.loads(line)).map(written)
 
 
 def texts(folder: Path) -> st.SearchStrategy[Case]:
-    """What is read: plain, and a row a line."""
+    """What is read: plain, rows of every kind, packed, and questions."""
+
+    def read(name: str, content: bytes, field: str = "") -> Case:
+        return Case(["evaluate", "{}/dense", "--text", f"{{}}/{name}{field}", *TEXT[2:]], {name: content})
+
     plain = garbled((folder / "text.txt").read_bytes())
     rows = (folder / "rows.jsonl").read_bytes()
     lines = rows.splitlines()
-    row = documents(json.loads(lines[0])).map(written)
-    damaged = st.one_of(garbled(rows), row.map(lambda line: b"\n".join([line, *lines[1:]])))
+    damaged = st.one_of(garbled(rows), _row(lines[0]).map(lambda line: b"\n".join([line, *lines[1:]])))
     responses = [*RESTORE[:-1], "--loss", "response", "--json"]
     responses[responses.index("{}/text.txt")] = "{}/rows.jsonl"
+    probing = [*INSPECT, "--scores", "probing", "--contrast", "{}/questions.jsonl"]
+    asked = (folder / "questions.jsonl").read_bytes().splitlines()
+    fields = st.sampled_from(["", "", ":prompt", ":response", ":nothing", ":a.b", ":", "::"])
+    others = st.sampled_from(["rows.json", "rows.csv", "rows.tsv", "rows.parquet"]).flatmap(
+        lambda name: st.builds(read, st.just(name), garbled((folder / name).read_bytes()), fields)
+    )
+    packed = st.sampled_from(sorted(PACKERS)).flatmap(
+        lambda suffix: garbled(PACKERS[suffix](rows)).map(lambda new: read(f"packed.jsonl{suffix}", new))
+    )
     return st.one_of(
         plain.map(lambda new: Case(list(EVALUATE), {"text.txt": new})),
-        damaged.map(
-            lambda new: Case(["evaluate", "{}/dense", "--text", "{}/rows.jsonl", *TEXT[2:]], {"rows.jsonl": new})
-        ),
+        plain.map(lambda new: read("rows.json", new)),
+        st.builds(lambda new, field: read("rows.jsonl", new, field), damaged, fields),
         damaged.map(lambda new: Case(list(responses), {"rows.jsonl": new})),
+        _row(asked[0]).map(lambda new: Case(list(probing), {"questions.jsonl": b"\n".join([new, *asked[1:]])})),
+        others,
+        packed,
     )
 
 
 OPTIONS = {
     "evaluate": (EVALUATE, "stride windows length text device dtype adapter"),
-    "inspect": (INSPECT, "top windows length seed scores positions contrast csv"),
-    "prune": (PRUNE, "sparsity pattern ratio allocation method windows seed"),
+    "inspect": (INSPECT, "top windows length seed scores positions contrast csv device"),
+    "prune": (PRUNE, "sparsity pattern ratio allocation method windows seed length dtype calibration"),
     "restore": (
         RESTORE,
         "heads score components loss lr unit steps epochs batch start patience windows length seed format name",
     ),
+    "sweep": (SWEEP, "heads components lr loss text steps score seed windows csv"),
+    "runs": (["runs"], "json"),
 }
-ITSELF = ("text", "csv", "adapter", "device")  # never a path of this machine, and nothing that loads for long
-SLOW = ("steps", "epochs", "windows")
-"""Large numbers are allowed here, and would take as long as they say."""
+ITSELF = ("text", "csv", "adapter", "device", "contrast", "calibration")
+"""Never a path of this machine, nor anything that loads for long."""
+SLOW = ("steps", "epochs")
+"""Large numbers are allowed here, and take as long as they say."""
 
 
 def options(folder: Path) -> st.SearchStrategy[Case]:
@@ -163,65 +220,85 @@ def options(folder: Path) -> st.SearchStrategy[Case]:
     @st.composite
     def drawn(draw: st.DrawFn) -> Case:
         command, names = OPTIONS[draw(st.sampled_from(sorted(OPTIONS)))]
-        name, value = draw(st.sampled_from(names.split())), draw(arguments())
+        name, value = draw(st.sampled_from(names.split())), draw(st.one_of(numbers(), arguments().filter(passable)))
         if name in SLOW and value.strip("+").replace(".", "").isdigit() and float(value) > 50:
             value = "3"
-        if name in ITSELF and ("/" in value or value in ("", " ", ".")):
+        if name in ITSELF and ("/" in value or value in ("", " ", ".", "..")):
             value = "nothing"
-        value = f"{{}}/{value}" if name == "csv" else value
+        value = f"{{}}/{value}" if name == "csv" and command[0] != "sweep" else value
+        if name == "csv" and command[0] == "sweep":
+            value = "{}/table/none.csv"
         return Case([*command, f"--{name}={value}"])
 
     return drawn()
 
 
 def names(folder: Path) -> st.SearchStrategy[Case]:
-    """What models and texts are called."""
-    odd = [*NASTY_TEXTS, ".", "..", "~", "a/b", "a/b/c", "a//b", "a@b", "@", "hf:", "hf:a:b:c"]
+    """What models, texts, adapters and outputs are called."""
+    odd = [*NASTY_TEXTS, ".", "..", "~", "~nobody", "a/b", "a/b/c", "a//b", "a@b", "@", "hf:", "hf:a:b:c", "dense@x",
+           "self", "demo@main", "a" * 300 + "/b"]  # fmt: skip
     called = st.one_of(st.sampled_from(odd), st.text(max_size=12)).filter(
-        lambda name: "\x00" not in name and not name.startswith(("-", "/dev"))
+        lambda name: passable(name) and not name.startswith(("-", "/dev", "/proc"))
     )
-    encodable = called.filter(lambda text: text.encode("utf-8", "ignore").decode() == text)
     return st.one_of(
-        encodable.map(lambda name: Case(["evaluate", name, *TEXT])),
-        encodable.map(lambda name: Case(["evaluate", "{}/dense", "--text", name, "--length", "16", "--json"])),
-        encodable.map(lambda name: Case(["inspect", "--dense", "{}/dense", "--pruned", name, *SHORT])),
-        encodable.map(lambda name: Case(["evaluate", "{}/pruned", "--adapter", f"{{}}/{name}", *TEXT])),
+        called.map(lambda name: Case(["evaluate", name, *TEXT])),
+        called.map(lambda name: Case(["evaluate", f"{{}}/{name}", *TEXT])),
+        called.map(lambda name: Case(["evaluate", "{}/dense", "--text", name, "--length", "16", "--json"])),
+        called.map(lambda name: Case(["inspect", "--dense", "{}/dense", "--pruned", name, *SHORT])),
+        called.map(lambda name: Case(["evaluate", "{}/pruned", "--adapter", f"{{}}/{name}", *TEXT])),
+        called.filter(lambda name: ".." not in name and not name.startswith(("/", "~"))).map(
+            lambda name: Case([part.replace("{}/out", f"{{}}/new/{name}") for part in PRUNE[:-1]])
+        ),
     )
 
 
 def runs(folder: Path) -> st.SearchStrategy[Case]:
-    """Restorations that are kept."""
-    run = next(path for path in (folder / "data/restorelcc/runs").iterdir())
-    return one_of(str((run / "config.json").relative_to(folder)), folder, ["runs", "--json"], ["runs"])
+    """Restorations that are kept: every file of one."""
+    run = next((folder / "data/restorelcc/runs").iterdir()).relative_to(folder)
+    commands = st.sampled_from([["runs", "--json"], ["runs"]])
+    binary = [f"{run}/training.safetensors", f"{run}/adapter/compensation.safetensors"]
+    steps = (folder / run / "metrics.jsonl").read_bytes()
+    lines = steps.splitlines()
+    step = _row(lines[-1]).map(lambda line: b"\n".join([*lines[:-1], line]))
+    contents = st.one_of(
+        files((folder / run / "config.json").read_bytes()).map(lambda new: {f"{run}/config.json": new}),
+        files((folder / run / "config.json").read_bytes()).map(lambda new: {f"{run}/config.json": new}),
+        st.one_of(step, garbled(steps)).map(lambda new: {f"{run}/metrics.jsonl": new}),
+        files((folder / run / "adapter/restorelcc.json").read_bytes()).map(
+            lambda new: {f"{run}/adapter/restorelcc.json": new}
+        ),
+        st.one_of([tensors(folder / name).map(lambda new, name=name: {name: new}) for name in binary]),
+    )
+    special = st.builds(
+        lambda name, kind: {f"{run}/{name}": kind},
+        st.sampled_from(["config.json", "metrics.jsonl", "training.safetensors", "adapter/restorelcc.json"]),
+        st.sampled_from(SPECIAL),
+    )
+    return st.one_of(
+        st.builds(lambda command, new: Case(list(command), new, beside="data"), commands, contents),
+        st.builds(lambda command, new: Case(list(command), special=new, beside="data"), commands, special),
+    )
 
 
 def special_files(folder: Path) -> st.SearchStrategy[Case]:
-    """Pipes, devices, folders and dead links where a file or a folder is wanted."""
-    kinds = st.sampled_from(["fifo", "folder", "dangling", "loop", "null", "zero", "gone"])
+    """Pipes, sockets, devices, folders, dead links and nothing at all where a file or a folder is wanted."""
+    kinds = st.sampled_from(SPECIAL)
     read = {"text.txt": EVALUATE, "dense/config.json": EVALUATE, "dense/model.safetensors": EVALUATE,
-            "dense/tokenizer.json": EVALUATE, "adapter/restorelcc.json": ADAPTER, "narrow/kept_heads.json": INSPECT,
-            "dense/generation_config.json": PRUNE}  # fmt: skip
-    wanted = {"out": PRUNE, "table.csv": [*INSPECT, "--csv", "{}/table.csv"]}
+            "dense/tokenizer.json": EVALUATE, "dense/tokenizer_config.json": INSPECT,
+            "adapter/restorelcc.json": ADAPTER, "adapter/compensation.safetensors": ADAPTER,
+            "narrow/kept_heads.json": NARROW, "dense/generation_config.json": PRUNE,
+            "dense/chat_template.jinja": PRUNE, "dense/special_tokens_map.json": EVALUATE,
+            "sharded/model.safetensors.index.json": _evaluate("sharded")}  # fmt: skip
+    wanted = {"out": PRUNE, "table.csv": [*INSPECT, "--csv", "{}/table.csv"], "new": [*RESTORE, "--name", "x"]}
     return st.one_of(
         st.builds(
             lambda name, kind: Case(list(read[name]), special={name: kind}), st.sampled_from(sorted(read)), kinds
         ),
         st.builds(
-            lambda name, kind: Case(list(wanted[name]), special={name: kind}), st.sampled_from(sorted(wanted)), kinds
+            lambda name, kind: Case(
+                [part.replace("{}/out", "{}/" + name) for part in wanted[name]], special={name: kind}
+            ),
+            st.sampled_from(sorted(wanted)),
+            kinds,
         ),
     )
-
-
-SUBJECTS: dict[str, tuple[Callable[[Path], st.SearchStrategy[Case]], float]] = {
-    "configs": (configs, 0.16),
-    "weights": (weights, 0.12),
-    "tokenizers": (tokenizers, 0.08),
-    "adapters": (adapters, 0.08),
-    "head maps": (head_maps, 0.06),
-    "texts": (texts, 0.14),
-    "options": (options, 0.16),
-    "names": (names, 0.08),
-    "runs": (runs, 0.06),
-    "special files": (special_files, 0.06),
-}
-"""Each with its share of the cases."""

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from restorelcc.errors import TextError
+from restorelcc.text import files as files_module
 from restorelcc.text.contrast import contrast_items
 from restorelcc.text.sources import Document, check_named, read, texts
 
@@ -196,3 +197,13 @@ def test_a_servers_visitors_name_files_that_say_they_are_text(tmp_path, name, is
 def test_other_sources_of_text_are_named_as_ever():
     for source in ("demo", "self", "c4", "hf:a/b", "/nowhere"):
         check_named(source)
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)])
+def test_a_few_packed_bytes_do_not_fill_the_memory(tmp_path, monkeypatch, suffix, pack):
+    path = tmp_path / f"text.txt{suffix}"
+    path.write_bytes(pack(b"a" * 10**6))
+    assert files_module.plain(path) == ["a" * 10**6]
+    monkeypatch.setattr(files_module, "LARGEST", 10**6 - 1)
+    with pytest.raises(TextError, match="more than 999,999 bytes"):
+        files_module.plain(path)

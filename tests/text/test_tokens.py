@@ -2,14 +2,15 @@
 
 import pytest
 import torch
-from conftest import make_model
+from conftest import WORDS, make_model
 from families import make_family
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizer_kinds import byte_bpe, sentencepiece_like
+from tokenizer_kinds import KINDS, byte_bpe, sentencepiece_like
 
 from restorelcc.errors import LoadError, TextError
 from restorelcc.progress import finish
+from restorelcc.text import tokens as tokens_module
 from restorelcc.text.calibration import calibration_tokens, evaluation_tokens, sampled_windows
 from restorelcc.text.records import Document
 from restorelcc.text.tokens import Cut, lead, own_start, read_together, rows, token_ids, tokenized, windows
@@ -178,3 +179,26 @@ def test_text_of_the_models_own_is_made_of_tokens(tokenizer):
     model = make_model(vocab_size=64)
     model.lm_head.weight[len(tokenizer) :] *= 100
     assert int(finish(sampled_windows(model, tokenizer, 16, 20)).ids.max()) < len(tokenizer)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_a_long_text_only_a_beginning_is_read_and_its_tokens_are_the_same(kind, monkeypatch):
+    tokenizer, read = KINDS[kind](), []
+    text = " ".join(WORDS) * 40
+    whole_text = windows([Document(text)], tokenizer, 16, most=2)
+    monkeypatch.setattr(tokens_module, "LONG", 1_000)
+
+    def encoded(tokenizer, text, **how):
+        read.append(len(text))
+        return tokens_of(tokenizer, text, **how)
+
+    tokens_of = tokens_module.encoded
+    monkeypatch.setattr(tokens_module, "encoded", encoded)
+    part = windows([Document(text)], tokenizer, 16, most=2)
+    assert torch.equal(part.ids, whole_text.ids)
+    assert torch.equal(part.scored, whole_text.scored)
+    assert max(read) < len(text) / 2
+    assert part.notes == ("The text is read as far as the 2 windows go that were asked for.",)
+    asked = rows([Document(text, "the cat ")], tokenizer, 16)
+    assert max(read) < len(text) / 2
+    assert asked.notes == ("1 of 1 answers are cut off at 16 tokens.",)

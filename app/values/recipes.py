@@ -14,7 +14,7 @@ from restorelcc.errors import RestoreLCCError, SettingError
 from restorelcc.models.loading import Loading
 from restorelcc.pruning.layerwise import Pruning
 
-TEXTS = ("dense", "pruned", "calibration", "evaluation")
+TEXTS = ("dense", "pruned", "calibration", "evaluation", "elsewhere")
 NUMBERS = ("windows", "captured", "evaluated", "length")
 
 

@@ -55,6 +55,39 @@ def number(run: Run, *path: str) -> float | None:
     return value
 
 
+SHARES = {"recovered_share": "share_stderr", "nearer": "nearer_stderr"}
+"""Shares of what pruning did that is undone (see `evaluation.comparison`), and the names of their standard errors."""
+
+
+def share(run: Run, name: str, *within: str) -> str:
+    """One of `SHARES` with its error, in words: of the evaluation text, or of the text `within`; empty where it is not
+    known."""
+    value, error = (number(run, "figures", *within, of) for of in (name, SHARES[name]))
+    if value is None:
+        return ""
+    return (f"{value:.1%}" + (f" ± {error:.1%}" if error is not None else "")).replace("-", "−")
+
+
+def on_both(run: Run) -> str:
+    """What came back on each of the texts that a run was judged on: "demo: recovered 47 % …; letters: …"."""
+    evaluation = short(known(run, "recipe", "evaluation")) or "evaluation text"
+    other = short(known(run, "figures", "elsewhere", "text")) or "another text"
+    there, nearer = (share(run, name, "elsewhere") for name in SHARES)
+    return (
+        f"{evaluation}: recovered {share(run, 'recovered_share')}, nearer {share(run, 'nearer')}; {other}: recovered "
+        f"{there}, nearer {nearer}. Nothing was trained or chosen on the second text."
+    )
+
+
+def learns_the_text(run: Run) -> bool:
+    """The likelihood rises while the distance to the dense model grows, both by more than two standard errors."""
+    gain, error = number(run, "figures", "gain", "nats"), number(run, "figures", "gain", "stderr")
+    nearer, spread = number(run, "figures", "nearer"), number(run, "figures", "nearer_stderr")
+    if gain is None or error is None or nearer is None or spread is None:
+        return False
+    return gain < -2 * error and nearer < -2 * spread
+
+
 def short(name: object) -> str | None:
     """A model's name for people: of a folder, its last part."""
     if not isinstance(name, str) or not name:
@@ -116,6 +149,9 @@ def table(runs: Sequence[Run], columns: Sequence[str], parameters: Mapping[str, 
         row |= {
             "recovered": number(run, "figures", "recovered_share"),
             "recovered_stderr": number(run, "figures", "share_stderr"),
+            "nearer": number(run, "figures", "nearer"),
+            "elsewhere": number(run, "figures", "elsewhere", "recovered_share"),
+            "nearer_elsewhere": number(run, "figures", "elsewhere", "nearer"),
             "perplexity": number(run, "figures", "restored", "perplexity"),
             "stderr": number(run, "figures", "restored", "stderr"),
             "gain": number(run, "figures", "gain", "nats"),

@@ -9,6 +9,8 @@ HELP = {
     "model is as unsure as. ± is one standard error, with windows of text as the sample.",
     "share": "Recovered share of the lost log-likelihood: (ln P_pruned − ln P_picks) / (ln P_pruned − ln P_dense). "
     "0 % is the pruned model, 100 % the dense one, below 0 % is worse than pruned.",
+    "nearer": "Share of the pruned model's distance to the dense one that is gone: 1 − KL(dense ‖ restored) / "
+    "KL(dense ‖ pruned), of the next token. What merely learns the text recovers likelihood without coming nearer.",
     "gain": "Mean change of the negative log-likelihood per token against the pruned model, paired by window, so that "
     "what both find hard cancels out. Within two standard errors of 0 it may be noise.",
 }

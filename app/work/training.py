@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 from restorelcc.artifacts.export import made_for
 from restorelcc.artifacts.runs import Run, runs_folder, save_run
 from restorelcc.compensation.interface import compensated
+from restorelcc.evaluation.comparison import measured
 from restorelcc.evaluation.perplexity import Perplexity, measure, perplexity
 from restorelcc.hf.narrow import pruning_record
 from restorelcc.progress import Progress
 from restorelcc.restoration.training import Restoration, Settings, Training
 from restorelcc.storage.folders import check_writable
-from restorelcc.text.calibration import sampled_windows, split_held_out
+from restorelcc.text.calibration import ELSEWHERE_WINDOWS, evaluation_tokens, sampled_windows, split_held_out
 from restorelcc.text.sources import SELF
 from restorelcc.text.tokens import Tokens
 from restorelcc.workspace import Workspace
@@ -21,7 +23,6 @@ from restorelcc.workspace import Workspace
 from ..values.picks import Picks
 from ..values.recipes import recipe_written
 from .jobs import Job, jobs
-from .live import lane
 
 
 def start(
@@ -118,17 +119,13 @@ def _kept(
 
 
 def _figures(workspace: Workspace, restoration: Restoration) -> Generator[Progress, None, dict[str, Any]]:
-    """Of the whole evaluation text, as a run's config has them."""
-    pair = yield from workspace.loading()
-    restored = yield from measure(
-        pair.pruned, workspace.findings.evaluation, within=lambda: compensated(pair.pruned, restoration.compensation)
-    )
-    measured = yield from lane.against_both(workspace, restored)
-    return {
-        "dense": measured.dense.figures(),
-        "pruned": measured.pruned.figures(),
-        "restored": measured.picked.figures(),
-        "gain": {"nats": measured.gain.nats, "stderr": measured.gain.stderr},
-        "recovered_share": measured.share if measured.share == measured.share else None,
-        "share_stderr": measured.share_error if measured.share == measured.share else None,
-    }
+    """Of the whole evaluation text, and of the second one, as a run's config has them."""
+    pair, recipe = (yield from workspace.loading()), workspace.recipe
+    within = partial(compensated, pair.pruned, restoration.compensation)
+    judged = yield from measured(pair.dense, pair.pruned, workspace.findings.evaluation, within)
+    if recipe.elsewhere in (recipe.calibration, recipe.evaluation):
+        return judged.figures()
+    length = workspace.findings.evaluation.ids.shape[1]
+    tokens = evaluation_tokens(recipe.elsewhere, pair.dense, pair.tokenizer, length, most=ELSEWHERE_WINDOWS)
+    elsewhere = yield from measured(pair.dense, pair.pruned, tokens, within)
+    return judged.figures() | {"elsewhere": {"text": recipe.elsewhere} | elsewhere.figures()}

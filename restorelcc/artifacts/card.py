@@ -170,15 +170,39 @@ def _facts(about: Mapping[str, Any]) -> list[str]:
 def _figures(about: Mapping[str, Any]) -> str:
     """The section of what was measured, and on what."""
     figures = about["figures"]
-    rows = [
-        f"| {state} | {figure['perplexity']:.3f} ± {figure['stderr']:.3f} | {figure['tokens']} |"
-        for state, figure in figures.items()
-        if isinstance(figure, Mapping) and "perplexity" in figure
-    ]
-    lines = ["## Figures", "", "| | perplexity ± standard error | tokens |", "|---|---|---|", *rows, ""]
+    lines = ["## Figures", "", *_table(figures), ""]
     lines.append(f"Measured on {about.get('evaluation', 'text that is not recorded')}.")
-    share, error = figures.get("recovered_share"), figures.get("share_stderr")
-    if share is not None and math.isfinite(share):
-        spread = "" if error is None else f" ± {error:.1%}"
-        lines.append(f"Recovered: {share:.1%}{spread} of the log-likelihood that pruning lost.")
+    lines += _shares(figures)
+    elsewhere = figures.get("elsewhere")
+    if elsewhere:
+        lines += ["", f"On {name_of(elsewhere.get('text'))}, which nothing was trained or chosen on:", ""]
+        lines += [*_table(elsewhere), "", *_shares(elsewhere)]
     return "\n".join(lines)
+
+
+def _table(figures: Mapping[str, Any]) -> list[str]:
+    """Perplexities of one text, a row a state; with distances to the dense model where they were measured."""
+    states = {state: of for state, of in figures.items() if isinstance(of, Mapping) and "perplexity" in of}
+    far = figures.get("kl") or {}
+    lines = ["| | perplexity ± standard error | tokens |", "|---|---|---|"]
+    if far:
+        lines = ["| | perplexity ± standard error | KL from dense, nats per token | tokens |", "|---|---|---|---|"]
+    for state, of in states.items():
+        distance = " |" if far else ""
+        if state in far:
+            distance = f" {far[state]['nats']:.4f} ± {far[state]['stderr']:.4f} |"
+        lines.append(f"| {state} | {of['perplexity']:.3f} ± {of['stderr']:.3f} |{distance} {of['tokens']} |")
+    return lines
+
+
+def _shares(figures: Mapping[str, Any]) -> list[str]:
+    """What of the loss came back, a sentence each."""
+    lines = []
+    for name, error, what in (
+        ("recovered_share", "share_stderr", "Recovered: {} of the log-likelihood that pruning lost."),
+        ("nearer", "nearer_stderr", "Nearer: {} of the pruned model's distance to the dense one is gone."),
+    ):
+        share, spread = figures.get(name), figures.get(error)
+        if share is not None and math.isfinite(share):
+            lines.append(what.format(f"{share:.1%}" + ("" if spread is None else f" ± {spread:.1%}")))
+    return lines

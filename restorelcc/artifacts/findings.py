@@ -54,6 +54,8 @@ class Recipe:
     """Source of the text that prunes, captures and trains (see `text`)."""
     evaluation: str = sources.DEMO
     """Source of the text that perplexities are of."""
+    elsewhere: str = sources.EVERYDAY
+    """Source of a second text that restorations are judged on, and nothing is made or chosen with."""
     windows: int = 96
     """Windows of calibration text, at most."""
     captured: int = 24

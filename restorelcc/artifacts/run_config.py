@@ -88,6 +88,8 @@ def _like(default: object) -> Check:
 SIDE = of(perplexity=is_number, stderr=is_number, tokens=is_count)
 TEXTS = ("name", "dense", "pruned", "fingerprint", "evaluation")
 MAPPINGS = ("recipe", "names", "calibration", "held_out", "figures", "settings", "versions")
+DISTANCE = of(nats=is_number, stderr=is_number)
+SHARES = ("recovered_share", "share_stderr", "nearer", "nearer_stderr")
 FIELDS: dict[tuple[str, ...], Check] = {
     **{(name,): is_text for name in TEXTS},
     **{(name,): is_mapping for name in MAPPINGS},
@@ -108,6 +110,12 @@ FIELDS: dict[tuple[str, ...], Check] = {
     ("figures", "gain"): of(nats=is_number, stderr=is_number),
     ("figures", "recovered_share"): is_number,
     ("figures", "share_stderr"): is_number,
+    ("figures", "nearer"): is_number,
+    ("figures", "nearer_stderr"): is_number,
+    ("figures", "kl"): of(pruned=DISTANCE, restored=DISTANCE),
+    ("figures", "elsewhere"): is_mapping,
+    ("figures", "elsewhere", "text"): is_text,
+    **{("figures", "elsewhere", name): is_number for name in SHARES},
     **{("settings", setting.name): _like(setting.default) for setting in fields(Settings)},
 }
 """Outer fields before those in them."""

@@ -18,7 +18,7 @@ def runs(as_json: bool) -> None:
     if not kept:
         say("No restorations are kept yet. Make one with: python -m restorelcc restore --help")
         return
-    columns = ["name", "made (UTC)", "trained values", "recovered", "folder"]
+    columns = ["name", "made (UTC)", "trained values", "recovered", "nearer", "folder"]
     show_table("Restorations", columns, [_row(run) for run in kept])
     for run in kept:
         if run.damage:
@@ -26,10 +26,11 @@ def runs(as_json: bool) -> None:
 
 
 def _row(run: Run) -> list[str]:
-    share = run.config.get("figures", {}).get("recovered_share")  # null where pruning lost nothing
+    figures = run.config.get("figures", {})
+    shares = [figures.get(name) for name in ("recovered_share", "nearer")]  # null where pruning lost nothing
     made = f"{run.created:%Y-%m-%d %H:%M}" if run.created else ""
     trained = str(run.config.get("trained_parameters", ""))
-    return [run.name, made, trained, "" if share is None else f"{share:.1%}", str(run.folder)]
+    return [run.name, made, trained, *("" if share is None else f"{share:.1%}" for share in shares), str(run.folder)]
 
 
 def families(as_json: bool) -> None:

@@ -250,6 +250,9 @@ def restore(
     length: Length = None,
     seed: Seed = 0,
     format: Annotated[str, one_of(FORMATS, f"What is written. {briefs(FORMATS)}.")] = "adapter",
+    elsewhere: Annotated[
+        str, typer.Option(metavar="SRC", help="A second text to judge by, which nothing is trained on; '' for none.")
+    ] = "everyday",
     name: Annotated[str | None, typer.Option(help="Name of the run that is kept beside the export.")] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -269,7 +272,7 @@ def restore(
         given |= {"learned": learned, "seed": seed, "lr": lr, "steps": steps}
         given |= {"kind": what, "where": where, "constants": constants}
         settings = command.settings_of(given, epochs)
-        asked = command.Asked(dense, pruned, loading, text, picks, settings, epochs, out, format, name)
+        asked = command.Asked(dense, pruned, loading, text, picks, settings, epochs, elsewhere, out, format, name)
         command.restore(asked, json)
 
     console.run(run)

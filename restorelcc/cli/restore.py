@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +16,8 @@ from ..capture.components import components
 from ..capture.statistics import capture
 from ..compensation.interface import compensated
 from ..errors import RestoreLCCError, SettingError
-from ..evaluation.perplexity import Perplexity, measure, perplexity, recovered_share
+from ..evaluation.comparison import Comparison, measured
+from ..evaluation.perplexity import Perplexity
 from ..hf.narrow import pruning_record
 from ..models.loading import Loading
 from ..models.pair import ModelPair
@@ -26,7 +26,7 @@ from ..restoration.training import Restoration, Settings, Step, Training
 from ..selection.picks import check_share, share_of_heads
 from ..selection.scores import ScoreInputs
 from ..storage.folders import check_free, check_writable
-from ..text.calibration import split_held_out
+from ..text.calibration import ELSEWHERE_WINDOWS, evaluation_tokens, split_held_out
 from ..text.tokens import Tokens
 from .console import say, show_json, show_table, shown
 from .opening import Text, head_order, open_pair
@@ -59,6 +59,8 @@ class Asked:
     settings: Settings
     epochs: float | None
     """Passes over the text, in place of the settings' steps."""
+    elsewhere: str
+    """Source of a second text to judge by, which nothing is trained or chosen on; empty: none."""
     folder: Path
     format: str
     """Of `FORMATS`."""
@@ -77,20 +79,28 @@ def settings_of(given: dict[str, Any], epochs: float | None) -> Settings:
 
 def restore(asked: Asked, as_json: bool) -> None:
     """Train what is put back, keep it as a run, and export it. What cannot be written or merged is refused first."""
+    if asked.elsewhere == asked.text.source:
+        raise SettingError(
+            f"{asked.elsewhere} is the text that is trained on. Give --elsewhere another one, of another kind, or ''."
+        )
     check_free(asked.folder)
     check_writable(runs_folder())
     pair, tokens = open_pair(asked.dense, asked.pruned, asked.text, asked.loading)
+    elsewhere = None
+    if asked.elsewhere:
+        length = tokens.ids.shape[1]
+        elsewhere = evaluation_tokens(asked.elsewhere, pair.dense, pair.tokenizer, length, most=ELSEWHERE_WINDOWS)
     FORMATS[asked.format].check(asked.folder, pair, asked.settings.kind)
     trainer = _picked(asked, pair, tokens)
     stopped = _trained(trainer, quiet=as_json)
     restoration = trainer.result()
-    judged = _judged(trainer, restoration)
+    judged = _judged(asked, trainer, restoration, elsewhere)
     run = _kept(asked, trainer, restoration, judged, tokens.notes)
     if as_json:
         told = {"trained_parameters": restoration.trained_parameters, "best_step": restoration.best_step}
-        show_json(_figures(judged) | told | {"stopped": stopped, "out": str(asked.folder), "run": str(run.folder)})
+        show_json(judged.figures() | told | {"stopped": stopped, "out": str(asked.folder), "run": str(run.folder)})
     else:
-        _tell(restoration, judged, len(trainer.held_out))
+        _tell(restoration, judged, asked.text.source)
         say(f"Best at step {restoration.best_step}. In {asked.folder}; the run is kept in {run.folder}")
 
 
@@ -130,31 +140,38 @@ def _line(step: Step, held_out: Perplexity, settings: Settings) -> str:
     return f"step {step.step:>4} of {settings.steps}  {loss}{judged}{best}"
 
 
-def _judged(trainer: Training, restoration: Restoration) -> dict[str, Perplexity]:
-    """Perplexities of dense, pruned and restored on the held-out windows."""
-    pair, held_out = trainer.pair, trainer.held_out
-    in_place = partial(compensated, pair.pruned, restoration.compensation)
-    return {
-        "dense": perplexity(watched(measure(pair.dense, held_out))),
-        "pruned": perplexity(watched(measure(pair.pruned, held_out))),
-        "restored": perplexity(watched(measure(pair.pruned, held_out, within=in_place))),
-    }
+@dataclass(frozen=True)
+class Judged:
+    """What a restoration came to."""
+
+    held_out: Comparison
+    """On the held-out windows."""
+    elsewhere: Comparison | None
+    """On a text that nothing was trained or chosen on; None where none was asked for."""
+    source: str
+    """Of that text."""
+
+    def figures(self) -> dict[str, Any]:
+        """As they are kept with a run, and told to programs."""
+        figures = self.held_out.figures()
+        return (
+            figures
+            if self.elsewhere is None
+            else figures | {"elsewhere": {"text": self.source} | self.elsewhere.figures()}
+        )
 
 
-def _share(judged: dict[str, Perplexity]) -> float:
-    return recovered_share(judged["dense"], judged["pruned"], judged["restored"])
+def _judged(asked: Asked, trainer: Training, restoration: Restoration, elsewhere: Tokens | None) -> Judged:
+    """Dense, pruned and restored on the held-out windows and elsewhere."""
+    pair, in_place = trainer.pair, partial(compensated, trainer.pair.pruned, restoration.compensation)
+    return Judged(
+        watched(measured(pair.dense, pair.pruned, trainer.held_out, in_place)),
+        None if elsewhere is None else watched(measured(pair.dense, pair.pruned, elsewhere, in_place)),
+        asked.elsewhere,
+    )
 
 
-def _figures(judged: dict[str, Perplexity]) -> dict[str, Any]:
-    """What was measured, for JSON."""
-    share = _share(judged)
-    states = {state: found.figures() for state, found in judged.items()}
-    return states | {"recovered_share": None if math.isnan(share) else share}
-
-
-def _kept(
-    asked: Asked, trainer: Training, restoration: Restoration, judged: dict[str, Perplexity], notes: Sequence[str]
-) -> Run:
+def _kept(asked: Asked, trainer: Training, restoration: Restoration, judged: Judged, notes: Sequence[str]) -> Run:
     """The run, kept before it is exported, since the export may meet a full disk. notes: on the text as it was read."""
     pair, tokens = trainer.pair, trainer.tokens
     text = {"source": asked.text.source, "windows": len(tokens), "length": tokens.ids.shape[1]}
@@ -166,7 +183,7 @@ def _kept(
         **made_for(pair.pruned),
         "evaluation": JUDGED_BY,
         "calibration": text | {"notes": list(notes)},
-        "figures": _figures(judged),
+        "figures": judged.figures(),
     }
     run = save_run(restoration, pair.geometry, asked.name or asked.folder.name, about, pruned=pair.pruned)
     try:
@@ -176,12 +193,28 @@ def _kept(
     return run
 
 
-def _tell(restoration: Restoration, judged: dict[str, Perplexity], windows: int) -> None:
-    """The figures, to people."""
-    rows = [[state, shown(found)] for state, found in judged.items()]
-    show_table(f"{windows} held-out windows, which also chose the best step", ["", "perplexity"], rows)
-    share = _share(judged)
-    if math.isnan(share):
-        say("On this text the pruned model is no worse than the dense one, so there is nothing to recover.")
-    else:
-        say(f"{share:.1%} of the lost log-likelihood recovered with {restoration.trained_parameters} values.")
+def _tell(restoration: Restoration, judged: Judged, source: str) -> None:
+    """The figures, to people. source: of the text that was trained on."""
+    texts = {f"{source}, held out": judged.held_out}
+    if judged.elsewhere is not None:
+        texts[judged.source] = judged.elsewhere
+    states = ("dense", "pruned", "restored")
+    rows = [
+        [text, *(shown(getattr(found, state)) for state in states), str(found.recovered), str(found.nearer)]
+        for text, found in texts.items()
+    ]
+    show_table(
+        f"{judged.held_out.windows} held-out windows, which also chose the best step"
+        + ("" if judged.elsewhere is None else f", and {judged.elsewhere.windows} that nothing was chosen on"),
+        ["perplexity on", *states, "recovered", "nearer"],
+        rows,
+    )
+    say(
+        f"{restoration.trained_parameters} values trained. Recovered: of the log-likelihood that pruning lost. Nearer: "
+        "of the distance to the dense model, KL of the next token."
+    )
+    for text, found in texts.items():
+        if not found.recovered.known:
+            say(f"On {text} the pruned model is no worse than the dense one, so there is nothing to recover.")
+        if found.learns_the_text:
+            say(f"On {text} likelihood rises while the distance to the dense model grows: it learns the text.")

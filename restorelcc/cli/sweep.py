@@ -106,7 +106,7 @@ def _tell(results: list[SweepResult | Failure], grid: Grid, restoring: Callable[
     if ends is not None:
         say(f"{held_out} held-out windows: dense {shown(ends.dense)}, pruned {shown(ends.pruned)}")
     for loss, group in best_first(results).items():
-        columns = ["heads", "components", "lr", "tokens", "held-out loss", "perplexity", "recovered",
+        columns = ["heads", "components", "lr", "tokens", "held-out loss", "perplexity", "recovered", "nearer",
                    "nats against pruned", "trained", "best step", "s"]  # fmt: skip
         show_table(f"Loss {loss}, best first", columns, [_row(result) for result in group])
     for text in enough(results):
@@ -134,6 +134,7 @@ def _row(result: SweepResult) -> list[str]:
         f"{result.held_out_loss:.4f}",
         shown(result.perplexity),
         "" if math.isnan(share) else f"{share:.1%} ± {result.share_stderr:.1%}",
+        "" if math.isnan(result.nearer) else f"{result.nearer:.1%} ± {result.nearer_stderr:.1%}",
         f"{result.gain.nats:+.4f} ± {result.gain.stderr:.4f}",
         str(result.trained_parameters),
         str(result.best_step),

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Generator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,8 @@ from ..capture.components import components
 from ..capture.statistics import capture
 from ..compensation.constants import injected
 from ..compensation.interface import Compensation, compensated
-from ..evaluation.perplexity import Difference, TokenLoss, measure, paired_difference, perplexity, recovered_share
+from ..evaluation.comparison import Comparison, compare, side_by_side
+from ..evaluation.perplexity import Difference, TokenLoss, measure, perplexity
 from ..models.loading import Loading
 from ..models.pair import ModelPair
 from ..progress import Progress
@@ -48,22 +50,29 @@ class Walked:
     """prune (or loading from the cache), capture, restore, and total, evaluation and export included."""
     export: Path
 
+    elsewhere: Comparison
+    """On the second embedded text, which is of another kind than what was calibrated and trained on."""
+
     @property
     def gain(self) -> Difference:
         """Restored minus pruned, paired."""
-        return paired_difference(self.losses["restored"], self.losses["pruned"])
+        return self.compared().gain
 
     @property
     def recovered_share(self) -> float:
         """Of the lost log-likelihood, 0 to 1."""
-        return recovered_share(*(perplexity(self.losses[name]) for name in ("dense", "pruned", "restored")))
+        return self.compared().recovered.value
+
+    def compared(self, state: str = "restored") -> Comparison:
+        """Dense, pruned, and a state of `losses`, on the evaluation text."""
+        return compare(*(self.losses[name] for name in ("dense", "pruned", state)))
 
     def to_json(self) -> dict[str, Any]:
         """Plain figures; perplexities with standard errors and token counts."""
         return {
             **{name: perplexity(self.losses[name]).figures() for name in STATES},
-            "recovered_share": self.recovered_share,
-            "gain": {"nats": self.gain.nats, "stderr": self.gain.stderr},
+            **self.compared().figures(),
+            "elsewhere": {"text": sources.EVERYDAY} | self.elsewhere.figures(),
             "sparsity": {name: report.sparsity for name, report in self.sparsity.items()},
             "trained_parameters": self.restoration.trained_parameters,
             "seconds": {name: round(value, 1) for name, value in self.seconds.items()},
@@ -96,12 +105,15 @@ def walk(
     evaluation = windows(sources.read(sources.DEMO, "evaluation"), tokenizer, tokens.ids.shape[1])
     put_back = {"injected": injected(lost, everywhere.mask()), "restored": restoration.compensation}
     losses = yield from _measured(pair, evaluation, put_back)
+    everyday = windows(sources.read(sources.EVERYDAY), tokenizer, tokens.ids.shape[1])
+    elsewhere = yield from _measured(pair, everyday, {"restored": restoration.compensation})
+    there = compare(*elsewhere.values())
     about = {
         "dense": "the embedded model of RestoreLCC Studio",
         "calibration": {"source": source, "windows": len(training), "length": tokens.ids.shape[1]},
         "settings": asdict(trainer.settings),
         "trained_parameters": restoration.trained_parameters,
-        "figures": _figures(losses),
+        "figures": _figures(losses) | {"elsewhere": {"text": sources.EVERYDAY} | there.figures()},
         "evaluation": "stories that come with RestoreLCC Studio, held out from all training",
     }
     save_checkpoint(export, pair.pruned, tokenizer, restoration.compensation, replace, about)
@@ -111,7 +123,7 @@ def walk(
     losses["reloaded"] = yield from measure(reloaded, evaluation)
     seconds["total"] = time.perf_counter() - began
     sparsity = {"pruned": measure_sparsity(pair.pruned), "restored": measure_sparsity(reloaded)}
-    return Walked(losses, sparsity, restoration, seconds, export)
+    return Walked(losses, sparsity, restoration, seconds, export, there)
 
 
 def _timed(name: str, seconds: dict[str, float], work: Generator[Progress, None, T]) -> Generator[Progress, None, T]:
@@ -126,15 +138,12 @@ def _measured(
     pair: ModelPair, tokens: Tokens, put_back: Mapping[str, Compensation]
 ) -> Generator[Progress, None, dict[str, TokenLoss]]:
     """Loss of the dense model, of the pruned one, and of that with each compensation in place."""
-    losses = {"dense": (yield from measure(pair.dense, tokens)), "pruned": (yield from measure(pair.pruned, tokens))}
-    for name, compensation in put_back.items():
-        within = partial(compensated, pair.pruned, compensation)
-        losses[name] = yield from measure(pair.pruned, tokens, within=within)
-    return losses
+    others = [(pair.pruned, partial(compensated, pair.pruned, compensation)) for compensation in put_back.values()]
+    losses = yield from side_by_side(pair.dense, tokens, [(pair.pruned, nullcontext), *others])
+    return dict(zip(("dense", "pruned", *put_back), losses, strict=True))
 
 
 def _figures(losses: Mapping[str, TokenLoss]) -> dict[str, Any]:
-    """Perplexities and the recovered share, as a model card takes them."""
-    measured = {name: perplexity(loss) for name, loss in losses.items()}
-    share = recovered_share(*(measured[name] for name in ("dense", "pruned", "restored")))
-    return {name: value.figures() for name, value in measured.items()} | {"recovered_share": share}
+    """Perplexities and shares, as a model card takes them."""
+    states = {name: perplexity(loss).figures() for name, loss in losses.items()}
+    return states | compare(*(losses[name] for name in ("dense", "pruned", "restored"))).figures()

@@ -33,6 +33,9 @@ class TokenLoss:
     """[text, pos] float64, nats: −ln p(token | those before it); 0 where the token is not scored."""
     scored: Tensor
     """[text, pos] bool."""
+    kl: Tensor | None = None
+    """[text, pos] float64, nats: KL(dense ‖ model) of the distribution that the token was drawn from; 0 where it is not
+    scored. None where it was not measured (see `comparison`)."""
 
 
 @dataclass(frozen=True)
@@ -84,22 +87,38 @@ def measure(
     for start in range(0, len(tokens), batch):
         yield Progress("measuring perplexity", start, len(tokens))
         with within():
-            parts.append(_nll(model, tokens[start : start + batch]))
+            some = tokens[start : start + batch]
+            parts.append(losses(model, logits_of(model, some), some).nll)
     yield Progress("measuring perplexity", len(tokens), len(tokens))
     return TokenLoss(torch.cat(parts), tokens.scored)
 
 
 @torch.no_grad()
-def _nll(model: PreTrainedModel, tokens: Tokens) -> Tensor:
-    ids = tokens.ids.to(device_of(model))
-    logits = model(ids, use_cache=False).logits
-    nll = torch.zeros(ids.shape, dtype=torch.float64)
+def logits_of(model: PreTrainedModel, tokens: Tokens) -> Tensor:
+    """[text, pos, vocabulary] in the model's dtype."""
+    logits: Tensor = model(tokens.ids.to(device_of(model)), use_cache=False).logits
+    return logits
+
+
+@torch.no_grad()
+def losses(model: PreTrainedModel, logits: Tensor, tokens: Tokens, teacher: Tensor | None = None) -> TokenLoss:
+    """Of the logits [text, pos, vocabulary] that `model` gave; with its distance to those of a `teacher`, if there is
+    one. Raises NotFinite."""
+    nll, kl = torch.zeros(tokens.ids.shape, dtype=torch.float64), torch.zeros(tokens.ids.shape, dtype=torch.float64)
     # Row by row: float32 logits of a whole batch would be the largest tensor of all.
-    for row, (line, target) in enumerate(zip(logits, ids, strict=True)):
-        nll[row, 1:] = F.cross_entropy(line[:-1].float(), target[1:], reduction="none").cpu().double()
-    nll = torch.where(tokens.scored, nll, 0.0)
+    for row, line in enumerate(logits):
+        own = line[:-1].float().log_softmax(-1)
+        nll[row, 1:] = F.nll_loss(own, tokens.ids[row, 1:].to(own.device), reduction="none").cpu().double()
+        if teacher is not None:
+            other = teacher[row, :-1].to(own.device).float().log_softmax(-1)
+            share = other.exp()
+            # A token that the dense model rules out counts for nothing: 0 · ∞ is 0 here.
+            kl[row, 1:] = torch.where(share > 0, share * (other - own), 0.0).sum(-1).cpu().double()
+    nll, kl = torch.where(tokens.scored, nll, 0.0), torch.where(tokens.scored, kl, 0.0)
     check_finite(nll, model, tokens.ids)
-    return nll
+    if teacher is not None:
+        check_finite(kl, model, tokens.ids, "its distance to the dense model")
+    return TokenLoss(nll, tokens.scored, None if teacher is None else kl)
 
 
 def token_loss(model: PreTrainedModel, tokens: Tokens, batch: int = 8) -> TokenLoss:
@@ -109,7 +128,7 @@ def token_loss(model: PreTrainedModel, tokens: Tokens, batch: int = 8) -> TokenL
 
 def perplexity(loss: TokenLoss) -> Perplexity:
     """Perplexity with its standard error (delta method: stderr of the mean NLL times the perplexity)."""
-    mean, error, count = _clustered(loss.nll, loss.scored)
+    mean, error, count = clustered(loss.nll, loss.scored)
     value = math.exp(min(mean, 700.0))  # A broken model's loss can pass what exp() can hold.
     return Perplexity(value=value, nats=mean, tokens=count, stderr=value * error)
 
@@ -118,11 +137,11 @@ def paired_difference(loss: TokenLoss, reference: TokenLoss) -> Difference:
     """Mean NLL of `loss` minus that of `reference`, token by token. Raises SettingError for different tokens."""
     if loss.scored.shape != reference.scored.shape or not torch.equal(loss.scored, reference.scored):
         raise SettingError("A paired difference needs both models measured on the same tokens.")
-    mean, error, _ = _clustered(loss.nll - reference.nll, loss.scored)
+    mean, error, _ = clustered(loss.nll - reference.nll, loss.scored)
     return Difference(mean, error)
 
 
-def _clustered(values: Tensor, scored: Tensor) -> tuple[float, float, int]:
+def clustered(values: Tensor, scored: Tensor) -> tuple[float, float, int]:
     """(mean over scored tokens, its standard error with texts as clusters, scored tokens).
 
     The ratio estimator's: √(W/(W−1) Σ_w (S_w − n_w m)²) / N for text sums S_w of n_w tokens. One text alone has no

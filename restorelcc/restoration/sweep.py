@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TypeVar
@@ -22,15 +23,8 @@ from torch import Tensor
 from ..capture.components import LostComponents
 from ..compensation.interface import compensated
 from ..errors import RestoreLCCError, SettingError
-from ..evaluation.perplexity import (
-    Difference,
-    Perplexity,
-    TokenLoss,
-    measure,
-    paired_difference,
-    perplexity,
-    recovered_share,
-)
+from ..evaluation.comparison import compare, side_by_side
+from ..evaluation.perplexity import Difference, Perplexity, TokenLoss, paired_difference
 from ..hf.failures import RAN_OUT, out_of_memory
 from ..models.memory import let_go
 from ..models.pair import ModelPair
@@ -170,6 +164,9 @@ class SweepResult:
     """Training and measuring."""
     dense: Perplexity
     pruned: Perplexity
+    nearer: float = math.nan
+    """Share of the pruned model's distance to the dense one that is gone (see `evaluation.comparison`)."""
+    nearer_stderr: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -190,8 +187,7 @@ def sweep(
     """
     if score.shape != lost.shape[:2]:
         raise SettingError(f"A score of shape {tuple(score.shape)} does not order heads of shape {lost.shape[:2]}.")
-    dense = yield from measure(pair.dense, held_out)
-    pruned = yield from measure(pair.pruned, held_out)
+    dense, pruned = yield from side_by_side(pair.dense, held_out, [(pair.pruned, nullcontext)])
     for index in range(len(grid.points())):
         try:
             outcome = yield from _restored(pair, lost, score, tokens, held_out, grid, index, dense, pruned)
@@ -231,26 +227,27 @@ def _judged(point: Point, training: Training, dense: TokenLoss, pruned: TokenLos
     """The best of a training on its held-out windows, beside what both models lose there; its time is left open."""
     model, restoration = training.pair.pruned, training.result()
     best = next(step for step in restoration.history if step.step == restoration.best_step)
-    put_back = restoration.compensation
-    restored = finish(measure(model, training.held_out, within=lambda: compensated(model, put_back)))
-    before, after, teacher = perplexity(pruned), perplexity(restored), perplexity(dense)
-    gain, missing = paired_difference(restored, pruned), before.nats - teacher.nats
+    put_back = [(model, lambda: compensated(model, restoration.compensation))]
+    _, restored = finish(side_by_side(training.pair.dense, training.held_out, put_back))
+    judged = compare(dense, pruned, restored)
     return SweepResult(
         point=point,
         picked_heads=len(training.selection.heads),
         picked_components=len(training.selection),
         trained_parameters=restoration.trained_parameters,
         held_out_loss=math.nan if best.held_out_loss is None else best.held_out_loss,
-        perplexity=after,
-        gain=gain,
-        recovered_share=recovered_share(teacher, before, after),
-        share_stderr=gain.stderr / missing if missing > 0 else math.nan,
+        perplexity=judged.restored,
+        gain=judged.gain,
+        recovered_share=judged.recovered.value,
+        share_stderr=judged.recovered.stderr,
+        nearer=judged.nearer.value,
+        nearer_stderr=judged.nearer.stderr,
         best_step=restoration.best_step,
         tokens=int(training.tokens.real.sum()),
         restored=restored,
         seconds=0.0,
-        dense=teacher,
-        pruned=before,
+        dense=judged.dense,
+        pruned=judged.pruned,
     )
 
 
@@ -278,8 +275,8 @@ def to_pandas(results: Sequence[SweepResult | Failure]) -> pd.DataFrame:
 
 COLUMNS = [
     "loss", "heads", "components", "lr", "text", "tokens", "picked_heads", "picked_components", "trained_parameters",
-    "held_out_loss", "perplexity", "stderr", "recovered_share", "share_stderr", "gain", "gain_stderr", "best_step",
-    "seconds", "error",
+    "held_out_loss", "perplexity", "stderr", "recovered_share", "share_stderr", "nearer", "nearer_stderr", "gain",
+    "gain_stderr", "best_step", "seconds", "error",
 ]  # fmt: skip
 
 
@@ -296,7 +293,7 @@ def _row(result: SweepResult | Failure) -> dict[str, object]:
     if isinstance(result, Failure):
         return row | {"error": result.error}
     counts = ("tokens", "picked_heads", "picked_components", "trained_parameters", "best_step", "seconds")
-    figures = ("held_out_loss", "recovered_share", "share_stderr")
+    figures = ("held_out_loss", "recovered_share", "share_stderr", "nearer", "nearer_stderr")
     return row | {
         **{name: getattr(result, name) for name in (*counts, *figures)},
         "perplexity": result.perplexity.value,

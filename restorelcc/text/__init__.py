@@ -1,11 +1,11 @@
 """From the name of a text source to tokens: reading files and datasets, cutting windows, marking what is scored, and
 text that the dense model writes itself.
 
-calibration: calibration_tokens, check_embedded, DEFAULT_WINDOWS, evaluation_tokens, LONGEST_WINDOW, sampled_windows,
-    split_held_out, window_length
+calibration: calibration_tokens, check_embedded, DEFAULT_WINDOWS, ELSEWHERE_WINDOWS, evaluation_tokens, LONGEST_WINDOW,
+    sampled_windows, split_held_out, window_length
 contrast: contrast_items, ContrastItem
 generate: generate
-sources: check_named, DEMO, SELF
+sources: check_named, DEMO, EVERYDAY, SELF
 spelling: known_tokens, readable, token_string, token_strings
 tokens: as_text, encoded, lead, led, read_together, token_ids, Tokens, whole, windows
 """

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DEFAULT_WINDOWS = 128
+ELSEWHERE_WINDOWS = 64
+"""Of a text that restorations are judged on and not made with."""
 LONGEST_WINDOW = 2048
 SAMPLING_BYTES = 4 * 2**30
 """Memory for windows that are sampled at once. A fixed number, since which windows share a batch decides which random
@@ -82,7 +84,7 @@ def _tokens(
     start = tokenizer.bos_token_id if needs_start(model) else None
     cut = Cut(
         # The stories that come with the package are whole windows alone: figures that are quoted are of those.
-        keeps_last=source != sources.DEMO,
+        keeps_last=source not in (sources.DEMO, sources.EVERYDAY),
         before=tuple(own_start(tokenizer)) if texts.is_one_text else None,
         start=() if start is None else (start,),
     )

@@ -3,6 +3,7 @@
 A source is one word on the command line or in the app:
 
     demo                      stories that come with this package
+    everyday                  letters, recipes and instructions that come with it: to measure on, beside the stories
     notes.txt                 a file; documents may be parted by lines of <|endoftext|>
     rows.jsonl[:field]        a file of rows (see `files`), a document each: that field, or a question with its answer,
                               or `text`
@@ -26,6 +27,7 @@ from .records import Document, Row, documents, nested, text_of
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets" / "demo"
 DEMO = "demo"
+EVERYDAY = "everyday"
 SELF = "self"
 # Short names: dataset, split to calibrate on, split to evaluate on, column.
 HUB = {
@@ -33,6 +35,7 @@ HUB = {
     "c4": ("allenai/c4/en", "train", "validation", "text"),
     "alpaca": ("tatsu-lab/alpaca", "train", "train", ""),
 }
+NAMED = (DEMO, EVERYDAY, SELF, *HUB)
 MOST_ROWS = 5_000
 """Of a dataset of the hub, which may be terabytes: enough for 128 windows of 2 048 tokens of any of the above, and for
 the whole test split of WikiText-2."""
@@ -62,6 +65,8 @@ def texts(source: str, purpose: str = "calibration", limit: int = MOST_ROWS) -> 
         )
     if source == DEMO:
         content = Texts([Document(story) for story in files.plain(ASSETS / f"{purpose}.txt")])
+    elif source == EVERYDAY:
+        content = Texts([Document(part) for part in files.plain(ASSETS / f"{EVERYDAY}.txt")])
     elif source in HUB:
         dataset, calibration, evaluation, column = HUB[source]
         split = calibration if purpose == "calibration" else evaluation
@@ -94,7 +99,7 @@ def file_of(source: str, others: Iterable[str], what: str = "text file") -> tupl
 def check_named(source: str) -> None:
     """For a server, whose visitors name its files: raises TextError for one without a suffix, since keys and tokens are
     kept in such files. On one's own command line there is nothing to guard."""
-    place = None if source in (DEMO, SELF, *HUB) or source.startswith("hf:") else files.located(source)
+    place = None if source in NAMED or source.startswith("hf:") else files.located(source)
     if place is not None and not files.kind(place[0]):
         raise TextError(
             f"{place[0]} has no suffix that says it is text, and may hold anything, such as a password. Name it .txt."
@@ -102,7 +107,7 @@ def check_named(source: str) -> None:
 
 
 def _file(source: str) -> Texts:
-    path, field = file_of(source, (DEMO, SELF, *HUB))
+    path, field = file_of(source, NAMED)
     if files.has_rows(path):
         return Texts(*documents(files.rows(path), field))
     if field:

@@ -74,5 +74,6 @@ def about(run: Run, workspace: Workspace) -> None:
         f"{model_name(workspace.findings.dense_name)}, pruned: {workspace.findings.pruned_name}",
         f"{count(trained)} trained parameters" if trained is not None else "",
         f"{share:.0%}".replace("-", "−") + " of the lost log-likelihood recovered" if share is not None else "",
+        f"nearer to the dense model by {nearer}" if (nearer := run_facts.share(run, "nearer")) else "",
     ]
     st.caption(" · ".join(in_markdown(fact) for fact in facts if fact))

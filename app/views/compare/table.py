@@ -84,6 +84,13 @@ def _columns(frame: pd.DataFrame, differ: Sequence[str]) -> dict[str, Any]:
     return settings | {
         "run": column.TextColumn("run", pinned=True, width="medium"),
         "recovered": column.NumberColumn("recovered", format="percent", help=HELP["share"]),
+        "nearer": column.NumberColumn("nearer", format="percent", help=HELP["nearer"]),
+        "elsewhere": column.NumberColumn(
+            "elsewhere", format="percent", help="Recovered on the second text, which nothing was trained or chosen on."
+        ),
+        "nearer_elsewhere": column.NumberColumn(
+            "nearer, elsewhere", format="percent", help="Nearer to the dense model on the second text."
+        ),
         "perplexity": column.NumberColumn("perplexity", format="%.3f", help=HELP["perplexity"]),
         "stderr": column.NumberColumn("± se", format="%.3f", help="Standard error of the perplexity."),
         "gain": column.NumberColumn("gain, nats", format="%+.4f", help=HELP["gain"]),

@@ -146,19 +146,17 @@ def _sparsity() -> None:
 
 
 def _texts() -> None:
-    offered = [sources.DEMO, sources.SELF, *sources.HUB]
+    offered = list(sources.NAMED)
     help_text = (
-        "demo: stories that come with the app; self: sampled from the dense model; wikitext2, c4, alpaca: from the "
-        "hub; or type a file (.txt, .jsonl, .csv, .parquet …) on the machine that runs this app, or "
-        "hf:dataset/config:split:column."
+        "demo: stories that come with the app; everyday: letters, recipes and instructions that do; self: sampled from "
+        "the dense model; wikitext2, c4, alpaca: from the hub; or type a file (.txt, .jsonl, .csv, .parquet …) on the "
+        "machine that runs this app, or hf:dataset/config:split:column."
     )
+    given = [source for source in offered if source != sources.SELF]
     for name, label, options in (
         ("calibration", "Calibration text: prunes, captures and trains", offered),
-        (
-            "evaluation",
-            "Evaluation text: perplexities are of it",
-            [source for source in offered if source != sources.SELF],
-        ),
+        ("evaluation", "Evaluation text: perplexities are of it", given),
+        ("elsewhere", "Second text: restorations are judged on it too, and nothing is made with it", given),
     ):
         typed = st.session_state[KEY][name]
         st.selectbox(

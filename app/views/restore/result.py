@@ -17,12 +17,15 @@ from restorelcc.workspace import Workspace
 from ...charts import heads as head_charts
 from ...charts import training as training_charts
 from ...session import state
+from ...values import run_facts
 from ...values.colours import colours
 from ...values.recipes import recipe_written
 from ...values.run_facts import known, number
 from ...values.verbatim import in_markdown, in_message
 from ...values.words import HELP, count, signed
 from ...widgets import controls, feedback
+
+SHARES = (("recovered_share", "Recovered", HELP["share"]), ("nearer", "Nearer to dense", HELP["nearer"]))
 
 
 def kept(name: str) -> Run | None:
@@ -42,6 +45,7 @@ def section(workspace: Workspace, run: Run) -> None:
     if run.fault:
         st.warning(in_message(f"This run is damaged. {run.fault}"), icon=":material/broken_image:")
     _figures(run)
+    _elsewhere(run)
     _remarks(run)
     with feedback.guarded():
         _curves(run)
@@ -51,7 +55,7 @@ def section(workspace: Workspace, run: Run) -> None:
 
 def _figures(run: Run) -> None:
     """What it came to, as far as the run says."""
-    columns = st.columns(5)
+    columns = st.columns(6)
     for column, side in zip(columns, ("dense", "restored", "pruned"), strict=False):
         perplexity, stderr, tokens = (number(run, "figures", side, name) for name in ("perplexity", "stderr", "tokens"))
         if perplexity is None:
@@ -60,13 +64,26 @@ def _figures(run: Run) -> None:
         if stderr is not None and tokens is not None:
             about = f"± {stderr:.3f} (one standard error) over {tokens:,} tokens. {about}"
         column.metric(f"{side.capitalize()} perplexity", f"{perplexity:.3f}", help=about)
-    share, error = number(run, "figures", "recovered_share"), number(run, "figures", "share_stderr")
-    if share is not None:
-        around = f" ± {error:.1%}" if error is not None else ""
-        columns[3].metric("Recovered", f"{share:.1%}{around}".replace("-", "−"), help=HELP["share"])
+    for column, (name, label, about) in zip(columns[3:], SHARES, strict=False):
+        share = run_facts.share(run, name)
+        if share:
+            column.metric(label, share, help=about)
     trained = number(run, "trained_parameters")
     if trained is not None:
-        columns[4].metric("Trained parameters", count(trained))
+        columns[5].metric("Trained parameters", count(trained))
+
+
+def _elsewhere(run: Run) -> None:
+    """The shares on a text that nothing was trained or chosen on, beside those of the evaluation text; and what the two
+    shares say where they part."""
+    if run_facts.share(run, "recovered_share") and run_facts.share(run, "recovered_share", "elsewhere"):
+        st.caption(in_markdown(run_facts.on_both(run)))
+    if run_facts.learns_the_text(run):
+        st.warning(
+            "Likelihood rises while the distance to the dense model grows: what is put back has learnt the text, not "
+            "what pruning took. Distil the dense model, with more text, fewer steps or a lower rate.",
+            icon=":material/warning:",
+        )
 
 
 def _remarks(run: Run) -> None:

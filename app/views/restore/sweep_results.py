@@ -98,6 +98,8 @@ def _result(result: SweepResult) -> str:
     """A point of the grid and what it came to, as Markdown."""
     share = result.recovered_share
     recovered = f"recovered {share:.1%} ± {result.share_stderr:.1%}, ".replace("-", "−") if share == share else ""
+    if result.nearer == result.nearer:
+        recovered += f"nearer {result.nearer:.1%} ± {result.nearer_stderr:.1%}, ".replace("-", "−")
     return (
         f"{_settings(result)}{_text(result)} :gray[· {recovered}perplexity {result.perplexity.value:.3f}, "
         f"{signed(result.gain.nats)} ± {result.gain.stderr:.4f} nats, loss {result.held_out_loss:.4f}, "

@@ -8,7 +8,7 @@ import typer
 from ..artifacts.export_formats import FORMATS
 from ..pruning.methods import ALLOCATIONS, METHODS
 from ..registry import Choice, markdown
-from ..restoration.choices import LOSSES, STARTS, UNITS, WHAT, WHERE
+from ..restoration.choices import LOSSES, STARTS, UNITS, WAYS, WHAT, WHERE
 
 WIDEST = 40
 """Letters of names that fit into the column of values; more are listed in the help."""
@@ -34,6 +34,7 @@ def choices_table() -> str:
         "prune --allocation": ALLOCATIONS,
         "restore --what": WHAT,
         "restore --where": WHERE,
+        "restore --way": WAYS,
         "restore --loss": LOSSES,
         "restore --start": STARTS,
         "restore --unit": UNITS,

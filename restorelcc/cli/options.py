@@ -14,7 +14,7 @@ from ..artifacts.export_formats import FORMATS
 from ..errors import SettingError
 from ..pruning.methods import ALLOCATIONS, METHODS
 from ..registry import briefs
-from ..restoration.choices import LOSSES, STARTS, UNITS, WHAT, WHERE
+from ..restoration.choices import LOSSES, STARTS, UNITS, WAYS, WHAT, WHERE
 from ..selection.scores import SCORES, computed
 from .choices import one_of
 
@@ -226,6 +226,7 @@ def restore(
     heads: Annotated[float, typer.Option(help="Share of the heads to restore, above 0 up to 1.")] = 1.0,
     what: Annotated[str, one_of(WHAT, f"What is trained. {briefs(WHAT)}.")] = "constants",
     where: Annotated[str, one_of(WHERE, f"Which weights, where these are trained. {briefs(WHERE)}.")] = "output",
+    way: Annotated[str, one_of(WAYS, f"How training goes through the model. {briefs(WAYS)}.")] = "whole",
     constants: Annotated[
         bool, typer.Option("--constants", help="With weights: constants beside them, which fold into biases.")
     ] = False,
@@ -270,7 +271,7 @@ def restore(
         picks = command.Picks(heads, score, components)
         given = {"loss": loss, "batch": batch, "start": start, "unit": unit, "patience": patience}
         given |= {"learned": learned, "seed": seed, "lr": lr, "steps": steps}
-        given |= {"kind": what, "where": where, "constants": constants}
+        given |= {"kind": what, "where": where, "way": way, "constants": constants}
         settings = command.settings_of(given, epochs)
         asked = command.Asked(dense, pruned, loading, text, picks, settings, epochs, elsewhere, out, format, name)
         command.restore(asked, json)

@@ -310,11 +310,13 @@ def layer_inputs(model: PreTrainedModel, ids: Tensor, arguments: bool = True) ->
     Masks and rotary tables may differ from layer to layer (sliding windows), so each layer's are kept, which takes a
     forward pass up to the last; without `arguments` it ends at the first layer and the list is empty.
     """
-    layers = decoder_layers(model)
+    layers, owner = decoder_layers(model), threading.get_ident()
     first: list[Tensor] = []
     seen: list[dict[str, Any]] = []
 
     def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if threading.get_ident() != owner:
+            return
         names = list(inspect.signature(module.forward).parameters)
         named = dict(zip(names, args, strict=False)) | kwargs
         states = named.pop(names[0])

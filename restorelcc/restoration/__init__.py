@@ -2,7 +2,7 @@
 after layer, bounds of what can come back, and sweeps over settings.
 
 bounds: bounds, CONSTANTS, DENSE, HEADS, MLPS, PRUNED
-choices: LOSSES, STARTS, UNITS, WHAT, WHERE
+choices: LOSSES, STARTS, UNITS, WAYS, WHAT, WHERE
 constants: trained_parameters
 injection: capture_in_order
 state: begun, given, resume, State, written

@@ -73,6 +73,43 @@ WHERE = table(
 
 
 @dataclass(frozen=True, kw_only=True)
+class Way(Choice):
+    """How training goes through the model."""
+
+    blocks: float
+    """Share of the steps, the first ones, in which one layer after the other is trained; the others go through the
+    whole network."""
+
+
+WAYS = table(
+    Way(
+        name="whole",
+        title="The whole network",
+        brief="all at once, by what the network predicts",
+        definition="All that is trained moves at every step, by the loss of the next-token distribution. It comes "
+        "nearest, and holds gradients of all layers in memory.",
+        blocks=0.0,
+    ),
+    Way(
+        name="blocks",
+        title="Layer by layer",
+        brief="one layer after the other, by the hidden states that it gives",
+        definition="One layer after the other, towards the hidden states that the dense model's gives: mean over "
+        "tokens of ‖h − h_dense‖² / ‖h_dense‖². One layer, its gradients and its optimiser are in memory. A step is "
+        "one batch through as many layers as are trained, so that it costs what a step through the network does.",
+        blocks=1.0,
+    ),
+    Way(
+        name="both",
+        title="Layer by layer, then the network",
+        brief="layers for three quarters of the steps, then the network",
+        definition="Three quarters of the steps layer by layer, then the whole network from there.",
+        blocks=0.75,
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Loss(Choice):
     """What restoration minimises: a mean over tokens, nats per token."""
 

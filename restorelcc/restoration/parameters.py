@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..capture.components import LostComponents
 from ..compensation.interface import Compensation
+from ..errors import NotFinite, SettingError
 from ..models.pair import ModelPair
 from ..registry import lazily
 from ..selection.picks import Selection
@@ -25,6 +26,8 @@ class Parameters(ABC):
     moved: Sequence[Tensor]
     """What the optimiser moves: leaves that ask for gradients. One rate fits all of them: what needs another is held in
     units of its own."""
+    scales: Sequence[float] = ()
+    """By what the rate is multiplied for each of `moved`, in place of units of their own; empty: by 1."""
     count: int
     """How many numbers are trained."""
 
@@ -38,6 +41,11 @@ class Parameters(ABC):
         generator: torch.Generator,
     ) -> None:
         """Where training begins. selection: of heads that are there. generator: for all that is drawn."""
+
+    def moving(self, layers: Collection[int] | None) -> None:
+        """From here on only what acts in these layers of those with heads moves (None: everything), so that what acts
+        in others need not be copied. What was given before stays as it was."""
+        return
 
     @abstractmethod
     def compensation(self) -> Compensation:
@@ -55,3 +63,49 @@ TRAINED: dict[str, Callable[..., Parameters]] = {
     "weights": lazily("restorelcc.restoration.weights:WeightParameters"),
 }
 """How each kind of compensation that can be trained is, by its name among `compensation.kinds.KINDS`: the registry."""
+
+
+def trainable(components: LostComponents, selection: Selection) -> Selection:
+    """What is picked of heads that are there. Raises SettingError if that is nothing."""
+    if len(selection) == 0:
+        raise SettingError("No component is picked, so there is nothing to train. Pick at least one.")
+    if selection.shape != components.shape:
+        raise SettingError(f"Picks for {selection.shape} do not fit components of shape {components.shape}.")
+    present = selection.within(components.present)
+    if len(present) == 0:
+        raise SettingError(
+            "Every picked head was removed by pruning, and nothing can be put back into a head that is gone. "
+            "Pick one that is there."
+        )
+    return present
+
+
+def optimizer_of(parameters: Parameters) -> torch.optim.AdamW:
+    """AdamW without decay, of what is moved, each at its own scale."""
+    scales = parameters.scales or [1.0] * len(parameters.moved)
+    groups = [{"params": [part], "scale": scale} for part, scale in zip(parameters.moved, scales, strict=True)]
+    return torch.optim.AdamW(groups, weight_decay=0.0)
+
+
+def move(optimizer: torch.optim.Optimizer, loss: Tensor, count: int, rate: float) -> None:
+    """One step down a mean over `count` tokens, at this rate.
+
+    Raises NotFinite, before the step: one such gradient would spoil the optimiser for good.
+    """
+    # Backwards goes the sum: gradients of a mean over thousands of tokens are below what float16 holds.
+    (loss * count).backward()
+    finite = bool(loss.isfinite())
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["scale"]
+        for part in group["params"]:
+            if part.grad is not None:
+                part.grad /= count
+                finite = finite and bool(part.grad.isfinite().all())
+    if finite:
+        optimizer.step()
+    optimizer.zero_grad()
+    if not finite:
+        raise NotFinite(f"the training loss, or a gradient of it, is infinite or NaN. {SMALLER}")
+
+
+SMALLER = "Use a lower learning rate, or a wider precision."

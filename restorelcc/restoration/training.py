@@ -31,11 +31,10 @@ from ..progress import Progress
 from ..registry import chosen
 from ..selection.picks import Selection
 from ..text.tokens import Tokens
-from .choices import LOSSES, STARTS, UNITS, WHERE
-from .parameters import TRAINED
+from .blocks import Blocks
+from .choices import LOSSES, STARTS, UNITS, WAYS, WHERE
+from .parameters import SMALLER, TRAINED, move, optimizer_of, trainable
 from .teacher import Teacher
-
-SMALLER = "Use a lower learning rate, or a wider precision."
 
 
 @dataclass(frozen=True)
@@ -73,11 +72,14 @@ class Settings:
     """Of weights: which of them, of `WHERE`."""
     constants: bool = False
     """Of weights: train constants beside them. They fold into biases, which not every architecture has."""
+    way: str = "whole"
+    """How training goes through the model, of `WAYS`."""
 
     def __post_init__(self) -> None:
         if self.kind not in TRAINED:
             raise SettingError(f"'{self.kind}' cannot be trained: give one of {', '.join(sorted(TRAINED))}.")
         chosen(self.where, WHERE, "Where")
+        chosen(self.way, WAYS, "Way")
         chosen(self.loss, LOSSES, "Loss")
         chosen(self.start, STARTS, "Start")
         chosen(self.unit, UNITS, "Unit")
@@ -96,10 +98,16 @@ class Settings:
                 "and at most 1 together."
             )
 
+    @property
+    def by_blocks(self) -> int:
+        """Steps that train one layer after the other; those after them go through the whole network."""
+        return round(WAYS[self.way].blocks * self.steps)
+
     def rate(self, step: int) -> float:
-        """Learning rate of a step, counted from 0."""
-        rise = (step + 1) / max(1.0, self.warm_up * self.steps)
-        fall = (self.steps - step) / max(1.0, self.cool_down * self.steps)
+        """Learning rate of a step, counted from 0: it rises and falls once by blocks and once through the network."""
+        first, last = (0, self.by_blocks) if step < self.by_blocks else (self.by_blocks, self.steps)
+        rise = (step - first + 1) / max(1.0, self.warm_up * (last - first))
+        fall = (last - step) / max(1.0, self.cool_down * (last - first))
         return self.lr * min(1.0, rise, fall)
 
 
@@ -117,7 +125,7 @@ class Step:
     tokens: int
     """Tokens trained on so far, repeats counted."""
     loss: float
-    """Training loss of the batch, nats per token; NaN at step 0."""
+    """Training loss of the batch, nats per token, or the error of a layer (see `Blocks.loss`); NaN at step 0."""
     lr: float
     tokens_per_second: float
     """Of training, evaluation left out."""
@@ -194,7 +202,7 @@ class Training:
         self.loss = LOSSES[self.settings.loss]
         if STARTS[self.settings.start].by_hand and magnitudes is not None:
             components = components.scaled(magnitudes)
-        self.selection = _trainable(components, selection)
+        self.selection = trainable(components, selection)
         if not all(bool(self._wanted(part).any()) for part in (tokens, held_out)):
             nothing = "answer" if self.loss.over == "response" else "token to predict"
             raise SettingError(
@@ -209,7 +217,9 @@ class Training:
         self.order: list[int] = []
         """Texts of the steps to come, as far as they are drawn."""
         self.parameters = TRAINED[self.settings.kind](pair, components, self.selection, self.settings, self.generator)
-        self.optimizer = torch.optim.AdamW(self.parameters.moved, lr=self.settings.lr, weight_decay=0.0)
+        self.optimizer = optimizer_of(self.parameters)
+        layers = sorted({layer for layer, _ in self.selection.heads})
+        self._blocks = Blocks(pair, tokens, layers, self.settings.batch)
         with torch.no_grad():
             self.best = Best(self.parameters.compensation(), self.parameters.tensors(), 0, float("inf"))
         self._teachers = [Teacher(pair.dense, part, self.settings.teacher_bytes // 2) for part in (tokens, held_out)]
@@ -266,7 +276,6 @@ class Training:
         )
 
     def _noted(self, step: Step) -> Step:
-        """The step, which history has now too."""
         self.history.append(step)
         return step
 
@@ -284,9 +293,9 @@ class Training:
     def _next(self, last: Step) -> Step:
         """The step after `last`. Raises NotFinite, and then nothing is better than before."""
         settings, number, started = self.settings, last.step + 1, time.perf_counter()
-        rate, texts = settings.rate(last.step), self._texts()
-        loss = self._stepped(texts, rate)
-        tokens = last.tokens + int(self.tokens.real[texts].sum())
+        through = self._through_blocks if last.step < settings.by_blocks else self._through_network
+        rate, loss, count = through(last.step)
+        tokens = last.tokens + count
         before = last.tokens / last.tokens_per_second if last.tokens else 0.0
         pace = tokens / (before + time.perf_counter() - started)
         step = Step(number, tokens, loss, rate, pace, 0.0, None, None, False)
@@ -301,25 +310,36 @@ class Training:
         batch, self.order = self.order[: self.settings.batch], self.order[self.settings.batch :]
         return torch.tensor(batch)
 
-    def _stepped(self, texts: Tensor, rate: float) -> float:
-        """One step at this rate on the texts of these numbers; their loss before it. Raises NotFinite, before the step:
-        one such gradient would spoil the optimiser for good."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+    def _through_network(self, step: int) -> tuple[float, float, int]:
+        """(rate, loss before it, tokens) of a step of all that is trained. Raises NotFinite."""
+        if step == self.settings.by_blocks > 0:
+            self._begin(None)
+        texts, rate = self._texts(), self.settings.rate(step)
         loss = self._loss(self.tokens, texts, self._teachers[0], self.parameters.compensation())
-        # Backwards goes the sum: gradients of a mean over thousands of tokens are below what float16 holds.
-        count = int(self._wanted(self.tokens)[texts].sum())
-        (loss * count).backward()
-        gradients = [moved.grad for moved in self.parameters.moved if moved.grad is not None]
-        for gradient in gradients:
-            gradient /= count
-        finite = bool(loss.isfinite()) and all(bool(gradient.isfinite().all()) for gradient in gradients)
-        if finite:
-            self.optimizer.step()
-        self.optimizer.zero_grad()
-        if not finite:
-            raise NotFinite(f"the training loss, or a gradient of it, is infinite or NaN. {SMALLER}")
-        return float(loss.detach())
+        move(self.optimizer, loss, int(self._wanted(self.tokens)[texts].sum()), rate)
+        return rate, float(loss.detach()), int(self.tokens.real[texts].sum())
+
+    def _through_blocks(self, step: int) -> tuple[float, float, int]:
+        """(last rate, mean error before, tokens) of as many steps of one layer as layers are trained, which cost what
+        one of the network does. Each layer gets the steps of a schedule of its own. Raises NotFinite."""
+        blocks, losses, tokens = self._blocks, [], 0
+        for block, number in blocks.turns(step, self.settings.by_blocks):
+            if number == 0:
+                self._begin([blocks.layers[block]])
+            if blocks.entered != block:
+                with torch.no_grad():
+                    blocks.enter(block, self.parameters.compensation())
+            texts, rate = self._texts(), self.settings.rate(number)
+            loss = blocks.loss(texts, self.parameters.compensation())
+            move(self.optimizer, loss, int(self.tokens.real[texts].sum()), rate)
+            losses.append(float(loss.detach()))
+            tokens += int(self.tokens.real[texts].sum())
+        return rate, sum(losses) / len(losses), tokens // len(blocks.layers)
+
+    def _begin(self, layers: list[int] | None) -> None:
+        """Move what acts in these layers from here on (None: in all), with nothing of how others moved before."""
+        self.optimizer.state.clear()
+        self.parameters.moving(layers)
 
     def _loss(self, tokens: Tokens, texts: Tensor, teacher: Teacher, put_back: Compensation) -> Tensor:
         """Mean over the scored tokens of some texts of what is minimised, with this put back."""
@@ -358,18 +378,3 @@ class Training:
         if best:
             self.best = Best(put_back, self.parameters.tensors(), step.step, loss)
         return replace(step, held_out=perplexity(tokens), held_out_loss=loss, best=best)
-
-
-def _trainable(components: LostComponents, selection: Selection) -> Selection:
-    """What is picked of heads that are there. Raises SettingError if that is nothing."""
-    if len(selection) == 0:
-        raise SettingError("No component is picked, so there is nothing to train. Pick at least one.")
-    if selection.shape != components.shape:
-        raise SettingError(f"Picks for {selection.shape} do not fit components of shape {components.shape}.")
-    present = selection.within(components.present)
-    if len(present) == 0:
-        raise SettingError(
-            "Every picked head was removed by pruning, and nothing can be put back into a head that is gone. "
-            "Pick one that is there."
-        )
-    return present

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 
 
 class WeightParameters(Parameters):
-    """What is added to each surviving weight of picked heads, held in float32 and in `Settings.unit`; constants beside
-    them on request."""
+    """What is added to each surviving weight of picked heads, in float32; constants beside them on request."""
 
     def __init__(
         self,
@@ -42,15 +42,16 @@ class WeightParameters(Parameters):
             self._heads = None
         layers = sliced(model, WHERE[settings.where].reach)
         self._counts = torch.stack([_by_head(row[0], heads) for row, heads in zip(layers, picked, strict=True)])
-        self._units: dict[str, float] = {}
+        self.scales = []
         self.by_layer: list[dict[str, Tensor]] = []
-        """What is added, in units, by the name of its map: of each layer with heads."""
+        """What is added, by the name of its map: of each layer with heads."""
         for row, counts in zip(layers, self._counts, strict=True):
             heads, added = counts > 0, {}
             for entry in row if heads.any() else ():
                 added[entry.name] = torch.zeros(int(survivors(entry, heads).sum())).requires_grad_()
-                self._units[entry.name] = UNITS[settings.unit].of_weights(entry.weight)
+                self.scales.append(UNITS[settings.unit].of_weights(entry.weight))
             self.by_layer.append(added)
+        self._moving = set(range(len(layers)))
         self._outputs = [row[0].name for row in layers]
         self._constants = (
             ConstantParameters(pair, components, selection, settings, generator) if settings.constants else None
@@ -59,11 +60,24 @@ class WeightParameters(Parameters):
         self.count = sum(len(values) for values in self.moved)
         if self._constants is not None:
             self.moved += self._constants.moved
+            self.scales += [1.0] * len(self._constants.moved)
             self.count += self._constants.count
 
+    def moving(self, layers: Collection[int] | None) -> None:
+        """See `Parameters`."""
+        self._moving = set(range(len(self.by_layer)) if layers is None else layers)
+        for layer in self._moving:
+            for values in self.by_layer[layer].values():
+                values.data = values.data.clone()
+
     def compensation(self) -> Weights:
-        """What they add to each weight, in the weights' own units."""
-        added = {name: values * self._units[name] for row in self.by_layer for name, values in row.items()}
+        """What they add to each weight."""
+        added = {}
+        for layer, row in enumerate(self.by_layer):
+            for name, values in row.items():
+                if not torch.is_grad_enabled():
+                    values = values.detach().clone() if layer in self._moving else values.detach()
+                added[name] = values
         return Weights(
             output=tuple(added.pop(name, torch.zeros(0)) for name in self._outputs),
             counts=self._counts,

@@ -4,6 +4,7 @@ export: adapter_fits, load_adapter, load_restored, made_for, save_checkpoint
 export_formats: FORMATS
 findings: Findings, keep_findings, kept_findings, LIVE_TOKENS, LIVE_WINDOW, Recipe, Size
 provenance: code_digest
-runs: ADAPTER, bring_back, discard_run, empty_trash, list_runs, load_run, LONGEST_NAME, rename_run, Run,
+runs: ADAPTER, bring_back, discard_run, empty_trash, list_runs, load_run, LONGEST_NAME, rename_run, Run, run_bytes,
     runs_folder, save_run, step_rows
+unfinished: find_unfinished, kept, Keeper, list_unfinished, Unfinished
 """

@@ -24,7 +24,7 @@ from ..models.loading import Loading, load_model, load_tokenizer
 from ..models.matching import KEPT_FILE, fewer_heads
 from ..models.pair import ModelPair
 from ..storage.digests import seal
-from ..storage.folders import check_free, whole
+from ..storage.folders import LITTLE, check_free, whole
 from ..storage.formats import FORMAT, read_json, versions, write_json
 from . import peft
 from .card import model_card, name_of
@@ -139,8 +139,9 @@ def made_for(model: PreTrainedModel) -> dict[str, Any]:
     return {"fingerprint": fingerprint(model), "made_for": identity}
 
 
-def check_adapter(folder: Path, pair: ModelPair, kind: str) -> None:
+def check_adapter(folder: Path, pair: ModelPair, kind: str) -> int:
     """Any model can have one, and it needs no room to speak of."""
+    return LITTLE
 
 
 def write_adapter(
@@ -154,11 +155,12 @@ def write_adapter(
     save_adapter(folder, compensation.own_heads(model), geometry(model), about, model)
 
 
-def check_checkpoint(folder: Path, pair: ModelPair, kind: str) -> None:
+def check_checkpoint(folder: Path, pair: ModelPair, kind: str) -> int:
     """Raises WriteError where the model does not fit on the disk, UnsupportedModel where it cannot carry what is put
     back."""
     check_free(folder, parameter_bytes(pair.pruned))
     folded(pair.pruned, KINDS[kind].none(pair.geometry))
+    return parameter_bytes(pair.pruned)
 
 
 def write_checkpoint(
@@ -192,7 +194,7 @@ def adapter_fits(adapter: Adapter, model: PreTrainedModel) -> None:
         raise LoadError(
             f"The adapter is for {adapter.geometry}, the model is {geometry(model)}. Use the one it was made for."
         )
-    differs = _difference(adapter.about, model)
+    differs = difference(adapter.about, model)
     if differs:
         raise LoadError(
             f"The adapter was made for another model of this shape ({adapter.about.get('pruned') or 'not named'}): "
@@ -201,9 +203,9 @@ def adapter_fits(adapter: Adapter, model: PreTrainedModel) -> None:
         )
 
 
-def _difference(about: Mapping[str, Any], model: PreTrainedModel) -> str:
-    """What of `model` is other than of the one that an adapter was made for, in words; empty where nothing is known to
-    be."""
+def difference(about: Mapping[str, Any], model: PreTrainedModel) -> str:
+    """What of `model` is other than of the one that an adapter was made for, which says so as `made_for` does; in
+    words, empty where nothing is known to be."""
     known = about.get("fingerprint")
     if known is not None and known != fingerprint(model):
         return "the output projections differ"

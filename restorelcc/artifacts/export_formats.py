@@ -26,9 +26,9 @@ class Format(Choice):
     """Of the card: where what is put back is; {carrier}: what of the model carries it."""
     usage: str
     """Of the card: Python that loads it; {pruned}: the pruned model."""
-    check: Callable[[Path, ModelPair, str], None]
-    """Asked before the training, of the folder, the pair and the kind of compensation. Raises WriteError,
-    UnsupportedModel."""
+    check: Callable[[Path, ModelPair, str], int]
+    """Asked before the training, of the folder, the pair and the kind of compensation: the bytes that it will take.
+    Raises WriteError, UnsupportedModel."""
     write: Callable[[Path, PreTrainedModel, PreTrainedTokenizerBase, Compensation, dict[str, Any]], None]
     """Into a folder, whole or not at all: of the pruned model, with facts for the card. Raises WriteError,
     UnsupportedModel."""

@@ -31,9 +31,10 @@ from torch import Tensor
 from ..errors import LoadError, SettingError, WriteError, shortened
 from ..foreign import check_regular, is_failure, one_line
 from ..hf.layout import HeadGeometry
-from ..restoration.training import Restoration, Settings, Step
+from ..restoration.training import Restoration, Settings, Step, Training
 from ..selection.picks import Selection
-from ..storage.folders import whole
+from ..storage.drafts import draft, remove
+from ..storage.folders import LITTLE, whole
 from ..storage.formats import FORMAT, read_json, versions, write_json
 from .export import Adapter, fill_adapter, load_adapter
 from .run_config import sound, time_of
@@ -180,32 +181,45 @@ def save_run(
     about: dict[str, Any],
     root: Path | None = None,
     pruned: "PreTrainedModel | None" = None,
+    folder: str = "",
 ) -> Run:
     """Keep a restoration. about: what only the caller knows (models, calibration, figures). pruned: the model that it
-    goes onto (see `export.fill_adapter`). Raises WriteError."""
-    now = datetime.now(UTC)
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "run"
-    folder = (root or runs_folder()) / f"{now:%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
+    goes onto (see `export.fill_adapter`). folder: its name; empty: of this moment (see `run_folder`). Raises
+    WriteError."""
+    place = (root or runs_folder()) / (folder or run_folder(name))
     config = {
         "format": FORMAT,
         "name": name,
-        "created": now.isoformat(),
+        "created": datetime.now(UTC).isoformat(),
         **about,
+        **({"ended": restoration.ended} if restoration.ended else {}),
         "settings": asdict(restoration.settings),
         "selection": json.loads(restoration.selection.to_json()),
         "trained_parameters": restoration.trained_parameters,
         "best_step": restoration.best_step,
         "versions": versions(),
     }
-    with whole(folder) as draft:
-        write_json(draft / CONFIG, config)
+    with whole(place) as path:
+        write_json(path / CONFIG, config)
         lines = [json.dumps(row) for row in step_rows(restoration.history)]
-        (draft / METRICS).write_text("\n".join(lines) + "\n", encoding="utf-8")
-        save_file({name: part.cpu().contiguous() for name, part in restoration.trained.items()}, draft / TRAINING)
-        (draft / ADAPTER).mkdir()
+        (path / METRICS).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        save_file({name: part.cpu().contiguous() for name, part in restoration.trained.items()}, path / TRAINING)
+        (path / ADAPTER).mkdir()
         facts = about | {name: config[name] for name in ("settings", "trained_parameters")}
-        fill_adapter(draft / ADAPTER, restoration.compensation, shape, facts, pruned)
-    return Run(folder, config)
+        fill_adapter(path / ADAPTER, restoration.compensation, shape, facts, pruned)
+    return Run(place, config)
+
+
+def run_bytes(training: Training) -> int:
+    """About how many bytes the run of a training will take: what was trained, the adapter, and it for PEFT."""
+    parts = (*training.best.trained.values(), *(3 * [*training.best.compensation.tensors().values()]))
+    return LITTLE + sum(part.nbytes for part in parts)
+
+
+def run_folder(name: str) -> str:
+    """What the folder of a run of this name is called that begins now: unlike any other, and sorted by time."""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "run"
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
 
 
 def step_rows(history: Sequence[Step]) -> list[dict[str, Any]]:
@@ -255,13 +269,12 @@ def rename_run(run: Run, name: str) -> Run:
         raise SettingError(f"A name of {len(name)} characters does not do: give 1 to {LONGEST_NAME}.")
     # Read anew: what is in memory may be older than what is on disk, and is without what is damaged.
     config = read_json(run.folder / CONFIG, "run") | {"name": name}
-    draft = run.folder / f".{CONFIG}-{secrets.token_hex(4)}"
-    with _moving(run.folder, "renamed"):
+    with _moving(run.folder, "renamed"), draft(run.folder) as path:
         try:
-            write_json(draft, config)
-            draft.replace(run.folder / CONFIG)
+            write_json(path, config)
+            path.replace(run.folder / CONFIG)
         finally:
-            draft.unlink(missing_ok=True)
+            remove(path)
     return load_run(run.folder)
 
 

@@ -1,4 +1,4 @@
-"""Options whose values are rows of tables, and README's list of them."""
+"""Options whose values are rows of tables, README's list of them, and options that stand alone."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import typer
 
 from ..artifacts.export_formats import FORMATS
+from ..errors import SettingError
 from ..pruning.methods import ALLOCATIONS, METHODS
 from ..registry import Choice, markdown
 from ..restoration.choices import LOSSES, STARTS, UNITS, WAYS, WHAT, WHERE
@@ -45,3 +46,20 @@ def choices_table() -> str:
         for index, row in enumerate(choices.values()):
             rows.append(("" if index else f"`{option}`", f"`{row.name}`", row.brief))
     return markdown(("option", "value", "what it is"), rows)
+
+
+def given_as(context: typer.Context, name: str) -> str | None:
+    """An option as it was typed; None where it was not."""
+    source = context.get_parameter_source(name)
+    return context.params[name] if source is not None and source.name == "COMMANDLINE" else None
+
+
+def refuse_beside(context: typer.Context, one: str, others: tuple[str, ...]) -> None:
+    """Raises SettingError where options are given beside `one` that are not among `others`."""
+    options = {option.name: option.opts[0] for option in context.command.params}
+    extra = [options[name] for name in options if name not in (one, *others) and given_as(context, name) is not None]
+    if extra:
+        raise SettingError(
+            f"{options[one]} goes on as it was begun, so {', '.join(extra)} cannot be given beside it. Leave that out, "
+            f"or begin anew without {options[one]}."
+        )

@@ -3,26 +3,56 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Any
 
 from ..artifacts.runs import Run, list_runs
+from ..artifacts.unfinished import Unfinished, list_unfinished
 from ..hf.families import FAMILIES, RUNTIMES
 from .console import say, show_json, show_table
+from .restore import BEGUN_HERE, going_on
 
 
 def runs(as_json: bool) -> None:
-    """List what was kept, and what of it is damaged."""
-    kept = list_runs()
+    """List what was kept, what of it is damaged, and trainings that are not over."""
+    kept, unfinished = list_runs(), list_unfinished()
     if as_json:
-        show_json({"runs": [run.config | {"folder": str(run.folder), "damage": run.damage or None} for run in kept]})
+        shown = [run.config | {"folder": str(run.folder), "damage": run.damage or None} for run in kept]
+        standing = {"unfinished": [_facts(training) for training in unfinished]} if unfinished else {}
+        show_json({"runs": shown} | standing)
         return
     if not kept:
         say("No restorations are kept yet. Make one with: python -m restorelcc restore --help")
-        return
-    columns = ["name", "made (UTC)", "trained values", "recovered", "nearer", "folder"]
-    show_table("Restorations", columns, [_row(run) for run in kept])
+    else:
+        columns = ["name", "made (UTC)", "trained values", "recovered", "nearer", "folder"]
+        show_table("Restorations", columns, [_row(run) for run in kept])
     for run in kept:
         if run.damage:
             say(f"Damaged: {run.folder.name}: {run.damage}")
+    for training in unfinished:
+        say(_line(training))
+
+
+def _line(training: Unfinished) -> str:
+    """What a training that is not over is called, how far it is, and how it goes on."""
+    if training.is_under_way:
+        return f"Under way: {training.folder.name}: {training.standing}."
+    if training.damage:
+        return f"Interrupted, and cannot go on: {training.folder.name}: {training.damage} Delete {training.folder}"
+    how = going_on(training.folder.name) if BEGUN_HERE in training.facts else "on the app's Restore page"
+    return f"Interrupted: {training.folder.name}: {training.standing}. Go on with it: {how}"
+
+
+def _facts(training: Unfinished) -> dict[str, Any]:
+    """The same for programs."""
+    return {
+        "name": training.name,
+        "folder": str(training.folder),
+        "created": training.facts.get("created"),
+        "step": training.step,
+        "steps": training.steps,
+        "under_way": training.is_under_way,
+        "damage": training.damage or None,
+    }
 
 
 def _row(run: Run) -> list[str]:

@@ -16,7 +16,7 @@ from ..pruning.methods import ALLOCATIONS, METHODS
 from ..registry import briefs
 from ..restoration.choices import LOSSES, STARTS, UNITS, WAYS, WHAT, WHERE
 from ..selection.scores import SCORES, computed
-from .choices import one_of
+from .choices import given_as, one_of, refuse_beside
 
 if TYPE_CHECKING:
     from ..models.loading import Loading
@@ -107,6 +107,10 @@ Bounds = Annotated[
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write; must not hold anything yet.")]
+
+
+CHANGEABLE = ("out", "format", "device", "allow_pickle", "trust_remote_code", "json")
+"""Options of `restore` that may be given beside --continue: all else is as the training was begun."""
 
 
 def _loading(device: str, dtype: str, pickle: bool, trust: bool) -> "Loading":
@@ -219,9 +223,17 @@ def inspect(
 
 @app.command()
 def restore(
-    dense: Dense,
-    pruned: Pruned,
-    out: Out,
+    context: typer.Context,
+    dense: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="The model before pruning; see MODEL below.")
+    ] = None,
+    pruned: Annotated[str | None, typer.Option(metavar="MODEL", help="The same model pruned; see MODEL below.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where to write; must not hold anything yet.")
+    ] = None,
+    resume: Annotated[
+        str | None, typer.Option("--continue", metavar="RUN", help="Go on with an interrupted training (see runs).")
+    ] = None,
     calibration: Source = "demo",
     heads: Annotated[float, typer.Option(help="Share of the heads to restore, above 0 up to 1.")] = 1.0,
     what: Annotated[str, one_of(WHAT, f"What is trained. {briefs(WHAT)}.")] = "constants",
@@ -261,11 +273,27 @@ def restore(
     trust_remote_code: Trust = False,
     json: Json = False,
 ) -> None:
-    """Train what is put back into a pruned model, and export it. Ctrl-C ends the training and keeps the best so far."""
+    """Train what is put back into a pruned model, and export it. Ctrl-C ends the training and keeps the best so far.
+
+    Needs --dense, --pruned and --out. A training that was killed goes on with [bold]--continue RUN[/bold], as it was
+    begun, to what it would have come to.
+    """
     from . import console, opening
     from . import restore as command
 
     def run() -> None:
+        if resume is not None:
+            refuse_beside(context, "resume", CHANGEABLE)
+            changed: dict[str, Any] = {
+                "folder": out,
+                "format": given_as(context, "format"),
+                "device": given_as(context, "device"),
+            }
+            changed |= {"allow_pickle": allow_pickle or None, "trust_remote_code": trust_remote_code or None}
+            command.resume(resume, changed, json)
+            return
+        if dense is None or pruned is None or out is None:
+            raise SettingError("Give --dense, --pruned and --out, or --continue RUN for an interrupted training.")
         text = opening.Text(calibration, windows, length, seed)
         loading = _loading(device, dtype, allow_pickle, trust_remote_code)
         picks = command.Picks(heads, score, components)

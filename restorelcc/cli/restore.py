@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,15 @@ from typing import Any
 from .. import face
 from ..artifacts.export import made_for
 from ..artifacts.export_formats import FORMATS
-from ..artifacts.runs import ADAPTER, Run, runs_folder, save_run
+from ..artifacts.runs import ADAPTER, Run, run_bytes, runs_folder, save_run
+from ..artifacts.unfinished import Keeper, find_unfinished, kept
 from ..capture.components import components
 from ..capture.statistics import capture
 from ..compensation.interface import compensated
-from ..errors import RestoreLCCError, SettingError
+from ..errors import LoadError, RestoreLCCError, SettingError
 from ..evaluation.comparison import Comparison, measured
 from ..evaluation.perplexity import Perplexity
+from ..foreign import foreign
 from ..hf.narrow import pruning_record
 from ..models.loading import Loading
 from ..models.pair import ModelPair
@@ -25,12 +27,14 @@ from ..progress_bar import watched
 from ..restoration.training import Restoration, Settings, Step, Training
 from ..selection.picks import check_share, share_of_heads
 from ..selection.scores import ScoreInputs
-from ..storage.folders import check_free, check_writable
+from ..storage.folders import check_free, check_room, check_writable
 from ..text.calibration import ELSEWHERE_WINDOWS, evaluation_tokens, split_held_out
 from ..text.tokens import Tokens
-from .console import say, show_json, show_table, shown
-from .opening import Text, head_order, open_pair
+from .console import note, say, show_json, show_table, shown
+from .opening import Text, head_order, note_pair, open_pair
 
+BEGUN_HERE = "command"
+"""Of what is kept of a training: what the command line was asked for."""
 JUDGED_BY = "held-out windows of the text trained on, which also chose the best step"
 
 
@@ -67,6 +71,53 @@ class Asked:
     name: str | None
     """Of the run; None: that of the folder."""
 
+    @property
+    def run_name(self) -> str:
+        """What the run is called."""
+        return self.name or self.folder.name
+
+    def written(self) -> dict[str, Any]:
+        """As JSON keeps it with a training, beside its settings: from another folder too, and without permission to run
+        foreign code, which is given anew."""
+        loading = {name: getattr(self.loading, name) for name in ("device", "dtype", "revision")}
+        return {
+            **{side: _absolute(getattr(self, side)) for side in ("dense", "pruned")},
+            "loading": loading,
+            "text": asdict(self.text),
+            "picks": asdict(self.picks),
+            "elsewhere": self.elsewhere,
+            "folder": str(self.folder.absolute()),
+            "format": self.format,
+            "name": self.name,
+        }
+
+    @classmethod
+    def read(cls, written: dict[str, Any], settings: dict[str, Any], changed: dict[str, Any]) -> Asked:
+        """What `written` gave. changed: `folder`, `format`, and of the loading `device`, `allow_pickle` and
+        `trust_remote_code`; what is None is as it was. Raises LoadError."""
+        given = {name: value for name, value in changed.items() if value is not None}
+        loading = {name: given.pop(name) for name in ("device", "allow_pickle", "trust_remote_code") if name in given}
+        with foreign(lambda reason: LoadError(f"What it was begun with is damaged ({reason}). Restore the pair anew.")):
+            parts: dict[str, Any] = {
+                "loading": Loading(**(written["loading"] | loading)),
+                "text": Text(**written["text"]),
+                "picks": Picks(**written["picks"]),
+                "settings": Settings(**settings),
+                "folder": Path(written["folder"]),
+            }
+            rest = {name: written[name] for name in ("dense", "pruned", "elsewhere", "format", "name")}
+            return cls(**(parts | rest | {"epochs": None} | given))
+
+
+def _absolute(model: str) -> str:
+    """The name of a model, wherever one is."""
+    return str(Path(model).absolute()) if Path(model).is_dir() else model
+
+
+def going_on(name: str) -> str:
+    """The command that goes on with an interrupted training of this name."""
+    return f"python -m restorelcc restore --continue {name}"
+
 
 def settings_of(given: dict[str, Any], epochs: float | None) -> Settings:
     """Training settings, at their defaults where None is `given`. Raises SettingError."""
@@ -86,22 +137,65 @@ def restore(asked: Asked, as_json: bool) -> None:
     check_free(asked.folder)
     check_writable(runs_folder())
     pair, tokens = open_pair(asked.dense, asked.pruned, asked.text, asked.loading)
-    elsewhere = None
-    if asked.elsewhere:
-        length = tokens.ids.shape[1]
-        elsewhere = evaluation_tokens(asked.elsewhere, pair.dense, pair.tokenizer, length, most=ELSEWHERE_WINDOWS)
-    FORMATS[asked.format].check(asked.folder, pair, asked.settings.kind)
+    elsewhere = _elsewhere(asked, pair, tokens)
+    export = FORMATS[asked.format].check(asked.folder, pair, asked.settings.kind)
     trainer = _picked(asked, pair, tokens)
-    stopped = _trained(trainer, quiet=as_json)
-    restoration = trainer.result()
-    judged = _judged(asked, trainer, restoration, elsewhere)
-    run = _kept(asked, trainer, restoration, judged, tokens.notes)
+    check_room((asked.folder, export), (runs_folder(), run_bytes(trainer)))
+    about = _about(asked, trainer, tokens.notes)
+    with kept(trainer, asked.run_name, about, {BEGUN_HERE: asked.written()}) as keeper:
+        _finish(asked, trainer, keeper, about, elsewhere, as_json)
+
+
+def resume(name: str, changed: dict[str, Any], as_json: bool) -> None:
+    """Go on with a training that was interrupted, as it was begun but for what is `changed` of `Asked`. Raises
+    SettingError, and whatever `restore` does."""
+    interrupted = find_unfinished(name)
+    if BEGUN_HERE not in interrupted.facts:
+        raise SettingError(f"{name} was begun in the app. Go on with it there, on its Restore page.")
+    asked = Asked.read(interrupted.facts[BEGUN_HERE], interrupted.facts["settings"], changed)
+    check_free(asked.folder)
+    check_writable(runs_folder())
+    with interrupted.taken_up() as keeper:
+        pair = face.load_pair(asked.dense, asked.pruned, asked.loading)
+        note_pair(pair)
+        export = FORMATS[asked.format].check(asked.folder, pair, asked.settings.kind)
+        trainer = interrupted.training(pair)
+        elsewhere = _elsewhere(asked, pair, trainer.tokens)
+        check_room((asked.folder, export), (runs_folder(), run_bytes(trainer)))
+        note(f"Going on with {name}: {interrupted.standing}.")
+        _finish(asked, trainer, keeper, interrupted.facts["about"], elsewhere, as_json)
+
+
+def _elsewhere(asked: Asked, pair: ModelPair, tokens: Tokens) -> Tokens | None:
+    """The second text to judge by, in windows as long as those trained on."""
+    if not asked.elsewhere:
+        return None
+    length = tokens.ids.shape[1]
+    return evaluation_tokens(asked.elsewhere, pair.dense, pair.tokenizer, length, most=ELSEWHERE_WINDOWS)
+
+
+def _finish(
+    asked: Asked, trainer: Training, keeper: Keeper, about: dict[str, Any], elsewhere: Tokens | None, as_json: bool
+) -> None:
+    """Train to the end, measure, keep the run, export it and tell. about: what is known of the run before that."""
+    try:
+        stopped = _trained(trainer, keeper, quiet=as_json)
+        restoration = trainer.result()
+        judged = _judged(asked, trainer, restoration, elsewhere)
+        run = _kept(asked, trainer, restoration, keeper, about | {"figures": judged.figures()})
+    except BaseException:
+        if trainer.history and keeper.is_kept:
+            note(f"The training is kept. Go on with it: {going_on(keeper.folder.name)}")
+        raise
     if as_json:
         told = {"trained_parameters": restoration.trained_parameters, "best_step": restoration.best_step}
-        show_json(judged.figures() | told | {"stopped": stopped, "out": str(asked.folder), "run": str(run.folder)})
+        ends = {"stopped": stopped, "ended": restoration.ended or None}
+        show_json(judged.figures() | told | ends | {"out": str(asked.folder), "run": str(run.folder)})
     else:
         _tell(restoration, judged, asked.text.source)
         say(f"Best at step {restoration.best_step}. In {asked.folder}; the run is kept in {run.folder}")
+    if restoration.ended:
+        note(restoration.ended)
 
 
 def _picked(asked: Asked, pair: ModelPair, tokens: Tokens) -> Training:
@@ -119,10 +213,15 @@ def _picked(asked: Asked, pair: ModelPair, tokens: Tokens) -> Training:
     return Training(pair, lost, selection, training, held_out, settings)
 
 
-def _trained(trainer: Training, quiet: bool) -> bool:
+def _trained(trainer: Training, keeper: Keeper, quiet: bool) -> bool:
     """Train to the end, or until Ctrl-C, which keeps the best so far. True if it was stopped."""
+    said = ""
     try:
         for step in trainer.steps():
+            keeper.keep(trainer)
+            if keeper.fault != said:
+                said = keeper.fault
+                note(f"Should this be interrupted, it cannot go on: {said}" if said else "It is kept again.")
             if step.held_out is not None and not quiet:
                 say(_line(step, step.held_out, trainer.settings))
     except KeyboardInterrupt:
@@ -171,11 +270,11 @@ def _judged(asked: Asked, trainer: Training, restoration: Restoration, elsewhere
     )
 
 
-def _kept(asked: Asked, trainer: Training, restoration: Restoration, judged: Judged, notes: Sequence[str]) -> Run:
-    """The run, kept before it is exported, since the export may meet a full disk. notes: on the text as it was read."""
+def _about(asked: Asked, trainer: Training, notes: Sequence[str]) -> dict[str, Any]:
+    """What the run says before it has figures. notes: on the text as it was read."""
     pair, tokens = trainer.pair, trainer.tokens
     text = {"source": asked.text.source, "windows": len(tokens), "length": tokens.ids.shape[1]}
-    about = {
+    return {
         "dense": pair.dense_name,
         "pruned": pair.pruned_name,
         "notes": pair.remarks(),
@@ -183,9 +282,14 @@ def _kept(asked: Asked, trainer: Training, restoration: Restoration, judged: Jud
         **made_for(pair.pruned),
         "evaluation": JUDGED_BY,
         "calibration": text | {"notes": list(notes)},
-        "figures": judged.figures(),
     }
-    run = save_run(restoration, pair.geometry, asked.name or asked.folder.name, about, pruned=pair.pruned)
+
+
+def _kept(asked: Asked, trainer: Training, restoration: Restoration, keeper: Keeper, about: dict[str, Any]) -> Run:
+    """The run, kept before it is exported, since the export may meet a full disk."""
+    pair, folder = trainer.pair, keeper.folder.name
+    run = save_run(restoration, pair.geometry, asked.run_name, about, pruned=pair.pruned, folder=folder)
+    keeper.over()
     try:
         face.export(restoration, pair, asked.folder, asked.format, about)
     except RestoreLCCError as error:

@@ -20,6 +20,7 @@ from ..capture.components import LostComponents
 from ..compensation.kinds import read_compensation
 from ..errors import LoadError
 from ..evaluation.perplexity import Perplexity
+from ..foreign import foreign
 from ..models.pair import ModelPair
 from ..selection.picks import Selection
 from ..text.tokens import Tokens
@@ -48,11 +49,9 @@ def given(training: Training) -> dict[str, Tensor]:
 
 def begun(pair: ModelPair, given: Mapping[str, Tensor], selection: Selection, settings: Settings) -> Training:
     """A training at its beginning, of what `given` gave. Raises LoadError where that is not all there."""
-    try:
+    with foreign(lambda reason: LoadError(f"What the training was given is not all there ({reason}). Begin it anew.")):
         components = LostComponents(**_beginning(given, "components"))
         tokens, held_out = (Tokens(**_beginning(given, name)) for name in TEXTS)  # type: ignore[arg-type]
-    except TypeError as error:
-        raise LoadError(f"What the training was given is not all there ({error}). Begin it anew.") from error
     return Training(pair, components, selection, tokens, held_out, settings)
 
 
@@ -75,10 +74,8 @@ def written(training: Training) -> State:
 
 def resume(training: Training, state: State) -> None:
     """Put a training of the same inputs where another stood. Raises LoadError where the state is of another."""
-    try:
+    with foreign(lambda reason: LoadError(f"The state of the training does not fit it ({reason}). Begin it anew.")):
         _resume(training, state.tensors, state.facts)
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise LoadError(f"The state of the training does not fit it ({error}). Begin it anew.") from error
 
 
 def _resume(training: Training, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:

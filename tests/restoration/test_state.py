@@ -9,6 +9,7 @@ from conftest import make_tokens
 from safetensors.torch import load, save
 
 from restorelcc.errors import LoadError, NotFinite
+from restorelcc.restoration.choices import WAYS
 from restorelcc.restoration.parameters import TRAINED
 from restorelcc.restoration.state import State, begun, given, resume, written
 from restorelcc.restoration.training import Settings, Training
@@ -107,6 +108,20 @@ def test_patience_and_magnitudes_set_by_hand_go_on_too(train, lost):
         again = continued(left_at(train(settings, magnitudes=factors), step))
         list(again.steps())
         same(again, whole)
+
+
+@pytest.mark.parametrize("way", list(WAYS))
+@pytest.mark.parametrize("kind", list(TRAINED))
+def test_whichever_way_it_goes_through_the_model_it_goes_on(train, kind, way):
+    settings = replace(QUICK, way=way, kind=kind, evaluate_every=3)
+    whole = train(settings)
+    list(whole.steps())
+    for step in range(0, 14, 2):
+        again = continued(left_at(train(settings), step))
+        list(again.steps())
+        assert curve(again) == curve(whole)
+        one, other = whole.result().compensation.tensors(), again.result().compensation.tensors()
+        assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_what_is_kept_does_not_change_with_the_steps_after_it(train):

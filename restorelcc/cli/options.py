@@ -351,6 +351,9 @@ def sweep(
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="See MODEL below.")],
     adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="A restoration to put on top.")] = None,
+    against: Annotated[
+        str | None, typer.Option(metavar="DENSE", help="The dense model: how far the next token is from its own, too.")
+    ] = None,
     text: Annotated[str, typer.Option("--text", metavar="SRC", help="Text to predict; see SRC below.")] = "demo",
     stride: Annotated[
         int | None,
@@ -377,7 +380,8 @@ def evaluate(
 
     def run() -> None:
         loading = _loading(device, dtype, allow_pickle, trust_remote_code)
-        command.evaluate(model, adapter, text, stride, windows, length, loading, json)
+        asked = command.Asked(model, adapter, against, text, stride, windows, length)
+        command.evaluate(asked, loading, json)
 
     console.run(run)
 

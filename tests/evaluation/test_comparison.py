@@ -129,6 +129,28 @@ def test_restore_says_both_shares_of_both_texts_and_keeps_them(folders, text, tm
     assert "nearer" in shown.output
 
 
+def test_evaluate_measures_the_distance_to_a_dense_model(folders, text, tmp_path):
+    """With an adapter, also what of it the adapter undoes; the dense model is at no distance from itself."""
+    common = ["--text", text, "--against", folders[0], "--length", 16, "--windows", 4, "--device", "cpu", "--json"]
+
+    def figures(*more):
+        result = CliRunner().invoke(app, ["evaluate", *map(str, (*more, *common))])
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout)
+
+    dense, pruned = (figures(folder) for folder in folders)
+    assert dense["kl"] == {"nats": 0.0, "stderr": 0.0}
+    assert pruned["lost"]["nats"] == pytest.approx(math.log(pruned["perplexity"] / dense["perplexity"]))
+    words = ["restore", "--dense", folders[0], "--pruned", folders[1], "--calibration", text, "--length", 16,
+             "--steps", 2, "--device", "cpu", "--out", tmp_path / "out"]  # fmt: skip
+    assert CliRunner().invoke(app, [*map(str, words)]).exit_code == 0
+    restored = figures(folders[1], "--adapter", tmp_path / "out")
+    assert restored["kl"]["pruned"] == pruned["kl"]
+    assert restored["nearer"] == pytest.approx(1 - restored["kl"]["restored"]["nats"] / pruned["kl"]["nats"])
+    told = CliRunner().invoke(app, ["evaluate", str(folders[1]), *map(str, common[:-1]), "--adapter", tmp_path / "out"])
+    assert "of the distance to the dense model is gone" in told.stdout
+
+
 def test_the_text_that_is_trained_on_is_no_other(folders, text, tmp_path):
     words = ["restore", "--dense", folders[0], "--pruned", folders[1], "--calibration", text, "--elsewhere", text,
              "--out", tmp_path / "out"]  # fmt: skip

@@ -1,50 +1,22 @@
 """The command line: what can be asked for. How it is done is in a file a command, imported when it runs, because the
 libraries behind it take seconds to import and `--help` should not."""
 
-import sys
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from ..artifacts.export_formats import FORMATS
-from ..errors import SettingError
 from ..pruning.methods import ALLOCATIONS, METHODS
 from ..registry import briefs
 from ..restoration.choices import LOSSES, STARTS, UNITS, WAYS, WHAT, WHERE
 from ..selection.scores import SCORES, computed
 from .choices import given_as, one_of, refuse_beside
+from .group import OneLine
 
 if TYPE_CHECKING:
     from ..models.loading import Loading
-
-
-class OneLine(TyperGroup):
-    """Commands of which a misuse is told as every other error is: in one line."""
-
-    def main(
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,
-        windows_expand_args: bool = True,
-        **extra: Any,
-    ) -> Any:
-        """Run the command that `args` name."""
-        given = sys.argv[1:] if args is None else args
-        if not given:  # Help is what is told then, and is many lines.
-            return super().main(args, prog_name, complete_var, standalone_mode, windows_expand_args, **extra)
-        try:
-            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
-        except typer.TyperException as error:
-            told: str = getattr(error, "format_message", error.__str__)()  # It names the option too.
-            sys.stderr.write(f"Error: {SettingError(told.rstrip('.') + '. See --help.')}\n")
-            sys.exit(2)
-        sys.exit(code or 0)
 
 
 app = typer.Typer(
@@ -57,7 +29,7 @@ app = typer.Typer(
     "that folds into a bias: no weight changes, sparsity and speed stay. Start with [bold]demo[/bold].",
     epilog="Models (MODEL): demo | FOLDER | OWNER/NAME[@REVISION] on the hub; gated or private ones need HF_TOKEN or "
     "hf auth login.\n\n"
-    "Text sources (SRC): demo | FILE.txt | FILE.jsonl[:FIELD] | self (sampled from the dense model) | wikitext2 "
+    "Text sources (SRC): demo | everyday | FILE.txt | FILE.jsonl[:FIELD] | self (sampled from the dense model) | wikitext2 "
     "| c4 | alpaca | hf:DATASET[/CONFIG][:SPLIT[:COLUMN]]. Files are plain text (.txt, .md, .raw) or rows (.jsonl, "
     ".ndjson, .json, .csv, .tsv, .parquet), also as .gz, .bz2 or .xz.",
 )

@@ -3,17 +3,17 @@ libraries behind it take seconds to import and `--help` should not."""
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..artifacts.export_formats import FORMATS
+from ..errors import SettingError
 from ..pruning.methods import ALLOCATIONS, METHODS
 from ..registry import briefs
 from ..restoration.choices import LOSSES, STARTS, UNITS, WAYS, WHAT, WHERE
 from ..selection.scores import SCORES, computed
-from .choices import given_as, one_of, refuse_beside
-from .group import OneLine
+from .choices import OneLine, given_as, one_of, refuse_beside
 
 if TYPE_CHECKING:
     from ..models.loading import Loading
@@ -29,8 +29,8 @@ app = typer.Typer(
     "that folds into a bias: no weight changes, sparsity and speed stay. Start with [bold]demo[/bold].",
     epilog="Models (MODEL): demo | FOLDER | OWNER/NAME[@REVISION] on the hub; gated or private ones need HF_TOKEN or "
     "hf auth login.\n\n"
-    "Text sources (SRC): demo | everyday | FILE.txt | FILE.jsonl[:FIELD] | self (sampled from the dense model) | wikitext2 "
-    "| c4 | alpaca | hf:DATASET[/CONFIG][:SPLIT[:COLUMN]]. Files are plain text (.txt, .md, .raw) or rows (.jsonl, "
+    "Text sources (SRC): demo | everyday | FILE.txt | FILE.jsonl[:FIELD] | self (sampled from the dense model) "
+    "| wikitext2 | c4 | alpaca | hf:DATASET[/CONFIG][:SPLIT[:COLUMN]]. Files are plain text (.txt, .md, .raw) or rows (.jsonl, "
     ".ndjson, .json, .csv, .tsv, .parquet), also as .gz, .bz2 or .xz.",
 )
 

@@ -1,5 +1,5 @@
-"""How options are read: those whose values are rows of tables, README's list of them, options that stand alone, and how a
-misuse is told."""
+"""How options are read: those whose values are rows of tables, README's list of them, options that stand alone, and how
+a misuse is told."""
 
 import sys
 from collections.abc import Mapping, Sequence

@@ -118,7 +118,7 @@ def walk(
     }
     save_checkpoint(export, pair.pruned, tokenizer, restoration.compensation, replace, about)
     # Stock Transformers, nothing of ours: what a user of the export will see.
-    reloaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(export, dtype="auto")
+    reloaded: PreTrainedModel = AutoModelForCausalLM.from_pretrained(export, dtype="auto")  # a folder  # nosec B615
     nn.Module.to(reloaded, dense.device)  # in place; Transformers types its own `to` for other uses
     losses["reloaded"] = yield from measure(reloaded, evaluation)
     seconds["total"] = time.perf_counter() - began

@@ -17,7 +17,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
 
-TOKEN = "log in with `hf auth login`, or set HF_TOKEN to a token that may read it"
+LOG_IN = "log in with `hf auth login`, or set HF_TOKEN to a token that may read it"
 MEMORY = (
     "Load it in half precision (--dtype bfloat16), spread it over GPUs, memory and disk (--device map), or capture one "
     "model at a time (inspect --one-at-a-time)."
@@ -31,10 +31,10 @@ def advice(error: BaseException, name: str) -> str | None:
         if isinstance(cause, GatedRepoError):  # before its parent, which means that there is nothing of this name
             return (
                 f"{name} is gated: its owners let people in one by one. Ask them on "
-                f"{constants.ENDPOINT}/{name.partition('@')[0]}, then {TOKEN}."
+                f"{constants.ENDPOINT}/{name.partition('@')[0]}, then {LOG_IN}."
             )
         if isinstance(cause, RepositoryNotFoundError):
-            return f"There is no {name} on the hub, or it is private. Check its spelling; if it is private, {TOKEN}."
+            return f"There is no {name} on the hub, or it is private. Check its spelling; if it is private, {LOG_IN}."
         if isinstance(cause, RevisionNotFoundError):
             return f"{name} has no such revision on the hub. Give a branch, a tag or a commit that its page lists."
         if getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "os error 28" in str(cause):

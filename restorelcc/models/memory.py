@@ -53,7 +53,8 @@ def _stored(name: str, loading: Loading) -> Mapping[Any, int]:
         return get_local_safetensors_metadata(source).parameter_count
     if hub.reachable():
         return get_safetensors_metadata(source, **access).parameter_count
-    return get_local_safetensors_metadata(snapshot_download(source, local_files_only=True, **access)).parameter_count
+    folder = snapshot_download(source, local_files_only=True, **access)  # `access` says which revision  # nosec B615
+    return get_local_safetensors_metadata(folder).parameter_count
 
 
 def _each(kind: str, loading: Loading) -> int:

@@ -208,7 +208,8 @@ def _vectors(responses: Sequence[str]) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer  # Takes a second to import.
 
     # Any run of letters is a word, or yes and no, a and b would be nothing and all alike.
-    return TfidfVectorizer(token_pattern=r"(?u)\w+|[^\w\s]").fit_transform(responses)
+    words = r"(?u)\w+|[^\w\s]"
+    return TfidfVectorizer(token_pattern=words).fit_transform(responses)
 
 
 def _same(one: str, other: str) -> bool:

@@ -95,9 +95,9 @@ def laid_out(case: Case, made: Path, scratch: Path) -> None:
         (scratch / name).mkdir()
     for name in case.parts:
         path = made / name
-        if path.is_dir():
+        if os.path.isdir(path):  # unlike Path's, it takes names that no file can have
             shutil.copytree(path, scratch / name, dirs_exist_ok=True)
-        elif path.is_file():
+        elif os.path.isfile(path):
             shutil.copy(path, scratch / name)
 
 

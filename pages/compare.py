@@ -4,9 +4,11 @@ import streamlit as st
 
 from app.values.pages import PAGES
 from app.views.compare import continuation, curves, damaged, one_run, pair_of_run, table, token_by_token
+from app.views.restore import interrupted
 from app.widgets import feedback
 
 runs = table.listed()
+interrupted.section("compare")
 if not runs:
     feedback.empty(
         "No run is kept on this machine yet. Restore a pair: every restoration is kept as a run and listed here.",

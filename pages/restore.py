@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app.session import state
-from app.views.restore import exports, form, live, result, sweep
+from app.views.restore import exports, form, interrupted, live, result, sweep
 
 workspace = state.opened()
 left, right = st.columns([4, 8], gap="large")
@@ -11,6 +11,7 @@ with left:
     form.section(workspace)
 with right:
     form.what(workspace)
+    interrupted.section("restore")
     job = live.watched()
     if job is not None:
         live.section(job)

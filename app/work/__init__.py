@@ -44,5 +44,5 @@ open_pairs: awaited, awaited_load, loading, opening, warm_up, workspace
 scores: bounds_key, components_key, errors, key, known, missing, order, submit, submit_bounds, submit_components,
     table, there
 sweeps: newest, Plan, plan_of, results_of, seconds, start
-training: start
+training: go_on, goes_on, start, Unkept
 """

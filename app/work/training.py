@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from restorelcc.artifacts.export import made_for
-from restorelcc.artifacts.runs import Run, runs_folder, save_run
+from restorelcc.artifacts.runs import Run, run_bytes, runs_folder, save_run
+from restorelcc.artifacts.unfinished import Keeper, Unfinished, kept
 from restorelcc.compensation.interface import compensated
 from restorelcc.evaluation.comparison import measured
 from restorelcc.evaluation.perplexity import Perplexity, measure, perplexity
 from restorelcc.hf.narrow import pruning_record
 from restorelcc.progress import Progress
-from restorelcc.restoration.training import Restoration, Settings, Training
-from restorelcc.storage.folders import check_writable
+from restorelcc.restoration.training import Restoration, Settings, Step, Training
+from restorelcc.storage.folders import check_room, check_writable
 from restorelcc.text.calibration import ELSEWHERE_WINDOWS, evaluation_tokens, sampled_windows, split_held_out
 from restorelcc.text.sources import SELF
 from restorelcc.text.tokens import Tokens
@@ -22,7 +24,15 @@ from restorelcc.workspace import Workspace
 
 from ..values.picks import Picks
 from ..values.recipes import recipe_written
-from .jobs import Job, jobs
+from .jobs import Job, Work, jobs
+
+
+@dataclass(frozen=True)
+class Unkept:
+    """A note of a job: that its training cannot be kept on its way."""
+
+    reason: str
+    """Empty once it can be kept again."""
 
 
 def start(
@@ -40,7 +50,8 @@ def start(
     sampled: windows to sample from the dense model and train on instead of the calibration text; 0: none. names: what
     the person calls components, by `layer.head.component`.
 
-    Cancelling ends the training; what is best so far is measured and kept all the same.
+    Cancelling ends the training; what is best so far is measured and kept all the same. It is kept on its way too, so
+    that it can be gone on with should the server end (see `go_on`).
     """
 
     def work(job: Job) -> Generator[Progress, None, Run | None]:
@@ -48,40 +59,97 @@ def start(
         pair = yield from workspace.loading()
         text, held_out = yield from texts(workspace, sampled, settings.seed)
         trainer = Training(pair, workspace.lost, picks.selection, text, held_out, settings, picks.weights())
-        dense, pruned = yield from _trained(job, trainer)
-        if not trainer.history:
-            return None
-        facts: dict[str, Any] = {
-            "calibration": {
-                "source": SELF if sampled else workspace.recipe.calibration,
-                "windows": len(text),
-                "length": text.ids.shape[1],
-            },
+        check_room((runs_folder(), run_bytes(trainer)))
+        about = _about(workspace, trainer, sampled) | {
             **({"names": names} if names else {}),
             **({"picks": picks.to_text()} if picks.factors else {}),
-            "held_out": {"dense": dense.figures(), "pruned": pruned.figures()},
-            "stopped": job.stopping,
         }
-        return (yield from _kept(workspace, trainer.result(), name, facts))
+        with kept(trainer, name, about, {}) as keeper:
+            return (yield from _finished(job, workspace, trainer, keeper, name, about))
 
+    return _submitted(workspace, name, owner, work)
+
+
+def go_on(workspace: Workspace, interrupted: Unfinished, owner: str) -> Job:
+    """Queue the rest of a training of this pair, which was interrupted; notes and result as those of `start`."""
+
+    def work(job: Job) -> Generator[Progress, None, Run | None]:
+        check_writable(runs_folder())
+        pair = yield from workspace.loading()
+        with interrupted.taken_up() as keeper:
+            trainer, about = interrupted.training(pair), interrupted.facts["about"]
+            return (yield from _finished(job, workspace, trainer, keeper, interrupted.name, about))
+
+    return _submitted(workspace, interrupted.name, owner, work, key=_key(interrupted))
+
+
+def goes_on(interrupted: Unfinished) -> bool:
+    """Whether a job of this server goes on with it, or will."""
+    job = jobs.find(_key(interrupted))
+    return job is not None and not job.finished
+
+
+def _key(interrupted: Unfinished) -> tuple[str, str]:
+    return "go on", interrupted.folder.name
+
+
+def _submitted(workspace: Workspace, name: str, owner: str, work: Work, key: tuple[str, str] | None = None) -> Job:
     device = workspace.recipe.loading.resolved_device()
-    return jobs.submit(f"Restoring {name}", owner, device, work, keeps_on_cancel=True)
+    return jobs.submit(f"Restoring {name}", owner, device, work, key, keeps_on_cancel=True)
 
 
-def _trained(job: Job, trainer: Training) -> Generator[Progress, None, tuple[Perplexity, Perplexity]]:
+def _about(workspace: Workspace, trainer: Training, sampled: int) -> dict[str, Any]:
+    """What the run will say that is known before the training."""
+    pair, findings, text = trainer.pair, workspace.findings, trainer.tokens
+    return {
+        "dense": findings.dense_name,
+        "pruned": findings.pruned_name,
+        "pruning": pruning_record(pair.pruned),
+        **made_for(pair.pruned),
+        "recipe": recipe_written(workspace.recipe),
+        "notes": [*pair.remarks(), *findings.notes],
+        "evaluation": f"the evaluation text, {workspace.recipe.evaluation}",
+        "calibration": {
+            "source": SELF if sampled else workspace.recipe.calibration,
+            "windows": len(text),
+            "length": text.ids.shape[1],
+        },
+        "parameters": findings.dense_size.parameters,
+    }
+
+
+def _finished(
+    job: Job, workspace: Workspace, trainer: Training, keeper: Keeper, name: str, about: dict[str, Any]
+) -> Generator[Progress, None, Run | None]:
+    """Trained to the end or until the job is stopped, measured, and kept as a run; None where no step was done."""
+    dense, pruned = yield from _trained(job, trainer, keeper)
+    if not trainer.history:
+        keeper.over()
+        return None
+    facts = {"held_out": {"dense": dense.figures(), "pruned": pruned.figures()}, "stopped": job.stopping}
+    return (yield from _kept(workspace, trainer.result(), keeper, name, about | facts))
+
+
+def _trained(job: Job, trainer: Training, keeper: Keeper) -> Generator[Progress, None, tuple[Perplexity, Perplexity]]:
     """Train until the end, or until the job is stopped; returns held-out perplexities: dense, pruned."""
     dense = perplexity((yield from measure(trainer.pair.dense, trainer.held_out)))
     job.notes.append(dense)
     pruned = perplexity((yield from measure(trainer.pair.pruned, trainer.held_out)))
-    steps = trainer.settings.steps
+    steps, said = trainer.settings.steps, ""
+    job.notes.extend(trainer.history)
     for step in trainer.steps():
         job.notes.append(step)
+        keeper.keep(trainer)
+        if keeper.fault != said:
+            said = keeper.fault
+            job.notes.append(Unkept(said))
         yield Progress(f"step {step.step} of {steps}", step.step, steps)
         if job.stopping:
             break
     judged = trainer.judged() if trainer.history else None
     if judged is not None:
-        job.notes[-1] = judged
+        place = max(index for index, note in enumerate(job.notes) if isinstance(note, Step))
+        job.notes[place] = judged
     return dense, pruned
 
 
@@ -94,28 +162,20 @@ def texts(workspace: Workspace, sampled: int, seed: int) -> Generator[Progress, 
 
 
 def _kept(
-    workspace: Workspace, restoration: Restoration, name: str, facts: dict[str, Any]
+    workspace: Workspace, restoration: Restoration, keeper: Keeper, name: str, about: dict[str, Any]
 ) -> Generator[Progress, None, Run]:
     """Measure a restoration on the whole evaluation text and keep it as a run: without its figures where measuring
-    fails, which is raised then. facts: what is known of it so far."""
-    pair, findings = (yield from workspace.loading()), workspace.findings
-    about: dict[str, Any] = {
-        "dense": findings.dense_name,
-        "pruned": findings.pruned_name,
-        "pruning": pruning_record(pair.pruned),
-        **made_for(pair.pruned),
-        "recipe": recipe_written(workspace.recipe),
-        "notes": [*pair.remarks(), *findings.notes],
-        "evaluation": f"the evaluation text, {workspace.recipe.evaluation}",
-        **facts,
-        "parameters": findings.dense_size.parameters,
-    }
+    fails, which is raised then. about: what is known of it so far."""
+    pair, shape, folder = (yield from workspace.loading()), workspace.findings.geometry, keeper.folder.name
     try:
         about["figures"] = yield from _figures(workspace, restoration)
     except Exception:
-        save_run(restoration, findings.geometry, name, about, pruned=pair.pruned)
+        save_run(restoration, shape, name, about, pruned=pair.pruned, folder=folder)
+        keeper.over()
         raise
-    return save_run(restoration, findings.geometry, name, about, pruned=pair.pruned)
+    run = save_run(restoration, shape, name, about, pruned=pair.pruned, folder=folder)
+    keeper.over()
+    return run
 
 
 def _figures(workspace: Workspace, restoration: Restoration) -> Generator[Progress, None, dict[str, Any]]:

@@ -13,9 +13,11 @@ from restorelcc.restoration.training import Step
 from ...charts import training as training_charts
 from ...session import state
 from ...values.colours import colours
+from ...values.verbatim import in_markdown
 from ...values.words import percent, seconds
 from ...widgets import feedback
 from ...work.jobs import Job, State, jobs
+from ...work.training import Unkept
 
 
 def watched() -> Job | None:
@@ -40,6 +42,9 @@ def _growing(job_id: str) -> None:
     job = feedback.running(job_id)
     feedback.bar(job, "cancel-restoration", "Stop" if job.notes else "Cancel")
     steps = [note for note in list(job.notes) if isinstance(note, Step)]
+    unkept = [note for note in list(job.notes) if isinstance(note, Unkept)]
+    if unkept and unkept[-1].reason:
+        st.caption(in_markdown(f"Should the server end, this cannot be gone on with: {unkept[-1].reason}"))
     if steps:
         _figures(job, steps)
         _curves(job, steps)

@@ -91,6 +91,9 @@ def _remarks(run: Run) -> None:
     names = known(run, "names")
     if isinstance(names, Mapping) and names:
         st.caption("Named components: " + in_markdown(", ".join(f"{place} {name}" for place, name in names.items())))
+    ended = known(run, "ended")
+    if isinstance(ended, str) and ended:
+        st.warning(in_message(ended), icon=":material/warning:")
     nats, stderr = number(run, "figures", "gain", "nats"), number(run, "figures", "gain", "stderr")
     best = number(run, "best_step")
     if nats is not None and stderr is not None:

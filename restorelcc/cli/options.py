@@ -78,6 +78,12 @@ Bounds = Annotated[
         help="What could come back at all: every head's constant trained, and layers, heads and MLPs patched.",
     ),
 ]
+What = Annotated[str, one_of(WHAT, f"What is trained. {briefs(WHAT)}.")]
+Where = Annotated[str, one_of(WHERE, f"Which weights, where these are trained. {briefs(WHERE)}.")]
+Way = Annotated[str, one_of(WAYS, f"How training goes through the model. {briefs(WAYS)}.")]
+Constants = Annotated[
+    bool, typer.Option("--constants", help="With weights: constants beside them, which fold into biases.")
+]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write; must not hold anything yet.")]
 
 
@@ -208,12 +214,10 @@ def restore(
     ] = None,
     calibration: Source = "demo",
     heads: Annotated[float, typer.Option(help="Share of the heads to restore, above 0 up to 1.")] = 1.0,
-    what: Annotated[str, one_of(WHAT, f"What is trained. {briefs(WHAT)}.")] = "constants",
-    where: Annotated[str, one_of(WHERE, f"Which weights, where these are trained. {briefs(WHERE)}.")] = "output",
-    way: Annotated[str, one_of(WAYS, f"How training goes through the model. {briefs(WAYS)}.")] = "whole",
-    constants: Annotated[
-        bool, typer.Option("--constants", help="With weights: constants beside them, which fold into biases.")
-    ] = False,
+    what: What = "constants",
+    where: Where = "output",
+    way: Way = "whole",
+    constants: Constants = False,
     score: Annotated[
         str, one_of(SCORES, "Which heads, where not all: first by this loss or score (see inspect --scores).")
     ] = "together_dense",
@@ -290,6 +294,10 @@ def sweep(
     text: Annotated[
         str, typer.Option(metavar="LIST", help="Shares of the text to train on, to see how much suffices: 0.1,0.3,1.")
     ] = "1",
+    what: What = "constants",
+    where: Where = "output",
+    way: Way = "whole",
+    constants: Constants = False,
     steps: Annotated[int | None, typer.Option(min=1, max=MOST, help="Optimiser steps of every restoration.")] = None,
     score: Annotated[str, one_of(SCORES, "Which heads a share takes first.")] = "together_dense",
     csv: Csv = None,
@@ -311,7 +319,8 @@ def sweep(
     from . import sweep as command
 
     def run() -> None:
-        grid = command.grid(heads, components, lr, loss, text, steps, seed)
+        given = {"kind": what, "where": where, "way": way, "constants": constants, "steps": steps, "seed": seed}
+        grid = command.grid(heads, components, lr, loss, text, given)
         source = opening.Text(calibration, windows, length, seed)
         loading = _loading(device, dtype, allow_pickle, trust_remote_code)
         command.sweep(dense, pruned, source, score, grid, csv, loading, json)

@@ -16,6 +16,7 @@ from ..artifacts.unfinished import Keeper, find_unfinished, kept
 from ..capture.components import components
 from ..capture.statistics import capture
 from ..compensation.interface import compensated
+from ..compensation.weights import Weights
 from ..errors import LoadError, RestoreLCCError, SettingError
 from ..evaluation.comparison import Comparison, measured
 from ..evaluation.perplexity import Perplexity
@@ -25,6 +26,7 @@ from ..models.loading import Loading
 from ..models.pair import ModelPair
 from ..progress_bar import watched
 from ..restoration.training import Restoration, Settings, Step, Training
+from ..restoration.weights import zeros
 from ..selection.picks import check_share, share_of_heads
 from ..selection.scores import ScoreInputs
 from ..storage.folders import check_free, check_room, check_writable
@@ -187,12 +189,19 @@ def _finish(
         if trainer.history and keeper.is_kept:
             note(f"The training is kept. Go on with it: {going_on(keeper.folder.name)}")
         raise
+    zeroed = zeros(trainer.pair, asked.settings.where) if asked.settings.kind == Weights.kind else None
     if as_json:
-        told = {"trained_parameters": restoration.trained_parameters, "best_step": restoration.best_step}
+        told: dict[str, Any] = {"trained_parameters": restoration.trained_parameters}
+        told |= {"best_step": restoration.best_step, "what": asked.settings.kind, "way": asked.settings.way}
+        if zeroed is not None:
+            told |= {"where": asked.settings.where, "zeros": zeroed[0], "zeros_in_dense": zeroed[1]}
         ends = {"stopped": stopped, "ended": restoration.ended or None}
         show_json(judged.figures() | told | ends | {"out": str(asked.folder), "run": str(run.folder)})
     else:
         _tell(restoration, judged, asked.text.source)
+        if zeroed is not None:
+            unpruned = f", {zeroed[1]} of them zero in the dense model too" if zeroed[1] else ""
+            say(f"Every zero is where it was: {zeroed[0]} in the matrices that were trained{unpruned}.")
         say(f"Best at step {restoration.best_step}. In {asked.folder}; the run is kept in {run.folder}")
     if restoration.ended:
         note(restoration.ended)

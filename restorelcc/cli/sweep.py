@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..capture.components import components
 from ..capture.statistics import capture
@@ -26,9 +27,9 @@ OUT = "restored"
 """Where the command line that is suggested would write."""
 
 
-def grid(heads: str, components: str, lr: str, loss: str, text: str, steps: int | None, seed: int) -> Grid:
-    """From lists with commas. Raises SettingError."""
-    settings = Settings(seed=seed) if steps is None else Settings(seed=seed, steps=steps)
+def grid(heads: str, components: str, lr: str, loss: str, text: str, given: dict[str, Any]) -> Grid:
+    """From lists with commas; settings of all points at their defaults where None is `given`. Raises SettingError."""
+    settings = Settings(**{name: value for name, value in given.items() if value is not None})
     return Grid.read(_parts(heads), _parts(components), _parts(lr), _parts(loss), settings, _parts(text))
 
 
@@ -157,7 +158,12 @@ def _command(
     given = {"dense": dense, "pruned": pruned, "calibration": text.source, "windows": windows}
     given |= {"length": text.length, "seed": text.seed, "heads": point.heads, "score": score}
     given |= {"components": point.components, "lr": point.lr, "loss": point.loss, "steps": settings.steps}
+    if settings.kind != Settings.kind:
+        given |= {"what": settings.kind, "where": settings.where}
+    if settings.way != Settings.way:
+        given |= {"way": settings.way}
     given |= {"device": loading.device, "dtype": loading.dtype, "out": OUT}
     parts = [part for name, value in given.items() if value is not None for part in (f"--{name}", str(value))]
-    flags = {"--allow-pickle": loading.allow_pickle, "--trust-remote-code": loading.trust_remote_code}
+    flags = {"--constants": settings.constants, "--allow-pickle": loading.allow_pickle}
+    flags |= {"--trust-remote-code": loading.trust_remote_code}
     return shlex.join(["python", "-m", "restorelcc", "restore", *parts, *(flag for flag, on in flags.items() if on)])

@@ -8,4 +8,5 @@ injection: capture_in_order
 state: begun, given, resume, State, written
 sweep: best_first, enough, Enough, Failure, Grid, Point, sweep, SweepResult, to_pandas
 training: PUBLISHED, Restoration, Settings, Step, Training
+weights: zeros
 """

@@ -98,6 +98,21 @@ def _by_head(output: Sliced, picked: Tensor) -> Tensor:
     return counts
 
 
+def zeros(pair: ModelPair, where: str) -> tuple[int, int] | None:
+    """(zeros of the pruned model in the matrices that are trained, of `WHERE`; how many of these are zero in the dense
+    model too, so that pruning never took them). All of them stay zero. None where heads are gone: what is left of the
+    matrices has another shape."""
+    if pair.match is not None:
+        return None
+    reach = WHERE[where].reach
+    both = zip(sliced(pair.dense, reach), sliced(pair.pruned, reach), strict=True)
+    counts = torch.zeros(2, dtype=torch.int64)
+    for dense, pruned in (entries for rows in both for entries in zip(*rows, strict=True)):
+        there = pruned.weight == 0
+        counts += torch.tensor([int(there.sum()), int((there & (dense.weight == 0).to(there.device)).sum())])
+    return int(counts[0]), int(counts[1])
+
+
 STEP = 0.02
 """The unit of weights, as a share of their root mean square: with it the rate that fits constants fits them too."""
 

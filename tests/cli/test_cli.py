@@ -337,6 +337,8 @@ def test_surviving_weights_as_adapter_and_as_checkpoint_measure_the_same(folders
     plain = answer("evaluate", folders[1], *measure)
     assert with_adapter["perplexity"] == pytest.approx(merged["perplexity"], rel=1e-4)
     assert with_adapter["perplexity"] != pytest.approx(plain["perplexity"], rel=1e-4)
+    assert (adapter["what"], adapter["where"], adapter["way"]) == ("weights", "all", "whole")
+    assert adapter["zeros"] > 0 == adapter["zeros_in_dense"]
     assert "MLPs of layers with a picked head" in (tmp_path / "adapter" / "README.md").read_text()
 
 

@@ -1,7 +1,10 @@
 """Training surviving weights: what is picked moves and nothing else, on pairs of every shape."""
 
+import shlex
+
 import pytest
 import torch
+from commands import answer
 from conftest import make_model, make_tokens, noisy
 from families import logits_with, make_family
 
@@ -16,6 +19,7 @@ from restorelcc.restoration.choices import WHAT
 from restorelcc.restoration.parameters import TRAINED
 from restorelcc.restoration.state import resume, written
 from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.weights import zeros
 from restorelcc.selection.picks import everything, of_heads
 
 QUICK = {"kind": "weights", "steps": 10, "batch": 4, "evaluate_every": 5}
@@ -91,6 +95,18 @@ def test_constants_beside_them_move_too(pair, lost):
     assert restoration.beta.shape == (3, 4, 8)
 
 
+def test_zeros_of_the_dense_model_are_told_from_pruned_ones_and_stay(pair, tokenizer):
+    dense = make_model()
+    dense.model.layers[0].self_attn.o_proj.weight[:3] = 0
+    pruned = noisy(dense)
+    other = paired(dense, pruned, tokenizer, "dense", "pruned")
+    weights = [layer.self_attn.o_proj.weight for layer in pruned.model.layers]
+    assert zeros(other, "output") == (sum(int((weight == 0).sum()) for weight in weights), 3 * 32)
+    assert zeros(pair, "all")[1] == 0
+    twin = folded(pruned, trained(other, captured(other)).compensation)
+    assert not twin.model.layers[0].self_attn.o_proj.weight[:3].any()
+
+
 def captured(pair):
     return components(finish(capture(pair, make_tokens())))
 
@@ -144,3 +160,14 @@ def test_a_training_goes_on_where_it_stood(pair, lost):
     list(again.steps())
     ours, theirs = (training.result().compensation.tensors() for training in (whole, again))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_sweep_of_weights_names_them_in_what_restores_the_best(pair_args, tmp_path):
+    options = ["--what", "weights", "--where", "attention", "--way", "blocks", "--constants"]
+    found = answer("sweep", *pair_args, *options, "--lr", 0.2, "--steps", 4)
+    command = shlex.split(found["best"]["kl"])
+    given = command[command.index("restore") :]
+    again = answer(*[str(tmp_path / "out") if part == "restored" else part for part in given])
+    assert [again[name] for name in ("what", "where", "way")] == ["weights", "attention", "blocks"]
+    assert again["trained_parameters"] == found["results"][0]["trained_parameters"]
+    assert again["restored"]["perplexity"] == pytest.approx(found["results"][0]["perplexity"])

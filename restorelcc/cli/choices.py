@@ -3,7 +3,7 @@ a misuse is told."""
 
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from ..artifacts.export_formats import FORMATS
 from ..errors import SettingError
 from ..pruning.methods import ALLOCATIONS, METHODS
-from ..registry import Choice, markdown
+from ..registry import Choice, briefs, markdown
 from ..restoration.choices import LOSSES, STARTS, UNITS, WAYS, WHAT, WHERE
 
 WIDEST = 40
@@ -29,6 +29,28 @@ def one_of(rows: Mapping[str, Choice], help: str) -> Any:
     if len("|".join(rows)) > WIDEST:
         return typer.Option(metavar="NAME", callback=check, help=f"{help} One of {', '.join(rows)}.")
     return typer.Option(metavar=f"<{'|'.join(rows)}>", callback=check, help=help)
+
+
+OneAtATime = Annotated[
+    bool,
+    typer.Option(
+        "--one-at-a-time",
+        help="Never both models in memory; what one computed waits on disk. So it is anyhow where both do not fit.",
+    ),
+]
+Bounds = Annotated[
+    bool,
+    typer.Option(
+        "--bounds",
+        help="What could come back at all: every head's constant trained, and layers, heads and MLPs patched.",
+    ),
+]
+What = Annotated[str, one_of(WHAT, f"What is trained. {briefs(WHAT)}.")]
+Where = Annotated[str, one_of(WHERE, f"Which weights, where these are trained. {briefs(WHERE)}.")]
+Way = Annotated[str, one_of(WAYS, f"How training goes through the model. {briefs(WAYS)}.")]
+Constants = Annotated[
+    bool, typer.Option("--constants", help="With weights: constants beside them, which fold into biases.")
+]
 
 
 def choices_table() -> str:

@@ -11,9 +11,9 @@ from ..artifacts.export_formats import FORMATS
 from ..errors import SettingError
 from ..pruning.methods import ALLOCATIONS, METHODS
 from ..registry import briefs
-from ..restoration.choices import LOSSES, STARTS, UNITS, WAYS, WHAT, WHERE
+from ..restoration.choices import LOSSES, STARTS, UNITS
 from ..selection.scores import SCORES, computed
-from .choices import OneLine, given_as, one_of, refuse_beside
+from .choices import Bounds, Constants, OneAtATime, OneLine, Way, What, Where, given_as, one_of, refuse_beside
 
 if TYPE_CHECKING:
     from ..models.loading import Loading
@@ -63,26 +63,6 @@ Csv = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole 
 Pattern = Annotated[str | None, typer.Option(metavar="N:M", help="Keep n of every m weights, such as 2:4.")]
 Contrast = Annotated[
     str, typer.Option(metavar="SRC", help="What probing asks: demo, rows.jsonl, alpaca, boolq, rte, arc-e, arc-c.")
-]
-OneAtATime = Annotated[
-    bool,
-    typer.Option(
-        "--one-at-a-time",
-        help="Never both models in memory; what one computed waits on disk. So it is anyhow where both do not fit.",
-    ),
-]
-Bounds = Annotated[
-    bool,
-    typer.Option(
-        "--bounds",
-        help="What could come back at all: every head's constant trained, and layers, heads and MLPs patched.",
-    ),
-]
-What = Annotated[str, one_of(WHAT, f"What is trained. {briefs(WHAT)}.")]
-Where = Annotated[str, one_of(WHERE, f"Which weights, where these are trained. {briefs(WHERE)}.")]
-Way = Annotated[str, one_of(WAYS, f"How training goes through the model. {briefs(WAYS)}.")]
-Constants = Annotated[
-    bool, typer.Option("--constants", help="With weights: constants beside them, which fold into biases.")
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write; must not hold anything yet.")]
 

@@ -81,9 +81,9 @@ def _pace(workspace: Workspace, owner: str) -> float | None:
     if plan is not None and trained:
         return sum(trained) / (len(trained) * plan.grid.settings.steps * plan.grid.settings.batch)
     wanted = recipe_written(workspace.recipe)
-    run = next((run for run in list_runs() if run.config.get("recipe") == wanted), None)
-    if run is not None:
-        with suppress(RestoreLCCError, KeyError, IndexError, ZeroDivisionError):
+    with suppress(RestoreLCCError, KeyError, IndexError, ZeroDivisionError):
+        run = next((run for run in list_runs() if run.config.get("recipe") == wanted), None)
+        if run is not None:
             last = run.metrics().iloc[-1]
             return float(last["seconds"]) / (int(last["step"]) * run.settings.batch)
     return None

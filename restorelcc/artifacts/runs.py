@@ -242,14 +242,25 @@ def load_run(folder: Path) -> Run:
 
 
 def list_runs(root: Path | None = None) -> list[Run]:
-    """All runs, newest first, damaged ones among them (see `Run.damage`); folders that are no runs are passed over."""
+    """All runs, newest first, damaged ones among them (see `Run.damage`); folders that are no runs are passed over.
+    Raises LoadError where the place that they are in cannot be read."""
     return _runs_in(root or runs_folder())
 
 
+def folders_in(place: Path) -> list[Path]:
+    """What is right below a folder, nothing where there is none. Raises LoadError where it cannot be read."""
+    try:
+        return list(place.iterdir()) if place.is_dir() else []
+    except OSError as error:
+        raise LoadError(
+            f"{place}, where runs are kept, cannot be read: {one_line(error)}. Check who may read it."
+        ) from error
+
+
 def _runs_in(place: Path) -> list[Run]:
-    """Runs right below a folder, newest first; those of unknown age last."""
+    """Runs right below a folder, newest first; those of unknown age last. Raises LoadError."""
     runs = []
-    for folder in place.iterdir() if place.is_dir() else ():
+    for folder in folders_in(place):
         if not folder.name.startswith(".") and os.path.lexists(folder / CONFIG):
             try:
                 runs.append(load_run(folder))

@@ -37,7 +37,7 @@ from ..storage.folders import is_of_disk, whole
 from ..storage.formats import FORMAT, read_json, write_json
 from .export import difference, fingerprint
 from .run_config import time_of
-from .runs import TRASH, run_folder, runs_folder
+from .runs import TRASH, folders_in, run_folder, runs_folder
 
 PLACE = ".unfinished"
 FACTS, GIVEN, STATE, LOCK = "training.json", "given.safetensors", "state.safetensors", "lock"
@@ -203,10 +203,10 @@ def kept(
 
 def list_unfinished(root: Path | None = None) -> list[Unfinished]:
     """Trainings that are under way or were interrupted, newest first, damaged ones among them. What is left of those
-    whose run is kept is cleared away."""
+    whose run is kept is cleared away. Raises LoadError where the place that they are in cannot be read."""
     runs = root or runs_folder()
     place, trainings = runs / PLACE, []
-    for folder in place.iterdir() if place.is_dir() else ():
+    for folder in folders_in(place):
         if folder.name.startswith(".") or not folder.is_dir():
             continue
         if any(os.path.lexists(run / folder.name) for run in (runs, runs / TRASH)):

@@ -14,7 +14,7 @@ from platformdirs import user_cache_path
 from .. import __version__
 from ..artifacts.export import save_checkpoint
 from ..artifacts.provenance import code_digest
-from ..errors import LoadError
+from ..errors import LoadError, WriteError
 from ..models.loading import DEMO, Loading, load_model, load_tokenizer, source_of
 from ..models.pair import ModelPair, paired
 from ..progress import Progress
@@ -43,7 +43,8 @@ def demo_pair(
     calibration: str = DEMO,
     loading: Loading | None = None,
 ) -> Generator[Progress, None, ModelPair]:
-    """The dense model with its pruned partner: from the cache, or made now from the first tokens and put there."""
+    """The dense model with its pruned partner: from the cache, or made now from the first tokens and put there. A cache
+    that cannot be written or read costs the time of making it, no more."""
     tokens = tokens[:WINDOWS]
     folder = cached_pruned(dense, tokens, pruning)
     try:
@@ -51,8 +52,11 @@ def demo_pair(
         pruned = load_model(str(folder), loading)
     except LoadError:  # Not there yet, or damaged: either way it can be made.
         made = yield from prune(dense, tokens, pruning, calibration)
-        save_checkpoint(folder, made, tokenizer, replace=True, sealed=True)
-        pruned = load_model(str(folder), loading)
+        try:
+            save_checkpoint(folder, made, tokenizer, replace=True, sealed=True)
+            pruned = load_model(str(folder), loading)
+        except (WriteError, LoadError):
+            pruned = made
     return paired(dense, pruned, tokenizer, DEMO, str(folder))
 
 

@@ -66,6 +66,7 @@ def check_writable(folder: Path, need: int = LITTLE, name: str = "") -> None:
         with draft(above) as attempt:
             try:
                 (attempt / f".{max(names, key=lambda each: len(os.fsencode(each)))}-{'x' * 8}").mkdir(parents=True)
+                (attempt / "some").write_bytes(bytes(min(need, LITTLE)))
             finally:
                 remove(attempt)
         free = shutil.disk_usage(above).free
@@ -73,8 +74,8 @@ def check_writable(folder: Path, need: int = LITTLE, name: str = "") -> None:
         raise WriteError(f"{folder / name} cannot be written: {_reason(error)}. Choose another place.") from error
     if free < need:
         raise WriteError(
-            f"{folder / name} would take about {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free there. Make room, "
-            "or choose another place."
+            f"{folder / name} would take about {_size(need)}, and {_size(free)} are free there. Make room, or choose "
+            "another place."
         )
 
 
@@ -95,8 +96,8 @@ def check_room(*needs: tuple[Path, int]) -> None:
         if free < need:
             places = " and ".join(str(place) for place in dict.fromkeys(place for place, _ in together))
             raise WriteError(
-                f"What goes to {places} would take about {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free there. "
-                "Make room, or choose another place."
+                f"What goes to {places} would take about {_size(need)}, and {_size(free)} are free there. Make room, "
+                "or choose another place."
             )
 
 
@@ -237,6 +238,11 @@ def _is_empty(folder: Path) -> bool:
         return not any(folder.iterdir())
     except OSError as error:
         raise WriteError(f"{folder} cannot be read: {_reason(error)}. Choose another place.") from error
+
+
+def _size(count: int) -> str:
+    """Bytes, for people."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
 def _reason(error: BaseException) -> str:

@@ -223,7 +223,6 @@ def test_a_disk_that_refuses_costs_the_way_back_and_no_training(train, pair, tmp
     assert os.strerror(number) in keeper.fault
     assert (keeper.folder / "state.safetensors").read_bytes() == before
     assert curve(training.result()) == curve(whole.result())
-    monkeypatch.undo()
 
 
 def test_where_it_cannot_be_kept_from_the_beginning_it_is_trained_all_the_same(train, tmp_path, monkeypatch):

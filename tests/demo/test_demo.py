@@ -1,8 +1,11 @@
 """The embedded model, its text, and the whole way over them, shortened; `acceptance.py` goes it in full."""
 
+import errno
 import json
 import math
+import os
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from restorelcc.demo.pair import cached_pruned, demo_dense, demo_pair
 from restorelcc.demo.walkthrough import walk
 from restorelcc.evaluation.perplexity import paired_difference, perplexity, token_loss
+from restorelcc.hf.identity import settings
 from restorelcc.hf.layout import geometry
 from restorelcc.models.loading import DEMO_FOLDER
 from restorelcc.progress import finish
@@ -90,6 +94,41 @@ def test_the_pruned_partner_is_made_once_and_made_again_if_damaged(dense, few_st
     assert measure_sparsity(pair.pruned).sparsity == pytest.approx(0.5, abs=0.001)
     others = {cached_pruned(model, tokens[:3], pruning), cached_pruned(model, tokens, Pruning("wanda", 0.6)), folder}
     assert len(others) == 3
+
+
+def refusing(number):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    return refuse
+
+
+@pytest.mark.parametrize("how", ["a file", "read-only", "full", "full for tokenizers", "vanished"])
+def test_a_cache_that_cannot_be_used_costs_time_and_never_the_pair(dense, few_stories, tmp_path, monkeypatch, how):
+    model, tokenizer = dense
+    tokens = windows(sources.read(few_stories), tokenizer, 256)
+    pruning = Pruning("magnitude", 0.5)
+    whole = finish(demo_pair(model, tokenizer, tokens, pruning))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    if how == "a file":
+        (tmp_path / "cache").touch()
+    elif how == "read-only":
+        monkeypatch.setattr(Path, "mkdir", refusing(errno.EROFS))
+    elif how == "full":
+        monkeypatch.setattr(type(model), "save_pretrained", refusing(errno.ENOSPC))
+    elif how == "full for tokenizers":  # whose errors are none of Python's own
+        said = Exception("No space left on device (os error 28)")
+        monkeypatch.setattr(type(tokenizer), "save_pretrained", lambda *_, **__: (_ for _ in ()).throw(said))
+    else:
+        monkeypatch.setattr("restorelcc.demo.pair.save_checkpoint", lambda *_, **__: None)
+    pair = finish(demo_pair(model, tokenizer, tokens, pruning))
+    ours, theirs = pair.pruned.state_dict(), whole.pruned.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert settings(pair.pruned) == settings(whole.pruned)
+    assert Path(pair.pruned_name).name == Path(whole.pruned_name).name
+    assert pair.remarks() == whole.remarks()
+    assert not any(path.is_file() for path in (tmp_path / "cache").rglob("*"))
 
 
 def test_the_whole_way(few_stories, tmp_path):

@@ -16,6 +16,7 @@ from ...values import run_facts
 from ...values.colours import colours
 from ...values.verbatim import in_markdown
 from ...values.words import HELP
+from ...widgets import feedback
 from . import trash
 from .pair_of_run import workspace_of
 
@@ -26,9 +27,13 @@ def listed() -> list[Run]:
     """All runs on this machine, newest first; above them, the way back from the last deletion."""
     if not st.session_state.get("compare-trash-seen"):
         st.session_state["compare-trash-seen"] = True
-        empty_trash()
+        with feedback.guarded():
+            empty_trash()
     trash.way_back()
-    return list_runs()
+    runs: list[Run] = []
+    with feedback.guarded():
+        runs = list_runs()
+    return runs
 
 
 def section(runs: list[Run]) -> list[Run]:

@@ -17,7 +17,9 @@ from ...work import open_pairs, training
 
 def section(place: str) -> None:
     """Each with what can be done with it; nothing where there is none. place: which page it is on."""
-    there = [each for each in list_unfinished() if not each.is_under_way]
+    there: list[Unfinished] = []
+    with feedback.guarded():
+        there = [each for each in list_unfinished() if not each.is_under_way]
     interrupted = [each for each in there if not training.goes_on(each)]
     if not interrupted:
         return

@@ -240,9 +240,9 @@ def export(
     """Write the restored model, or an adapter that goes with the pruned one, into a folder, which it gives back.
 
     pruned: the model that was restored, by its name or in its pair. format: checkpoint, which stock Transformers loads,
-    or adapter, of under 1 MB for a 7 B model, which `load_restored` does. about: more facts for the model card, such as
-    `calibration`, `figures` and `evaluation`. Raises WriteError, SettingError, and UnsupportedModel where nothing of
-    the architecture can carry what is put back, and only an adapter does.
+    or adapter, of constants under 1 MB for a 7 B model, which `load_restored` does. about: more facts for the model
+    card, such as `calibration`, `figures` and `evaluation`. Raises WriteError, SettingError, and UnsupportedModel where
+    nothing of the architecture can carry what is put back, and only an adapter does.
     """
     form = chosen(format, FORMATS, "Format")
     if isinstance(pruned, ModelPair):

@@ -38,9 +38,9 @@ FORMATS = table(
     Format(
         name="checkpoint",
         title="Checkpoint",
-        brief="the whole model, with what is put back merged into biases: stock Transformers loads it",
-        definition="An ordinary Hugging Face checkpoint: the constants are merged into a bias of the attention output "
-        "projection, every zero stays a zero, and stock Transformers loads it.",
+        brief="the whole model, with what is put back merged into it: stock Transformers loads it",
+        definition="An ordinary Hugging Face checkpoint: constants are merged into a bias of the attention output "
+        "projection, weights into the weights, every zero stays a zero, and stock Transformers loads it.",
         heading="pruned and restored",
         sentence="It is folded {carrier}, so this is an ordinary checkpoint, and every zero is where it was.",
         usage="from transformers import AutoModelForCausalLM\n"
@@ -51,7 +51,7 @@ FORMATS = table(
     Format(
         name="adapter",
         title="Adapter",
-        brief="a few small files, under 1 MB for a 7 B model, that go onto the pruned model",
+        brief="a few small files that go onto the pruned model",
         definition="What was trained and what it was made for, and the same for PEFT. The weights stay where they are.",
         heading="restoration of a pruned model",
         sentence="It is in this folder, and goes onto the pruned model that it was trained for, and no other.",

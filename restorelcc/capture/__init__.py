@@ -6,6 +6,7 @@ head_loss: head_loss, HeadLoss, METRICS
 one_at_a_time: capture_one_at_a_time
 passage: read_passage, Reading
 plane: Points, project, Projection
+recoverable: Recoverable, recoverable
 statistics: capture, HeadStatistics, MEANS, Positions, Samples
 vocabulary: context, in_context, Moment, strongest_moments, strongest_words, vocabulary_effect, written_alike
 """

@@ -140,7 +140,7 @@ def restore(asked: Asked, as_json: bool) -> None:
     check_writable(runs_folder())
     pair, tokens = open_pair(asked.dense, asked.pruned, asked.text, asked.loading)
     elsewhere = _elsewhere(asked, pair, tokens)
-    export = FORMATS[asked.format].check(asked.folder, pair, asked.settings.kind)
+    export = max(FORMATS[asked.format].check(asked.folder, pair, kind) for kind in asked.settings.kinds)
     trainer = _picked(asked, pair, tokens)
     check_room((asked.folder, export), (runs_folder(), run_bytes(trainer)))
     about = _about(asked, trainer, tokens.notes)
@@ -160,7 +160,7 @@ def resume(name: str, changed: dict[str, Any], as_json: bool) -> None:
     with interrupted.taken_up() as keeper:
         pair = face.load_pair(asked.dense, asked.pruned, asked.loading)
         note_pair(pair)
-        export = FORMATS[asked.format].check(asked.folder, pair, asked.settings.kind)
+        export = max(FORMATS[asked.format].check(asked.folder, pair, kind) for kind in asked.settings.kinds)
         trainer = interrupted.training(pair)
         elsewhere = _elsewhere(asked, pair, trainer.tokens)
         check_room((asked.folder, export), (runs_folder(), run_bytes(trainer)))

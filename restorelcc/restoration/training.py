@@ -44,7 +44,7 @@ class Settings:
     loss: str = "kl"
     """What is minimised, of `LOSSES`."""
     lr: float = 0.2
-    """Peak learning rate of AdamW, in `unit` a step."""
+    """Peak learning rate of AdamW, in `unit` a step; where many layers are trained at once, a share (`Unit.share`)."""
     unit: str = "loss"
     """What the rate is counted in, of `UNITS`."""
     steps: int = 200
@@ -97,6 +97,11 @@ class Settings:
                 f"Warm-up {self.warm_up} and cool-down {self.cool_down} are shares of the steps: 0 or more, "
                 "and at most 1 together."
             )
+
+    @property
+    def kinds(self) -> list[str]:
+        """Of what is put back: `kind`, and constants where they ride along."""
+        return list(dict.fromkeys([self.kind, *([Constants.kind] if self.constants else [])]))
 
     @property
     def by_blocks(self) -> int:
@@ -314,7 +319,8 @@ class Training:
         """(rate, loss before it, tokens) of a step of all that is trained. Raises NotFinite."""
         if step == self.settings.by_blocks > 0:
             self._begin(None)
-        texts, rate = self._texts(), self.settings.rate(step)
+        texts = self._texts()
+        rate = self.settings.rate(step) * UNITS[self.settings.unit].share(len(self._blocks.layers))
         loss = self._loss(self.tokens, texts, self._teachers[0], self.parameters.compensation())
         move(self.optimizer, loss, int(self._wanted(self.tokens)[texts].sum()), rate)
         return rate, float(loss.detach()), int(self.tokens.real[texts].sum())

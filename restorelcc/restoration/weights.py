@@ -113,7 +113,7 @@ def zeros(pair: ModelPair, where: str) -> tuple[int, int] | None:
     return int(counts[0]), int(counts[1])
 
 
-STEP = 0.02
+STEP = 0.04
 """The unit of weights, as a share of their root mean square: with it the rate that fits constants fits them too."""
 
 

@@ -107,6 +107,18 @@ def test_zeros_of_the_dense_model_are_told_from_pruned_ones_and_stay(pair, token
     assert not twin.model.layers[0].self_attn.o_proj.weight[:3].any()
 
 
+def test_the_more_layers_move_at_once_the_less_each_does(tokenizer):
+    dense = make_model(num_hidden_layers=18)
+    pair = paired(dense, noisy(dense), tokenizer, "dense", "pruned")
+    lost, rates = captured(pair), {}
+    for name, heads in {"all": range(18), "some": range(8)}.items():
+        picks = of_heads(lost.shape, [(layer, 0) for layer in heads])
+        rates[name] = [step.lr for step in trained(pair, lost, picks, steps=3).history]
+    assert rates["all"] == pytest.approx([rate * (8 / 18) ** 0.5 for rate in rates["some"]])
+    plain = trained(pair, lost, unit="activation", lr=1e-3, steps=3).history
+    assert max(step.lr for step in plain) == pytest.approx(1e-3)
+
+
 def captured(pair):
     return components(finish(capture(pair, make_tokens())))
 

@@ -76,11 +76,11 @@ def recoverable(
                     found[layer].lost += moments.lost
     yield Progress("regressing what was lost", len(tokens), len(tokens))
     rows = [_shares(fit, check, shape.n_heads, whole) for fit, check in zip(*halves, strict=True)]
-    constant, head, layer = (torch.stack(column) for column in zip(*rows, strict=True))
+    constant, head, wide = (torch.stack(column) for column in zip(*rows, strict=True))
     # A map that does worse than less of it is not the one that anybody would take.
     constant = constant.clamp(min=0)
     head = torch.maximum(head, constant)
-    return Recoverable(constant, head, torch.maximum(layer, head) if whole else None)
+    return Recoverable(constant, head, torch.maximum(wide, head) if whole else None)
 
 
 def _of_batch(pair: ModelPair, tokens: Tokens, whole: bool) -> list[_Moments]:

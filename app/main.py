@@ -12,20 +12,25 @@ from pathlib import Path
 
 import streamlit as st
 from starlette.middleware import Middleware
+from streamlit import config
 
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))  # a bare `streamlit run` puts only this folder there
 
 from app.shell.doorkeeper import Doorkeeper  # noqa: E402 - found by the line above
-from app.values import permits  # noqa: E402
+from app.values import permits, rules  # noqa: E402
 
-if Path(sys.argv[0]).resolve() == Path(__file__).resolve():  # another server's command line is its own affair
+if Path(sys.argv[0]).resolve() == Path(__file__).resolve():
     try:
-        permits.give(sys.argv[1:])
+        file, rest = rules.parted(sys.argv[1:])
+        permits.give(rest)
+        rules.give(file, config.get_option("server.address"), config.get_option("server.allowedHosts") or ())
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+else:  # another server's command line is its own affair, and so is who reaches it
+    rules.give(None, None, ())
 
 
 def open_first() -> None:

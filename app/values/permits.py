@@ -35,7 +35,9 @@ def give(arguments: Sequence[str]) -> None:
     global _given
     unknown = [argument for argument in arguments if argument not in FLAGS]
     if unknown:
-        raise ValueError(f"{' '.join(unknown)[:200]!r} is not known: after -- there may be {' and '.join(FLAGS)}.")
+        raise ValueError(
+            f"{' '.join(unknown)[:200]!r} is not known: after -- there may be {', '.join(FLAGS)} and --studio FILE."
+        )
     _given = Permits(**{name: flag in arguments for flag, name in FLAGS.items()})
 
 

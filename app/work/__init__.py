@@ -35,6 +35,9 @@ live thread. It may use models once `feedback.models_there` says that they are i
 products that take no time. It may not load models, run the engine's generators or a forward pass, nor wait for a job
 to its end: the page would stand still, with nothing to say why.
 
+What a visitor may name, use up and change on a server that others reach is asked of `allowed`, before it is done.
+
+allowed: check_change, export_to, may_change, may_export
 continuation: Asked, Continued, continued, MODELS
 jobs: Job, jobs, State
 lessons: check_merge, constant_share, Damage, damage, first_components, Lesson, MergeCheck, Plane, plane, pruning_job,

@@ -15,10 +15,10 @@ import torch
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.models.loading import DEMO
 from restorelcc.progress import Progress
-from restorelcc.text import sources
 from restorelcc.workspace import Workspace, open_workspace, pruned_name
 
 from ..values import permits
+from . import allowed
 from .jobs import Job, State, jobs
 
 MOST = 3  # pairs in memory; the one longest unused goes first
@@ -54,9 +54,8 @@ def opening(recipe: Recipe, owner: str) -> Job:
 
 def permitted(recipe: Recipe) -> Recipe:
     """With the permissions of this server, whatever the recipe itself says; the embedded pair needs none. Raises
-    TextError for a file that nobody may have read by naming it."""
-    for source in (recipe.calibration, recipe.evaluation):
-        sources.check_named(source)
+    SettingError for what this server's rules forbid, TextError for a file that nobody may have read by naming it."""
+    allowed.check_recipe(recipe)
     if recipe.dense == DEMO and recipe.pruned is None:
         return recipe
     return replace(recipe, loading=replace(recipe.loading, **asdict(permits.given())))

@@ -15,6 +15,7 @@ from restorelcc.restoration.sweep import Failure, Grid, SweepResult, sweep
 from restorelcc.workspace import Workspace
 
 from ..values.recipes import recipe_written
+from . import allowed
 from .jobs import Job, jobs
 from .training import texts
 
@@ -36,6 +37,8 @@ def start(workspace: Workspace, plan: Plan, owner: str) -> Job:
 
     def work(job: Job) -> Generator[Progress, None, None]:
         job.notes.append(plan)
+        tokens = plan.sampled * workspace.findings.calibration.ids.shape[1]
+        allowed.check_training(len(plan.grid.points()) * plan.grid.settings.steps, tokens, kept=False)
         pair = yield from workspace.loading()
         text, held_out = yield from texts(workspace, plan.sampled, plan.grid.settings.seed)
         for step in sweep(pair, workspace.lost, plan.score, text, held_out, plan.grid):

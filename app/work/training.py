@@ -24,6 +24,7 @@ from restorelcc.workspace import Workspace
 
 from ..values.picks import Picks
 from ..values.recipes import recipe_written
+from . import allowed
 from .jobs import Job, Work, jobs
 
 
@@ -55,6 +56,8 @@ def start(
     """
 
     def work(job: Job) -> Generator[Progress, None, Run | None]:
+        length = workspace.findings.calibration.ids.shape[1]
+        allowed.check_training(settings.steps, sampled * length)
         check_writable(runs_folder())
         pair = yield from workspace.loading()
         text, held_out = yield from texts(workspace, sampled, settings.seed)
@@ -63,6 +66,7 @@ def start(
         about = _about(workspace, trainer, sampled) | {
             **({"names": names} if names else {}),
             **({"picks": picks.to_text()} if picks.factors else {}),
+            "owner": owner,
         }
         with kept(trainer, name, about, {}) as keeper:
             return (yield from _finished(job, workspace, trainer, keeper, name, about))
@@ -74,6 +78,7 @@ def go_on(workspace: Workspace, interrupted: Unfinished, owner: str) -> Job:
     """Queue the rest of a training of this pair, which was interrupted; notes and result as those of `start`."""
 
     def work(job: Job) -> Generator[Progress, None, Run | None]:
+        allowed.check_training(interrupted.steps)
         check_writable(runs_folder())
         pair = yield from workspace.loading()
         with interrupted.taken_up() as keeper:

@@ -92,10 +92,14 @@ def test_a_link_that_names_a_secret_of_the_server_is_told_off_and_shows_none_of_
     assert "hf_secret" not in str(app)
 
 
-def test_a_server_asked_for_what_it_does_not_know_says_so_and_does_not_start(tmp_path):
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [(["--allow-pickles"], "'--allow-pickles' is not known"), (["--studio", "none.toml"], "none.toml cannot be read")],
+)
+def test_a_server_asked_for_what_it_does_not_know_says_so_and_does_not_start(tmp_path, said, answer):
     places = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "XDG_DATA_HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", "0", "--", "--allow-pickles"]
+    command = [sys.executable, "-m", "streamlit", "run", "app/main.py", "--server.port", "0", "--", *said]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | places, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
-    assert "'--allow-pickles' is not known" in done.stderr
+    assert answer in done.stderr
     assert "Traceback" not in done.stderr

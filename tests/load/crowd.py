@@ -145,9 +145,7 @@ def crowd(port: int, people: int, seconds: float, pause: float = 0.0, seed: int 
 
     async def all_of_them() -> None:
         until = time.monotonic() + seconds
-        await asyncio.gather(
-            *(person(port, 1000 * seed + index, until, pause, seen) for index in range(people))
-        )
+        await asyncio.gather(*(person(port, 1000 * seed + index, until, pause, seen) for index in range(people)))
 
     asyncio.run(all_of_them())
     return seen
@@ -186,9 +184,13 @@ def main() -> None:
         differ = wrong(together)
     ratio = together.percentile(0.95) / alone.percentile(0.95)
     for who, seen in (("alone", alone), (f"{given.people} people", together)):
-        print(f"{who}: {len(seen.seconds)} numbers, p50 {seen.percentile(0.5):.2f} s, p95 {seen.percentile(0.95):.2f} s")
+        print(
+            f"{who}: {len(seen.seconds)} numbers, p50 {seen.percentile(0.5):.2f} s, p95 {seen.percentile(0.95):.2f} s"
+        )
     print(f"p95 {ratio:.1f} times that of one; memory {before:.0f} MB before, {after:.0f} MB after")
-    print(f"troubles: {together.troubles[:5] or 'none'}; wrong numbers: {differ[:5] or 'none'} of {len(together.numbers)}")
+    print(
+        f"troubles: {together.troubles[:5] or 'none'}; wrong numbers: {differ[:5] or 'none'} of {len(together.numbers)}"
+    )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ import streamlit as st
 
 from restorelcc.artifacts.runs import Run
 
+from ...session import state
 from ...values.verbatim import in_markdown
+from ...work import allowed
 from . import trash
 
 
@@ -27,4 +29,5 @@ def section(runs: Sequence[Run]) -> None:
                     icon=":material/delete:",
                     on_click=trash.delete,
                     args=(run,),
+                    disabled=not allowed.may_change(run, state.session().owner),
                 )

@@ -15,10 +15,13 @@ from ...values.pages import PAGES
 from ...values.picks import Picks
 from ...values.verbatim import in_markdown, visible
 from ...widgets import controls, feedback
+from ...work import allowed
 from ...work.jobs import jobs
 from ..restore import exports, settings
 from . import trash
 from .pair_of_run import workspace_of
+
+NOT_YOURS = "On this server a run is renamed and deleted from the browser that made it."
 
 
 def in_view(runs: list[Run], compared: Sequence[Run]) -> Run:
@@ -35,11 +38,20 @@ def in_view(runs: list[Run], compared: Sequence[Run]) -> Run:
         )
         run = by_folder[folder]
         _reopen(run)
-        _rename(run)
+        changes = allowed.may_change(run, state.session().owner)
+        _rename(run, changes)
         exports.adapter_button(run, run.folder.name)
         if (workspace := workspace_of(run)) is not None:
             exports.checkpoint(workspace, run, run.folder.name)
-        st.button("Delete", key="delete-run", icon=":material/delete:", on_click=trash.delete, args=(run,))
+        st.button(
+            "Delete",
+            key="delete-run",
+            icon=":material/delete:",
+            on_click=trash.delete,
+            args=(run,),
+            disabled=not changes,
+            help=None if changes else NOT_YOURS,
+        )
         return run
 
 
@@ -102,8 +114,8 @@ def _picks(run: Run) -> Picks:
     return Picks.from_text(text, selection.shape).of(selection)
 
 
-def _rename(run: Run) -> None:
-    with st.popover("Rename", icon=":material/edit:", key="rename-run"):
+def _rename(run: Run, changes: bool) -> None:
+    with st.popover("Rename", icon=":material/edit:", key="rename-run", disabled=not changes):
         key = f"name-{run.folder.name}"
         st.text_input("Name", value=visible(run.name), max_chars=LONGEST_NAME, key=key)
         st.button("Rename", key="rename-now", type="primary", on_click=_renamed, args=(run, key))
@@ -111,5 +123,6 @@ def _rename(run: Run) -> None:
 
 def _renamed(run: Run, key: str) -> None:
     with feedback.guarded():
+        allowed.check_change(run, state.session().owner)
         renamed = rename_run(run, st.session_state[key])
         st.toast(f"Renamed to {in_markdown(renamed.name)}.", icon=":material/edit:")

@@ -9,11 +9,13 @@ from restorelcc.artifacts.runs import Run, bring_back, discard_run
 from ...session import state
 from ...values.verbatim import in_markdown
 from ...widgets import feedback
+from ...work import allowed
 
 
 def delete(run: Run) -> None:
     """Put a run into the trash, from which it can be brought back."""
     with feedback.guarded():
+        allowed.check_change(run, state.session().owner)
         discarded = discard_run(run)
         st.session_state["compare-deleted"] = [*st.session_state.get("compare-deleted", []), discarded]
         ticked = st.session_state.get("compare-runs", [])

@@ -11,7 +11,7 @@ from restorelcc.pruning.methods import ALLOCATIONS, METHODS, narrows
 from restorelcc.text import sources
 
 from ...session import state
-from ...values import permits
+from ...values import permits, rules
 from ...work import open_pairs
 from .typed import KEY, mirror, plain, recipe_typed
 
@@ -30,6 +30,8 @@ PATTERNS = {"": "Unstructured", "2:4": "2:4 (hardware speed-up)", "4:8": "4:8"}
 def section() -> None:
     """The form, and the button that opens what it says."""
     typed = st.session_state.setdefault(KEY, plain())
+    if rules.given().said:
+        st.caption(rules.given().said)
     st.radio("Pair", list(WAYS), format_func=lambda way: WAYS[way], label_visibility="collapsed", **mirror("way"))
     way = typed["way"]
     if way == "demo":

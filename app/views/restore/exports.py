@@ -21,6 +21,7 @@ from ...session import state
 from ...values.pages import PAGES
 from ...values.verbatim import in_markdown
 from ...widgets import feedback
+from ...work import allowed
 from ...work.jobs import Job, State, jobs
 
 
@@ -50,6 +51,15 @@ def adapter_button(run: Run, key: str) -> None:
 
 def checkpoint(workspace: Workspace, run: Run, key: str) -> None:
     """The form that writes the restored model as an ordinary checkpoint into a folder on the server."""
+    if not allowed.may_export():
+        st.button(
+            "Export checkpoint",
+            key=f"checkpoint-{key}",
+            icon=":material/save:",
+            disabled=True,
+            help="This server writes no checkpoints to its disk.",
+        )
+        return
     with st.popover("Export checkpoint", icon=":material/save:", key=f"checkpoint-{key}"):
         st.markdown(FORMATS["checkpoint"].definition)
         folder = st.text_input("New folder, on the machine that runs this app", key=f"folder-{key}")
@@ -71,8 +81,8 @@ def checkpoint(workspace: Workspace, run: Run, key: str) -> None:
 
 
 def _write(workspace: Workspace, run: Run, name: str, key: str) -> None:
-    folder = Path(name).expanduser()
     try:
+        folder = allowed.export_to(name)
         check_free(folder)
     except RestoreLCCError as error:
         st.session_state[f"export-refused-{key}"] = str(error)

@@ -12,7 +12,7 @@ from ...session import state
 from ...values import run_facts
 from ...values.verbatim import in_markdown
 from ...widgets import feedback
-from ...work import open_pairs, training
+from ...work import allowed, open_pairs, training
 
 
 def section(place: str) -> None:
@@ -45,6 +45,7 @@ def _row(interrupted: Unfinished) -> None:
             help="For good: it is no run yet.",
             on_click=_delete,
             args=(interrupted,),
+            disabled=not allowed.may_change(interrupted, state.session().owner),
         )
     if recipe is None and not interrupted.damage:
         st.caption("Begun on the command line, and goes on there:")
@@ -68,6 +69,7 @@ def _way_on(interrupted: Unfinished, recipe: Recipe) -> None:
             type="primary",
             on_click=_go_on,
             args=(interrupted, recipe),
+            disabled=not allowed.may_change(interrupted, session.owner),
         )
     else:
         st.button(
@@ -82,10 +84,13 @@ def _way_on(interrupted: Unfinished, recipe: Recipe) -> None:
 
 def _go_on(interrupted: Unfinished, recipe: Recipe) -> None:
     session, workspace = state.session(), open_pairs.workspace(recipe)
-    if workspace is not None:
-        session.run = training.go_on(workspace, interrupted, session.owner).id
+    with feedback.guarded():
+        allowed.check_change(interrupted, session.owner)
+        if workspace is not None:
+            session.run = training.go_on(workspace, interrupted, session.owner).id
 
 
 def _delete(interrupted: Unfinished) -> None:
     with feedback.guarded():
+        allowed.check_change(interrupted, state.session().owner)
         interrupted.discard()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,9 @@ from .errors import RestoreLCCError, shortened
 
 LARGEST = 2**28
 """Bytes of a document that is read whole: vocabularies of a million tokens have a tenth of it."""
+
+DEEPEST = 100
+"""Levels of a document: whoever walks through it, libraries too, goes down one call or more a level."""
 
 
 @contextmanager
@@ -70,4 +73,14 @@ def content_of(path: Path, most: int = LARGEST) -> bytes:
 
 def document_of(path: Path) -> Any:
     """What a JSON file says. Raises OSError, ValueError, and RecursionError for one that is nested too deep."""
-    return json.loads(content_of(path).decode("utf-8"))
+    document = json.loads(content_of(path).decode("utf-8"))
+    level = [document]
+    for _ in range(DEEPEST):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return document
+    raise ValueError(f"it is nested more than {DEEPEST} deep")
+
+
+def _inside(value: object) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

@@ -72,7 +72,10 @@ def test_what_has_no_end_is_not_waited_for(tmp_path):
         check_regular(tmp_path / "file", 99)
 
 
-@pytest.mark.parametrize("content", ["[" * 100_000, "1" * 5_000, "{", "", "\ud800", '{"a": 1e999', "nul"])
+NONE = ["[" * 100_000, "[" * 101 + "]" * 101, "1" * 5_000, "{", "", "\ud800", '{"a": 1e999', "nul"]
+
+
+@pytest.mark.parametrize("content", NONE, ids=range(len(NONE)))
 def test_a_document_that_is_none_is_refused(tmp_path, content):
     path = tmp_path / "document.json"
     path.write_bytes(content.encode("utf-8", "surrogatepass"))

@@ -25,7 +25,7 @@ from ..hf.narrow import pruning_record
 from ..models.loading import Loading
 from ..models.pair import ModelPair
 from ..progress_bar import watched
-from ..restoration.training import Restoration, Settings, Step, Training
+from ..restoration.training import MOST_STEPS, Restoration, Settings, Step, Training
 from ..restoration.weights import zeros
 from ..selection.picks import check_share, share_of_heads
 from ..selection.scores import ScoreInputs
@@ -125,8 +125,8 @@ def settings_of(given: dict[str, Any], epochs: float | None) -> Settings:
     """Training settings, at their defaults where None is `given`. Raises SettingError."""
     if epochs is not None and given["steps"] is not None:
         raise SettingError("Give --steps or --epochs, not both: each says how long to train.")
-    if epochs is not None and epochs <= 0:
-        raise SettingError(f"{epochs} epochs would train nothing. Give more than 0.")
+    if epochs is not None and not 0 < epochs <= MOST_STEPS:
+        raise SettingError(f"{epochs} epochs would train nothing, or for ever. Give more than 0, such as 3.")
     return Settings(**{name: value for name, value in given.items() if value is not None})
 
 

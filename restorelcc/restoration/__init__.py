@@ -7,6 +7,6 @@ constants: trained_parameters
 injection: capture_in_order
 state: begun, given, resume, State, written
 sweep: best_first, enough, Enough, Failure, Grid, Point, sweep, SweepResult, to_pandas
-training: PUBLISHED, Restoration, Settings, Step, Training
+training: MOST_STEPS, PUBLISHED, Restoration, Settings, Step, Training
 weights: zeros
 """

@@ -36,6 +36,9 @@ from .choices import LOSSES, STARTS, UNITS, WAYS, WHERE
 from .parameters import SMALLER, TRAINED, move, optimizer_of, trainable
 from .teacher import Teacher
 
+MOST_STEPS, MOST_BATCH = 10_000_000, 4_096
+"""Beyond these a slip of the keyboard would train for years, or fill the memory before the first step."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -87,9 +90,9 @@ class Settings:
             raise SettingError(
                 f"A learning rate of {self.lr} makes no sense: try 0.2; it must be above 0 and below 10."
             )
-        for name in ("steps", "batch", "evaluate_every"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"{name} is {getattr(self, name)}, but at least 1 is needed.")
+        for name, most in (("steps", MOST_STEPS), ("batch", MOST_BATCH), ("evaluate_every", MOST_STEPS)):
+            if not 1 <= getattr(self, name) <= most:
+                raise SettingError(f"{name} is {getattr(self, name)}: at least 1 is needed, and {most:,} are the most.")
         if self.patience is not None and self.patience < 1:
             raise SettingError(f"A patience of {self.patience} would stop at once: give 1 or more evaluations.")
         if min(self.warm_up, self.cool_down) < 0 or self.warm_up + self.cool_down > 1:

@@ -34,7 +34,7 @@ class Case:
     def parts(self) -> set[str]:
         """What of the folder of valid things it needs: the names right below it."""
         named = {match for part in self.command for match in re.findall(r"\{\}/([^/:]+)", part)}
-        return named | {name.split("/")[0] for name in (*self.damage, *self.special)} | {self.beside}
+        return (named | {name.split("/")[0] for name in (*self.damage, *self.special)} | {self.beside}) - {""}
 
     def placed(self, folder: Path) -> list[str]:
         """Damage the folder; the command line to run."""
@@ -128,8 +128,11 @@ def weights(folder: Path) -> st.SearchStrategy[Case]:
     commands = st.sampled_from([EVALUATE, INSPECT])
     whole = st.builds(lambda new, command: Case(list(command), {"dense/model.safetensors": new}), damaged, commands)
     shard = sorted((folder / "sharded").glob("*.safetensors"))[0]
+    pickled = garbled((folder / "pickled/pytorch_model.bin").read_bytes())
     return st.one_of(
         whole,
+        whole,
+        pickled.map(lambda new: Case([*_evaluate("pickled"), "--allow-pickle"], {"pickled/pytorch_model.bin": new})),
         one_of("sharded/model.safetensors.index.json", folder, _evaluate("sharded")),
         tensors(shard).map(lambda new: Case(_evaluate("sharded"), {f"sharded/{shard.name}": new})),
     )
@@ -137,8 +140,14 @@ def weights(folder: Path) -> st.SearchStrategy[Case]:
 
 def tokenizers(folder: Path) -> st.SearchStrategy[Case]:
     """How text becomes ids."""
-    kinds = [path.name for path in folder.glob("tokenizer-*")]
+    kinds = [path.name for path in folder.glob("tokenizer-*") if (path / "tokenizer.json").is_file()]
+    apart = "tokenizer-apart"
     return st.one_of(
+        one_of(f"{apart}/vocab.json", folder, _evaluate(apart)),
+        one_of(f"{apart}/tokenizer_config.json", folder, _evaluate(apart)),
+        garbled((folder / apart / "merges.txt").read_bytes()).map(
+            lambda new: Case(_evaluate(apart), {f"{apart}/merges.txt": new})
+        ),
         one_of("dense/tokenizer.json", folder, EVALUATE, INSPECT, PRUNE),
         one_of("pruned/tokenizer.json", folder, INSPECT),
         one_of("dense/tokenizer_config.json", folder, EVALUATE, PRUNE),
@@ -254,7 +263,7 @@ def names(folder: Path) -> st.SearchStrategy[Case]:
 
 def runs(folder: Path) -> st.SearchStrategy[Case]:
     """Restorations that are kept: every file of one."""
-    run = next((folder / "data/restorelcc/runs").iterdir()).relative_to(folder)
+    run = next((folder / "data/restorelcc/runs").glob("2*")).relative_to(folder)
     commands = st.sampled_from([["runs", "--json"], ["runs"]])
     binary = [f"{run}/training.safetensors", f"{run}/adapter/compensation.safetensors"]
     steps = (folder / run / "metrics.jsonl").read_bytes()

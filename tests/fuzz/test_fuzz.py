@@ -13,11 +13,12 @@ from collections import Counter
 
 import pandas as pd
 import pytest
+import torch
 from commands import call
 from conftest import WORDS, make_model, make_tokenizer, noisy
 from families import OWN, make_family
 from hypothesis import HealthCheck, Phase, given, seed, settings
-from judge import faults
+from judge import faults, state
 from tokenizer_kinds import byte_bpe, sentencepiece_like
 from within import all_subjects
 
@@ -66,7 +67,20 @@ def valid(tmp_path_factory):
     for name, other in {"tokenizer-bpe": byte_bpe(), "tokenizer-pieces": sentencepiece_like()}.items():
         make_model(vocab_size=len(other)).save_pretrained(folder / name)
         other.save_pretrained(folder / name)
+    torch.save(dense.state_dict(), in_parts(folder / "pickled", dense, tokenizer) / "pytorch_model.bin")
+    (folder / "pickled/model.safetensors").unlink()
+    bpe = byte_bpe()
+    apart = in_parts(folder / "tokenizer-apart", make_model(vocab_size=len(bpe)), bpe)
+    bpe.backend_tokenizer.model.save(str(apart))
+    (apart / "tokenizer.json").unlink()
+    (apart / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "GPT2Tokenizer"}))
     text_files(folder)
+    return folder
+
+
+def in_parts(folder, model, tokenizer):
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
 
 
@@ -91,7 +105,7 @@ def made(valid, workspace, pair):
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_every_damaged_input_gets_the_right_value_or_one_clear_line(subject, made, workspace, tmp_path, capfd):
     strategy, share = all_subjects(workspace)[subject]
-    found, seen = {}, Counter()
+    found, seen, before = {}, Counter(), state(made)
 
     @seed(SEED)
     @settings(
@@ -108,5 +122,6 @@ def test_every_damaged_input_gets_the_right_value_or_one_clear_line(subject, mad
             found.setdefault(fault, case)
 
     read()
+    assert state(made) == before
     told = "\n".join(f"{fault}\n    {case}"[:SHOWN] for fault, case in found.items())
     assert not found, f"{len(found)} kinds of fault in {seen['cases']} cases of {subject}:\n{told}"

@@ -31,7 +31,7 @@ def read_sealed(folder: Path) -> object:
 
 def read_run(folder: Path) -> object:
     """All parts, whichever are whole."""
-    (place,) = (folder / "data/restorelcc/runs").iterdir()
+    (place,) = (folder / "data/restorelcc/runs").glob("2*")
     run = load_run(place)
     assert isinstance(run.damage, str)
     return [run.name, run.created, run.adapter(), run.metrics(), run.trained(), run.settings, run.selection]

@@ -247,3 +247,10 @@ def test_a_training_left_between_measurements_is_judged_where_it_stands(pair, lo
     assert restored.best_step == lowest.step == 7
     with compensated(pair.pruned, restored.compensation):
         assert perplexity(token_loss(pair.pruned, tokens)) == restored.history[-1].held_out
+
+
+@pytest.mark.parametrize("name", ["steps", "batch", "evaluate_every"])
+@pytest.mark.parametrize("value", [0, -1, 10**9, 10**30])
+def test_numbers_that_would_never_end_or_fill_the_memory_are_refused(name, value):
+    with pytest.raises(SettingError, match=name):
+        Settings(**{name: value})

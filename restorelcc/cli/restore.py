@@ -143,6 +143,7 @@ def restore(asked: Asked, as_json: bool) -> None:
     export = max(FORMATS[asked.format].check(asked.folder, pair, kind) for kind in asked.settings.kinds)
     trainer = _picked(asked, pair, tokens)
     check_room((asked.folder, export), (runs_folder(), run_bytes(trainer)))
+    note(f"Training {trainer.parameters.count} numbers takes about {trainer.memory / 1e9:.2g} GB beside the models.")
     about = _about(asked, trainer, tokens.notes)
     with kept(trainer, asked.run_name, about, {BEGUN_HERE: asked.written()}) as keeper:
         _finish(asked, trainer, keeper, about, elsewhere, as_json)
@@ -245,7 +246,9 @@ def _line(step: Step, held_out: Perplexity, settings: Settings) -> str:
     loss = "" if step.step == 0 else f"loss {step.loss:.4f}  {step.tokens_per_second:.0f} tokens/s  "
     best = "  best" if step.best else ""
     judged = f"held-out loss {step.held_out_loss:.4f}, perplexity {shown(held_out)}"
-    return f"step {step.step:>4} of {settings.steps}  {loss}{judged}{best}"
+    minutes = step.seconds / max(1, step.step) * (settings.steps - step.step) / 60
+    left = f"  about {minutes:.0f} min left" if step.step and minutes >= 1 else ""
+    return f"step {step.step:>4} of {settings.steps}  {loss}{judged}{best}{left}"
 
 
 @dataclass(frozen=True)

@@ -5,5 +5,6 @@ The only wing that knows what a compensation is made of; all others go through i
 constants: Constants, injected, mean_lost
 interface: attach, Compensation, compensated, folded
 kinds: KINDS, read_compensation
+recompute: recomputing
 weights: survivors, Weights
 """

@@ -5,12 +5,17 @@ from __future__ import annotations
 import gc
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..hf import hub
+from ..hf.layout import decoder_layers, geometry, vocabulary_size
+from ..hf.weights import prunable
 from .loading import DTYPES, MAP, Loading, source_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 SPARE = 1.1
 """Room for both models to run in, as a multiple of their weights."""
@@ -66,12 +71,26 @@ def _each(kind: str, loading: Loading) -> int:
     return 4 if kind == "F16" and loading.resolved_device() == "cpu" else FLOATS[kind]
 
 
+def activation_bytes(model: PreTrainedModel, tokens: int, layers: int) -> int:
+    """About what the way back through the last so many layers holds of so many tokens: what each linear map reads and
+    gives, norms in float32, and the logits with their gradient and the teacher's."""
+    each, width = model.dtype.itemsize, geometry(model).d_model
+    maps = [matrix.weight.shape for matrix in prunable(decoder_layers(model)[-1]).values()]
+    of_layer = each * sum(sum(shape) for shape in maps) + 4 * 4 * width
+    return tokens * (layers * of_layer + 3 * each * vocabulary_size(model))
+
+
 def free_bytes(loading: Loading) -> int | None:
     """Bytes free where models go; of all GPUs together for `map`. None where the system does not say."""
-    device = torch.device(loading.resolved_device())
+    if loading.device == MAP and torch.cuda.is_available():
+        return sum(torch.cuda.mem_get_info(gpu)[0] for gpu in range(torch.cuda.device_count()))
+    return free_at(torch.device(loading.resolved_device()))
+
+
+def free_at(device: torch.device) -> int | None:
+    """Bytes free on a device; None where the system does not say."""
     if device.type == "cuda":
-        gpus = range(torch.cuda.device_count()) if loading.device == MAP else [device]
-        return sum(torch.cuda.mem_get_info(gpu)[0] for gpu in gpus)
+        return int(torch.cuda.mem_get_info(device)[0])
     if device.type == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     return _main_memory()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -12,11 +13,15 @@ from torch import Tensor
 from ..capture.components import LostComponents
 from ..compensation.interface import Compensation
 from ..errors import NotFinite, SettingError
+from ..hf.layout import decoder_layers, geometry, layers_with_heads
+from ..models.memory import activation_bytes
 from ..models.pair import ModelPair
 from ..registry import lazily
 from ..selection.picks import Selection
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from .training import Settings
 
 
@@ -78,6 +83,37 @@ def trainable(components: LostComponents, selection: Selection) -> Selection:
             "Pick one that is there."
         )
     return present
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best step so far: that of the lowest held-out loss."""
+
+    compensation: Compensation
+    trained: Mapping[str, Tensor]
+    """As `Parameters.tensors` gives it."""
+    step: int
+    loss: float
+    """Held-out, nats per token; infinite before anything is measured."""
+
+
+EACH, SETTLED = 30, 8
+"""Bytes for a number that is trained: itself, its gradient, two of the optimiser, the best so far, and, of weights, its
+place in a whole matrix on the way back; and for one of a layer that is done."""
+Held = Literal["whole", "recomputed", "layer"]
+"""What waits for the way back: activations of all layers, or what enters each of them, or activations of one."""
+
+
+def training_bytes(model: PreTrainedModel, count: int, tokens: int, layers: Sequence[int], held: Held) -> int:
+    """About how much memory it takes, beside the models and the texts, to train so many numbers in these layers of
+    those with heads, with batches of so many tokens."""
+    above = len(decoder_layers(model)) - layers_with_heads(model)[min(layers)]
+    if held == "whole":
+        return EACH * count + activation_bytes(model, tokens, above)
+    if held == "layer":
+        return SETTLED * count + EACH * count // len(layers) + activation_bytes(model, tokens, 1)
+    entries = above * tokens * geometry(model).d_model * model.dtype.itemsize
+    return EACH * count + entries + activation_bytes(model, tokens, 1)
 
 
 def optimizer_of(parameters: Parameters) -> torch.optim.AdamW:

@@ -24,7 +24,8 @@ from ..foreign import foreign
 from ..models.pair import ModelPair
 from ..selection.picks import Selection
 from ..text.tokens import Tokens
-from .training import Best, Settings, Step, Training
+from .parameters import Best
+from .training import Settings, Step, Training
 
 TEXTS = ("tokens", "held_out")
 

@@ -23,9 +23,11 @@ from torch import Tensor
 from ..capture.components import LostComponents
 from ..compensation.constants import Constants
 from ..compensation.interface import Compensation, compensated
+from ..compensation.recompute import recomputing
 from ..errors import NotFinite, SettingError
 from ..evaluation.perplexity import Perplexity, perplexity, token_loss
 from ..hf.layout import device_of
+from ..models.memory import free_at
 from ..models.pair import ModelPair
 from ..progress import Progress
 from ..registry import chosen
@@ -33,7 +35,7 @@ from ..selection.picks import Selection
 from ..text.tokens import Tokens
 from .blocks import Blocks
 from .choices import LOSSES, STARTS, UNITS, WAYS, WHERE
-from .parameters import SMALLER, TRAINED, move, optimizer_of, trainable
+from .parameters import SMALLER, TRAINED, Best, Held, move, optimizer_of, trainable, training_bytes
 from .teacher import Teacher
 
 MOST_STEPS, MOST_BATCH = 10_000_000, 4_096
@@ -176,18 +178,6 @@ class Restoration:
         return self.trained["learned"]
 
 
-@dataclass(frozen=True)
-class Best:
-    """The best step so far: that of the lowest held-out loss."""
-
-    compensation: Compensation
-    trained: Mapping[str, Tensor]
-    """As `Parameters.tensors` gives it."""
-    step: int
-    loss: float
-    """Held-out, nats per token; infinite before anything is measured."""
-
-
 class Training:
     """A restoration under way. Picks of heads that pruning removed are left out.
 
@@ -228,9 +218,22 @@ class Training:
         self.optimizer = optimizer_of(self.parameters)
         layers = sorted({layer for layer, _ in self.selection.heads})
         self._blocks = Blocks(pair, tokens, layers, self.settings.batch)
+        free = free_at(device_of(pair.pruned))
+        self.recomputes = free is not None and self._bytes("whole") > free
+        """Whether the way back through the network computes activations anew, for want of memory to hold them."""
         with torch.no_grad():
             self.best = Best(self.parameters.compensation(), self.parameters.tensors(), 0, float("inf"))
         self._teachers = [Teacher(pair.dense, part, self.settings.teacher_bytes // 2) for part in (tokens, held_out)]
+
+    def _bytes(self, held: Held) -> int:
+        tokens, layers = self.settings.batch * self.tokens.ids.shape[1], self._blocks.layers
+        return training_bytes(self.pair.pruned, self.parameters.count, tokens, layers, held)
+
+    @property
+    def memory(self) -> int:
+        """About how many bytes training takes beside the models and the texts."""
+        layer_by_layer = self.settings.by_blocks == self.settings.steps
+        return self._bytes("layer" if layer_by_layer else "recomputed" if self.recomputes else "whole")
 
     def compensation(self) -> Compensation:
         """What is put back as training stands now, with gradients to what is trained."""
@@ -354,8 +357,11 @@ class Training:
         """Mean over the scored tokens of some texts of what is minimised, with this put back."""
         part, model = tokens[texts], self.pair.pruned
         ids = part.ids.to(device_of(model))
-        with compensated(model, put_back):
-            logits = model(ids, use_cache=False).logits
+        if self.recomputes and torch.is_grad_enabled():
+            logits = recomputing(model, put_back)(ids, use_cache=False).logits
+        else:
+            with compensated(model, put_back):
+                logits = model(ids, use_cache=False).logits
         target = teacher.logits(texts) if self.loss.against == "dense" else ids
         return self.loss.compute(logits, target.to(logits.device), self._wanted(part).to(logits.device))
 

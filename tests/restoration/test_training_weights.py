@@ -15,6 +15,7 @@ from restorelcc.compensation.weights import Weights
 from restorelcc.models.pair import paired
 from restorelcc.progress import finish
 from restorelcc.pruning.layerwise import Pruning, prune
+from restorelcc.restoration import training
 from restorelcc.restoration.choices import WHAT
 from restorelcc.restoration.parameters import TRAINED
 from restorelcc.restoration.state import resume, written
@@ -183,3 +184,17 @@ def test_a_sweep_of_weights_names_them_in_what_restores_the_best(pair_args, tmp_
     assert [again[name] for name in ("what", "where", "way")] == ["weights", "attention", "blocks"]
     assert again["trained_parameters"] == found["results"][0]["trained_parameters"]
     assert again["restored"]["perplexity"] == pytest.approx(found["results"][0]["perplexity"])
+
+
+def test_want_of_memory_is_made_up_for_by_computing_anew(pair, lost, monkeypatch):
+    plain = trained(pair, lost, where="all")
+    monkeypatch.setattr(training, "free_at", lambda device: 1000)
+    texts = make_tokens(texts=8, seed=5)
+    again = Training(pair, lost, everything(lost.shape), texts, texts, Settings(**(QUICK | {"where": "all"})))
+    assert again.recomputes
+    list(again.steps())
+    for ours, theirs in zip(again.result().history, plain.history, strict=True):
+        assert ours.step == 0 or ours.loss == pytest.approx(theirs.loss, rel=1e-3)
+    settings = Settings(**(QUICK | {"where": "all", "way": "blocks"}))
+    by_layer = Training(pair, lost, everything(lost.shape), texts, texts, settings)
+    assert by_layer.memory < again.memory

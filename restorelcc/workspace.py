@@ -7,9 +7,12 @@ workspace.pair()                                    # the models, loaded when fi
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .artifacts.findings import LIVE_TOKENS, LIVE_WINDOW, Findings, Recipe, Size, keep_findings, kept_findings
@@ -22,7 +25,7 @@ from .errors import LoadError, SettingError
 from .evaluation.perplexity import TokenLoss, measure
 from .evaluation.prefix import Prefix
 from .hf.weights import values_of
-from .models.loading import DEMO, load_model, load_tokenizer
+from .models.loading import DEMO, load_model, load_tokenizer, source_of
 from .models.memory import too_big
 from .models.pair import ModelPair, OneAtATime, load_pair, paired, skeleton_pair
 from .progress import Once, Progress, finish
@@ -135,13 +138,44 @@ def open_workspace(recipe: Recipe) -> Generator[Progress, None, Workspace]:
     return Workspace(recipe, findings, pair, apart)
 
 
+def stamp_of(recipe: Recipe) -> str:
+    """Names the files on this machine that a recipe is opened from, as they are now: by place, size and time. Whoever
+    writes to one gives another. Empty where it names none: the embedded pair, models and texts of the hub."""
+    files: list[Path] = []
+    for name in (recipe.dense, recipe.pruned):
+        with suppress(LoadError):
+            if name and name != DEMO and (folder := Path(source_of(name))).is_dir():
+                files += [path for path in sorted(folder.iterdir()) if path.is_file()]
+    for source in (recipe.calibration, recipe.evaluation, recipe.elsewhere):
+        with suppress(OSError, ValueError):
+            files += [path for path in (Path(source), Path(source.rpartition(":")[0])) if path.is_file()]
+    digest = hashlib.sha256()
+    for path in files:
+        with suppress(OSError):
+            told = path.stat()
+            digest.update(f"{path.absolute()} {told.st_size} {told.st_mtime_ns} {told.st_ino}\n".encode())
+    return digest.hexdigest()[:16] if files else ""
+
+
+def check_unchanged(recipe: Recipe) -> None:
+    """Raises LoadError where what an open pair is of changed on disk since it was opened."""
+    if stamp_of(recipe) != recipe.stamp:
+        raise LoadError(
+            f"Files of {recipe.dense} and {pruned_name(recipe)} changed on disk since the pair was opened, and what is "
+            "known of it is of those before. Open the pair again, on the Pair page."
+        )
+
+
 def pruned_name(recipe: Recipe) -> str:
     """How people would call the pruned model: 'wanda 60 %', or the name it was given by."""
     return str(recipe.pruning) if recipe.pruned is None else recipe.pruned
 
 
 def _loaded(recipe: Recipe, tokens: Tokens) -> Generator[Progress, None, LoadedPair]:
-    """The models of a pair that was opened before; tokens: those that calibrated it."""
+    """The models of a pair that was opened before; tokens: those that calibrated it. Raises LoadError, also where they
+    changed since."""
+    if recipe.stamp:
+        check_unchanged(recipe)
     apart = _too_big(recipe)
     if apart:
         yield Progress(f"loading {recipe.pruned}", 0, 1)

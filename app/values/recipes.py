@@ -34,7 +34,7 @@ def recipe_written(recipe: Recipe) -> dict[str, str]:
     if recipe.in_order:
         link["in_order"] = "1"
     for name in ("device", "dtype"):
-        if getattr(recipe.loading, name) != "auto":
+        if getattr(recipe.loading, name) != getattr(plain.loading, name):
             link[name] = getattr(recipe.loading, name)
     if recipe.loading.revision:
         link["revision"] = recipe.loading.revision

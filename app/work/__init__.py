@@ -43,7 +43,7 @@ jobs: Job, jobs, State
 lessons: check_merge, constant_share, Damage, damage, first_components, Lesson, MergeCheck, Plane, plane, pruning_job,
     recipe_at, SPARSITIES, STEPS, training_job, training_key
 live: lane, Measured, Superseded, unpicked
-open_pairs: awaited, awaited_load, loading, opening, warm_up, workspace
+open_pairs: awaited, awaited_load, changed, loading, opening, warm_up, workspace
 scores: bounds_key, components_key, errors, key, known, missing, order, submit, submit_bounds, submit_components,
     table, there
 sweeps: newest, Plan, plan_of, results_of, seconds, start

@@ -15,7 +15,7 @@ import torch
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.models.loading import DEMO
 from restorelcc.progress import Progress
-from restorelcc.workspace import Workspace, open_workspace, pruned_name
+from restorelcc.workspace import Workspace, open_workspace, pruned_name, stamp_of
 
 from ..values import permits
 from . import allowed
@@ -40,9 +40,15 @@ def opening(recipe: Recipe, owner: str) -> Job:
     """The job that opens a pair: the one under way, or a new one. Its result is the recipe."""
 
     def work(job: Job) -> Generator[Progress, None, Recipe]:
-        if workspace(recipe) is None:
+        if workspace(recipe) is None or changed(recipe):
+            with _lock:
+                before = _open.pop(recipe, None)
+            if before is not None:
+                before.forget_models()
             _forget_beyond(MOST - 1)  # First: there may be room for so many pairs, and for no more.
-            opened = yield from open_workspace(permitted(recipe))
+            trusted = permitted(recipe)
+            # What is computed from a pair is kept by its recipe, and with this no longer for other files of that name.
+            opened = yield from open_workspace(replace(trusted, stamp=stamp_of(trusted)))
             with _lock:
                 _open[recipe] = opened
             _forget_beyond(MOST)
@@ -50,6 +56,12 @@ def opening(recipe: Recipe, owner: str) -> Job:
 
     title = f"Opening {recipe.dense} and {pruned_name(recipe)}"
     return jobs.submit(title, owner, recipe.loading.resolved_device(), work, key=("open", recipe))
+
+
+def changed(recipe: Recipe) -> bool:
+    """Whether files of a pair that is open changed on disk since it was opened."""
+    opened = workspace(recipe)
+    return opened is not None and bool(opened.recipe.stamp) and stamp_of(opened.recipe) != opened.recipe.stamp
 
 
 def permitted(recipe: Recipe) -> Recipe:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from ..errors import LoadError, SettingError, WriteError
 from ..evaluation.perplexity import TokenLoss
 from ..foreign import check_regular, foreign
 from ..hf.layout import HeadGeometry
-from ..models.loading import DEMO, Loading, source_of
+from ..models.loading import DEMO, MAP, Loading, source_of
 from ..pruning.layerwise import Pruning
 from ..pruning.sparsity import MatrixSparsity, SparsityReport
 from ..storage.digests import check_seal, seal
@@ -67,6 +67,9 @@ class Recipe:
     in_order: bool = False
     """Measure every layer with the mean losses of those below put back (see `in_order`), instead of all at once."""
     loading: Loading = field(default_factory=Loading)
+    """With the device by its one name: `auto`, `cuda` and `cuda:0` may be the same."""
+    stamp: str = ""
+    """What the files that it names were when they were opened (see `workspace.stamp_of`); empty: not looked at."""
 
     def __post_init__(self) -> None:
         for name in ("captured", "evaluated"):
@@ -81,6 +84,9 @@ class Recipe:
             raise SettingError(f"Windows of {self.length} tokens predict nothing: at least 2 tokens are needed.")
         if self.pruned is not None:
             object.__setattr__(self, "pruning", PRUNING)
+        if self.loading.device != MAP:
+            device = self.loading.resolved_device()
+            object.__setattr__(self, "loading", replace(self.loading, device=device))
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from ...values.colours import colours
 from ...values.verbatim import in_markdown
 from ...values.words import HELP, count, model_name, signed
 from ...widgets import controls
+from ...work import open_pairs
 from ...work.live import unpicked
 
 
@@ -25,6 +26,12 @@ def names_and_shape(workspace: Workspace) -> None:
         f"{shape.d_model}. Head activations read from {findings.statistics.count:,} tokens of "
         f"'{in_markdown(workspace.recipe.calibration)}'."
     )
+    if open_pairs.changed(state.session().recipe):
+        st.warning(
+            "Files of this pair changed on disk since it was opened: what is shown is of those before. Press Open to "
+            "read them again.",
+            icon=":material/sync_problem:",
+        )
     for remark in (*workspace.remarks(), *findings.notes):
         st.caption(in_markdown(remark))
 

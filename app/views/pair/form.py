@@ -59,9 +59,14 @@ def section() -> None:
         key="open-pair",
         icon=":material/folder_open:",
         width="stretch",
-        disabled=recipe is None or (recipe == in_view and open_pairs.workspace(recipe) is not None),
+        disabled=recipe is None or (recipe == in_view and _is_open(recipe)),
         on_click=lambda: _open(recipe),
     )
+
+
+def _is_open(recipe: Recipe) -> bool:
+    """As its files are now."""
+    return open_pairs.workspace(recipe) is not None and not open_pairs.changed(recipe)
 
 
 def _dense_model() -> None:

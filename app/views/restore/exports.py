@@ -26,17 +26,24 @@ from ...work.jobs import Job, State, jobs
 
 
 def zipped(folder: Path) -> bytes:
-    """A folder as a zip archive, in memory: adapters are small."""
+    """A folder as a zip archive, in memory: adapters are small. Of one that is gone by now, a line that says so."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():  # a pipe would never end
-                archive.write(path, Path(folder.parent.name) / path.relative_to(folder))
+        try:
+            for path in sorted(folder.rglob("*")):
+                if path.is_file():  # a pipe would never end
+                    archive.write(path, Path(folder.parent.name) / path.relative_to(folder))
+            gone = "" if archive.namelist() else "it is gone"
+        except OSError as error:
+            gone = error.strerror or str(error)
+        if gone:
+            archive.writestr("NOT WHOLE.txt", f"The adapter of {folder.parent.name} could not be read: {gone}.\n")
     return buffer.getvalue()
 
 
 def adapter_button(run: Run, key: str) -> None:
     """The button that downloads the adapter: a few small files that load onto the pruned model."""
+    there = (run.folder / ADAPTER).is_dir()
     st.download_button(
         "Export adapter",
         data=lambda: zipped(run.folder / ADAPTER),
@@ -45,7 +52,8 @@ def adapter_button(run: Run, key: str) -> None:
         key=f"adapter-{key}",
         icon=":material/download:",
         on_click="ignore",
-        help=FORMATS["adapter"].definition,
+        disabled=not there,
+        help=FORMATS["adapter"].definition if there else "The folder of this run's adapter is gone.",
     )
 
 

@@ -27,7 +27,7 @@ from restorelcc.workspace import pruned_name
 from . import recipes
 from .verbatim import visible
 
-HYPERPARAMETERS = tuple(field.name for field in fields(Settings) if field.name != "teacher_bytes")
+HYPERPARAMETERS = tuple(field.name for field in fields(Settings) if field.name not in ("teacher_bytes", "bounded"))
 """Settings that change the result; where logits are kept does not."""
 SETTINGS = ("heads", "calibration", "windows", *HYPERPARAMETERS)
 NAMES = {

@@ -230,8 +230,8 @@ class Unit(Choice):
     of_weights: Callable[[Tensor], float]
     """Its size in a weight matrix whose zeros do not count, in units of the weights."""
     deepest: int | None = None
-    """Layers trained at once up to which a rate is taken as it is given; of more, √(deepest / layers) of it. None: it
-    always is."""
+    """Layers of weights trained at once up to which a rate is taken as it is given; of more, √(deepest / layers) of it.
+    None: it always is."""
 
     def share(self, layers: int) -> float:
         """Of the rate where so many layers are trained at once: their steps add up in the residual stream."""
@@ -253,7 +253,7 @@ UNITS = table(
         brief="each head's root mean square loss",
         definition="One rate fits every head, layer and model if it is counted in what that head lost; activations "
         "differ in size by orders of magnitude. Of weights: 4 % of the root mean square of those of the matrix that "
-        "survived. Where more than 8 layers are trained at once, √(8 / layers) of the rate is taken.",
+        "survived. Where weights of more than 8 layers are trained at once, √(8 / layers) of the rate is taken.",
         deepest=8,
         of_heads=lazily("restorelcc.restoration.constants:lost_units"),
         of_weights=lazily("restorelcc.restoration.weights:unit_of"),

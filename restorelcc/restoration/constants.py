@@ -11,6 +11,8 @@ from ..capture.components import LostComponents
 from ..compensation.constants import Constants
 from ..models.pair import ModelPair
 from ..selection.picks import Selection
+from ..selection.predicted_effect import Against, longest_rate
+from ..text.tokens import Tokens
 from .choices import STARTS, UNITS
 from .parameters import Parameters
 
@@ -42,6 +44,17 @@ class ConstantParameters(Parameters):
     def _started(self, alpha: Tensor, generator: torch.Generator) -> Tensor:
         """Where training begins, in units; `alpha`: the mean of what was lost, in activation units."""
         return (self._start.values(alpha, generator) / self._unit).requires_grad_()
+
+    def longest_rate(self, pair: ModelPair, tokens: Tokens, against: Against) -> float:
+        """By the slope and the curvature along the first step of training."""
+        return longest_rate(pair, tokens, against, self._first_step)
+
+    def _first_step(self, gradient: Tensor) -> Tensor:
+        """What Adam's first step at a rate of 1 adds to constants: every β and every b moves by the unit of its head,
+        against the sign of its gradient."""
+        signs = torch.einsum("lhd,lhid->lhi", gradient, self._directions).sign() * self._mask
+        step = torch.einsum("lhi,lhid->lhd", signs, self._directions) + gradient.sign() * self._heads
+        return -step * self._unit
 
     def compensation(self) -> Constants:
         """c = Σ β_i v_i + b."""

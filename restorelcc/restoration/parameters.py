@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from ..models.memory import activation_bytes
 from ..models.pair import ModelPair
 from ..registry import lazily
 from ..selection.picks import Selection
+from ..selection.predicted_effect import Against
+from ..text.tokens import Tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -46,6 +49,14 @@ class Parameters(ABC):
         generator: torch.Generator,
     ) -> None:
         """Where training begins. selection: of heads that are there. generator: for all that is drawn."""
+
+    def together(self, layers: int) -> float:
+        """By what the rate is multiplied where so many layers are trained at once."""
+        return 1.0
+
+    def longest_rate(self, pair: ModelPair, tokens: Tokens, against: Against) -> float:
+        """The longest peak rate that does not overshoot, by these texts; infinite for a kind that has no such bound."""
+        return math.inf
 
     def moving(self, layers: Collection[int] | None) -> None:
         """From here on only what acts in these layers of those with heads moves (None: everything), so that what acts

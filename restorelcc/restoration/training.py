@@ -32,6 +32,7 @@ from ..models.pair import ModelPair
 from ..progress import Progress
 from ..registry import chosen
 from ..selection.picks import Selection
+from ..selection.predicted_effect import Against
 from ..text.tokens import Tokens
 from .blocks import Blocks
 from .choices import LOSSES, STARTS, UNITS, WAYS, WHERE
@@ -49,7 +50,10 @@ class Settings:
     loss: str = "kl"
     """What is minimised, of `LOSSES`."""
     lr: float = 0.2
-    """Peak learning rate of AdamW, in `unit` a step; where many layers are trained at once, a share (`Unit.share`)."""
+    """Peak learning rate of AdamW, in `unit` a step."""
+    bounded: bool = True
+    """Lower the rate before the start where its first step would overshoot (see `longest_rate`), as on models of many
+    heads. What is trained has the rate that came of it, and False here."""
     unit: str = "loss"
     """What the rate is counted in, of `UNITS`."""
     steps: int = 200
@@ -121,7 +125,10 @@ class Settings:
         return self.lr * min(1.0, rise, fall)
 
 
-PUBLISHED = Settings(loss="response", lr=1e-3, unit="activation", warm_up=0.0, cool_down=1.0, start="noise", seed=42)
+BOUNDED_BY = 16
+"""Texts that say how long the first step may be."""
+PUBLISHED = Settings(loss="response", lr=1e-3, unit="activation", bounded=False, warm_up=0.0, cool_down=1.0,
+                     start="noise", seed=42)  # fmt: skip
 """Feng et al.'s: cross-entropy on the response, lr 1e-3, β and b ~ N(0, 1e-3), batch 8, seed 42; 3 epochs of theirs
 are steps = 3 · texts / 8."""
 
@@ -215,6 +222,7 @@ class Training:
         self.order: list[int] = []
         """Texts of the steps to come, as far as they are drawn."""
         self.parameters = TRAINED[self.settings.kind](pair, components, self.selection, self.settings, self.generator)
+        self.settings = self._bounded()
         self.optimizer = optimizer_of(self.parameters)
         layers = sorted({layer for layer, _ in self.selection.heads})
         self._blocks = Blocks(pair, tokens, layers, self.settings.batch)
@@ -286,6 +294,16 @@ class Training:
             ended=self.ended,
         )
 
+    def _bounded(self) -> Settings:
+        """The settings with a rate whose first step does not overshoot."""
+        settings = self.settings
+        texts = self._wanted(self.tokens).any(1).nonzero().flatten()[:BOUNDED_BY]
+        if not settings.bounded or len(texts) < 2:
+            return settings
+        against: Against = "kl" if self.loss.against == "dense" else "ce"
+        longest = self.parameters.longest_rate(self.pair, self.tokens[texts], against)
+        return replace(settings, lr=min(settings.lr, longest), bounded=False)
+
     def _noted(self, step: Step) -> Step:
         self.history.append(step)
         return step
@@ -325,8 +343,7 @@ class Training:
         """(rate, loss before it, tokens) of a step of all that is trained. Raises NotFinite."""
         if step == self.settings.by_blocks > 0:
             self._begin(None)
-        texts = self._texts()
-        rate = self.settings.rate(step) * UNITS[self.settings.unit].share(len(self._blocks.layers))
+        texts, rate = self._texts(), self.settings.rate(step) * self.parameters.together(len(self._blocks.layers))
         loss = self._loss(self.tokens, texts, self._teachers[0], self.parameters.compensation())
         move(self.optimizer, loss, int(self._wanted(self.tokens)[texts].sum()), rate)
         return rate, float(loss.detach()), int(self.tokens.real[texts].sum())

@@ -51,6 +51,7 @@ class WeightParameters(Parameters):
                 added[entry.name] = torch.zeros(int(survivors(entry, heads).sum())).requires_grad_()
                 self.scales.append(UNITS[settings.unit].of_weights(entry.weight))
             self.by_layer.append(added)
+        self._unit = UNITS[settings.unit]
         self._moving = set(range(len(layers)))
         self._outputs = [row[0].name for row in layers]
         self._constants = (
@@ -62,6 +63,10 @@ class WeightParameters(Parameters):
             self.moved += self._constants.moved
             self.scales += [1.0] * len(self._constants.moved)
             self.count += self._constants.count
+
+    def together(self, layers: int) -> float:
+        """Steps of layers add up in the residual stream."""
+        return self._unit.share(layers)
 
     def moving(self, layers: Collection[int] | None) -> None:
         """See `Parameters`."""

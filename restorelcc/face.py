@@ -36,7 +36,7 @@ from .progress_bar import libraries_quiet, watched
 from .pruning import layerwise
 from .pruning.layerwise import Pruning
 from .registry import chosen
-from .restoration.training import Restoration, Settings, Training
+from .restoration.training import DEFAULTS, Restoration, Settings, Training
 from .selection.picks import Selection, share_of_heads, top_components, top_heads
 from .selection.scores import SCORES, ScoreInputs
 from .selection.scoring import score_heads
@@ -179,7 +179,7 @@ def restore(
     place of these. Interrupted (Ctrl-C), it gives the best so far. Raises what its parts raise.
     """
     pair = dense if isinstance(dense, ModelPair) else load_pair(dense, pruned, loading)
-    settings = settings or Settings()
+    settings = settings or DEFAULTS
     tokens = _calibration(text, pair.dense, pair.tokenizer)
     training, held_out = split_held_out(tokens)
     captured, lost = _captured(pair, tokens)

@@ -206,7 +206,10 @@ def restore(
     ] = None,
     learned: Annotated[bool, typer.Option(help="Train a free component b per head beside the magnitudes.")] = True,
     loss: Annotated[str, one_of(LOSSES, f"What is minimised. {briefs(LOSSES)}.")] = "kl",
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate, in --unit a step.")] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(help="Peak rate, in --unit a step. Default: 0.2, or less."),
+    ] = None,
     unit: Annotated[str, one_of(UNITS, f"What the rate is counted in. {briefs(UNITS)}.")] = "loss",
     steps: Annotated[int | None, typer.Option(min=1, max=MOST, help="Optimiser steps.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the text, instead of --steps.")] = None,

@@ -127,7 +127,8 @@ def settings_of(given: dict[str, Any], epochs: float | None) -> Settings:
         raise SettingError("Give --steps or --epochs, not both: each says how long to train.")
     if epochs is not None and not 0 < epochs <= MOST_STEPS:
         raise SettingError(f"{epochs} epochs would train nothing, or for ever. Give more than 0, such as 3.")
-    return Settings(**{name: value for name, value in given.items() if value is not None})
+    named = {name: value for name, value in given.items() if value is not None}
+    return Settings(**named, bounded="lr" not in named)
 
 
 def restore(asked: Asked, as_json: bool) -> None:

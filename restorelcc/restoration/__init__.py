@@ -7,6 +7,6 @@ constants: trained_parameters
 injection: capture_in_order
 state: begun, given, resume, State, written
 sweep: best_first, enough, Enough, Failure, Grid, Point, sweep, SweepResult, to_pandas
-training: MOST_STEPS, PUBLISHED, Restoration, Settings, Step, Training
+training: DEFAULTS, MOST_STEPS, PUBLISHED, Restoration, Settings, Step, Training
 weights: zeros
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,9 +12,9 @@ from ..capture.components import LostComponents
 from ..compensation.constants import Constants
 from ..models.pair import ModelPair
 from ..selection.picks import Selection
-from ..selection.predicted_effect import Against, longest_rate
+from ..selection.predicted_effect import longest_rate
 from ..text.tokens import Tokens
-from .choices import STARTS, UNITS
+from .choices import STARTS, UNITS, Loss
 from .parameters import Parameters
 
 if TYPE_CHECKING:
@@ -45,9 +46,11 @@ class ConstantParameters(Parameters):
         """Where training begins, in units; `alpha`: the mean of what was lost, in activation units."""
         return (self._start.values(alpha, generator) / self._unit).requires_grad_()
 
-    def longest_rate(self, pair: ModelPair, tokens: Tokens, against: Against) -> float:
-        """By the slope and the curvature along the first step of training."""
-        return longest_rate(pair, tokens, against, self._first_step)
+    def longest_rate(self, pair: ModelPair, tokens: Tokens, loss: Loss) -> float:
+        """By the slope and the curvature along the first step of training; one text shows no curvature."""
+        if len(tokens) < 2:
+            return math.inf
+        return longest_rate(pair, tokens, "kl" if loss.against == "dense" else "ce", self._first_step)
 
     def _first_step(self, gradient: Tensor) -> Tensor:
         """What Adam's first step at a rate of 1 adds to constants: every β and every b moves by the unit of its head,

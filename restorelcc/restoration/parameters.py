@@ -19,13 +19,17 @@ from ..models.memory import activation_bytes
 from ..models.pair import ModelPair
 from ..registry import lazily
 from ..selection.picks import Selection
-from ..selection.predicted_effect import Against
 from ..text.tokens import Tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from .choices import Loss
     from .training import Settings
+
+
+BOUNDED_BY = 16
+"""Texts that say how long the first step may be."""
 
 
 class Parameters(ABC):
@@ -54,8 +58,8 @@ class Parameters(ABC):
         """By what the rate is multiplied where so many layers are trained at once."""
         return 1.0
 
-    def longest_rate(self, pair: ModelPair, tokens: Tokens, against: Against) -> float:
-        """The longest peak rate that does not overshoot, by these texts; infinite for a kind that has no such bound."""
+    def longest_rate(self, pair: ModelPair, tokens: Tokens, loss: Loss) -> float:
+        """The longest peak rate that does not overshoot, by these texts; infinite where nothing bounds it."""
         return math.inf
 
     def moving(self, layers: Collection[int] | None) -> None:

@@ -127,7 +127,7 @@ class Grid:
 
     def settings_of(self, point: Point) -> Settings:
         """How a point is trained."""
-        return replace(self.settings, lr=point.lr, bounded=False, loss=point.loss)
+        return replace(self.settings, lr=point.lr, loss=point.loss)
 
 
 def _number(read: Callable[[str], T], typed: str, what: str, wanted: str) -> T:

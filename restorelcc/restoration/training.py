@@ -32,11 +32,10 @@ from ..models.pair import ModelPair
 from ..progress import Progress
 from ..registry import chosen
 from ..selection.picks import Selection
-from ..selection.predicted_effect import Against
 from ..text.tokens import Tokens
 from .blocks import Blocks
 from .choices import LOSSES, STARTS, UNITS, WAYS, WHERE
-from .parameters import SMALLER, TRAINED, Best, Held, move, optimizer_of, trainable, training_bytes
+from .parameters import BOUNDED_BY, SMALLER, TRAINED, Best, Held, move, optimizer_of, trainable, training_bytes
 from .teacher import Teacher
 
 MOST_STEPS, MOST_BATCH = 10_000_000, 4_096
@@ -51,7 +50,7 @@ class Settings:
     """What is minimised, of `LOSSES`."""
     lr: float = 0.2
     """Peak learning rate of AdamW, in `unit` a step."""
-    bounded: bool = True
+    bounded: bool = False
     """Lower the rate before the start where its first step would overshoot (see `longest_rate`), as on models of many
     heads. What is trained has the rate that came of it, and False here."""
     unit: str = "loss"
@@ -125,10 +124,9 @@ class Settings:
         return self.lr * min(1.0, rise, fall)
 
 
-BOUNDED_BY = 16
-"""Texts that say how long the first step may be."""
-PUBLISHED = Settings(loss="response", lr=1e-3, unit="activation", bounded=False, warm_up=0.0, cool_down=1.0,
-                     start="noise", seed=42)  # fmt: skip
+DEFAULTS = Settings(bounded=True)
+"""Where nothing else is said."""
+PUBLISHED = Settings(loss="response", lr=1e-3, unit="activation", warm_up=0.0, cool_down=1.0, start="noise", seed=42)
 """Feng et al.'s: cross-entropy on the response, lr 1e-3, β and b ~ N(0, 1e-3), batch 8, seed 42; 3 epochs of theirs
 are steps = 3 · texts / 8."""
 
@@ -203,7 +201,7 @@ class Training:
     ) -> None:
         """magnitudes: [layer, head, component] how many times α each component is put back with where training starts
         from what is picked; None: once."""
-        self.settings = settings or Settings()
+        self.settings = settings or DEFAULTS
         self.loss = LOSSES[self.settings.loss]
         if STARTS[self.settings.start].by_hand and magnitudes is not None:
             components = components.scaled(magnitudes)
@@ -222,7 +220,9 @@ class Training:
         self.order: list[int] = []
         """Texts of the steps to come, as far as they are drawn."""
         self.parameters = TRAINED[self.settings.kind](pair, components, self.selection, self.settings, self.generator)
-        self.settings = self._bounded()
+        if self.settings.bounded:
+            rate = self.parameters.longest_rate(pair, tokens[self._learnable()[:BOUNDED_BY]], self.loss)
+            self.settings = replace(self.settings, lr=min(self.settings.lr, rate), bounded=False)
         self.optimizer = optimizer_of(self.parameters)
         layers = sorted({layer for layer, _ in self.selection.heads})
         self._blocks = Blocks(pair, tokens, layers, self.settings.batch)
@@ -294,16 +294,6 @@ class Training:
             ended=self.ended,
         )
 
-    def _bounded(self) -> Settings:
-        """The settings with a rate whose first step does not overshoot."""
-        settings = self.settings
-        texts = self._wanted(self.tokens).any(1).nonzero().flatten()[:BOUNDED_BY]
-        if not settings.bounded or len(texts) < 2:
-            return settings
-        against: Against = "kl" if self.loss.against == "dense" else "ce"
-        longest = self.parameters.longest_rate(self.pair, self.tokens[texts], against)
-        return replace(settings, lr=min(settings.lr, longest), bounded=False)
-
     def _noted(self, step: Step) -> Step:
         self.history.append(step)
         return step
@@ -334,10 +324,14 @@ class Training:
     def _texts(self) -> Tensor:
         """Numbers of the next batch's texts: each that has a token to learn from once an epoch, shuffled anew."""
         while len(self.order) < self.settings.batch:
-            texts = self._wanted(self.tokens).any(1).nonzero().flatten()
+            texts = self._learnable()
             self.order += texts[torch.randperm(len(texts), generator=self.generator)].tolist()
         batch, self.order = self.order[: self.settings.batch], self.order[self.settings.batch :]
         return torch.tensor(batch)
+
+    def _learnable(self) -> Tensor:
+        """Numbers of the texts that have a token to learn from."""
+        return self._wanted(self.tokens).any(1).nonzero().flatten()
 
     def _through_network(self, step: int) -> tuple[float, float, int]:
         """(rate, loss before it, tokens) of a step of all that is trained. Raises NotFinite."""

@@ -3,7 +3,7 @@
 measured_effect: of_components, of_heads, Trial, tried
 picks: check_share, everything, is_shape, of_heads, Pick, random_heads, random_score, Selection, Shape, share_of_heads,
     top_components, top_heads, within_budget
-predicted_effect: Against, longest_rate, PredictedEffect
+predicted_effect: longest_rate, PredictedEffect
 probing: Probing, single_threaded
 scores: CAPTURE, captured, computed, Measure, ScoreInputs, SCORES
 scoring: HeadScore, read, result_of, score_heads

@@ -7,11 +7,12 @@ import torch
 from conftest import make_tokens
 
 from restorelcc.capture.components import components
+from restorelcc.cli.restore import settings_of
 from restorelcc.compensation.constants import Constants
 from restorelcc.compensation.interface import compensated
 from restorelcc.evaluation.losses import distillation
+from restorelcc.restoration.choices import LOSSES
 from restorelcc.restoration.constants import ConstantParameters, lost_units
-from restorelcc.restoration.sweep import Grid
 from restorelcc.restoration.training import PUBLISHED, Settings, Training
 from restorelcc.selection.picks import everything, of_heads
 from restorelcc.selection.predicted_effect import LONGEST, longest_rate
@@ -54,7 +55,7 @@ def test_the_step_is_the_one_that_training_takes_first(pair, statistics, many, m
 
     monkeypatch.setattr("restorelcc.restoration.constants.longest_rate", longest)
     picks = of_heads(lost.shape, [(0, 1), (2, 3)], 3)
-    settings = Settings(lr=0.1, steps=1, warm_up=0.0, cool_down=0.0, batch=48)
+    settings = Settings(lr=0.1, steps=1, warm_up=0.0, cool_down=0.0, batch=48, bounded=True)
     training = Training(pair, lost, picks, many, many[:4], settings)
     list(training.steps())
     moved = training.compensation().vectors.detach()
@@ -72,7 +73,7 @@ def test_more_heads_are_trained_at_a_lower_rate(pair, statistics, many):
     lost = components(statistics)
     some, generator = of_heads(lost.shape, [(1, 1)]), torch.Generator()
     rates = [
-        ConstantParameters(pair, lost, picks, Settings(), generator).longest_rate(pair, many, "kl")
+        ConstantParameters(pair, lost, picks, Settings(), generator).longest_rate(pair, many, LOSSES["kl"])
         for picks in (some, everything(lost.shape))
     ]
     assert rates[1] < rates[0]
@@ -81,7 +82,7 @@ def test_more_heads_are_trained_at_a_lower_rate(pair, statistics, many):
 def test_a_rate_that_would_overshoot_is_lowered_and_a_training_says_with_which_it_trained(pair, statistics, many):
     lost = components(statistics)
     longest = ConstantParameters(pair, lost, everything(lost.shape), Settings(), torch.Generator()).longest_rate(
-        pair, many[:16], "kl"
+        pair, many[:16], LOSSES["kl"]
     )
     settings = Settings(lr=9.0, steps=6, batch=4, evaluate_every=1)
     trainings = {
@@ -100,8 +101,7 @@ def test_a_rate_that_would_overshoot_is_lowered_and_a_training_says_with_which_i
     assert low.settings.lr == longest / 50
 
 
-def test_rates_that_are_compared_and_the_published_one_stay_as_they_are():
-    grid = Grid(heads=(1.0,), components=(None,), lr=(0.5,), loss=("kl",))
-    (point,) = grid.points()
-    assert not grid.settings_of(point).bounded
+def test_a_rate_that_is_given_stays_as_it_is():
+    assert settings_of({"lr": None, "steps": 5}, None).bounded
+    assert not settings_of({"lr": 0.2, "steps": 5}, None).bounded
     assert not PUBLISHED.bounded

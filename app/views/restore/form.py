@@ -8,7 +8,7 @@ import streamlit as st
 
 from restorelcc.restoration.choices import LOSSES, STARTS, UNITS
 from restorelcc.restoration.constants import trained_parameters
-from restorelcc.restoration.training import PUBLISHED, Settings
+from restorelcc.restoration.training import DEFAULTS, PUBLISHED, Settings
 from restorelcc.workspace import Workspace
 
 from ...session import state
@@ -66,7 +66,7 @@ def what(workspace: Workspace) -> None:
 
 def section(workspace: Workspace) -> None:
     """The form: presets, hyperparameters, a name, and the button that starts the restoration."""
-    st.session_state.setdefault(KEY, asdict(Settings()))
+    st.session_state.setdefault(KEY, asdict(DEFAULTS))
     _presets()
     select("loss", "Loss", LOSSES)
     _text(workspace)
@@ -80,9 +80,7 @@ def _presets() -> None:
     typed = st.session_state[KEY]
     with st.container(horizontal=True, vertical_alignment="bottom", key="presets"):
         st.markdown("##### How", width="stretch")
-        st.button(
-            "Defaults", key="preset-studio", on_click=fill, args=(Settings(),), disabled=typed == asdict(Settings())
-        )
+        st.button("Defaults", key="preset-studio", on_click=fill, args=(DEFAULTS,), disabled=typed == asdict(DEFAULTS))
         st.button(
             "As published",
             key="preset-published",
@@ -102,6 +100,7 @@ def _often_changed() -> None:
     with row[2]:
         number("batch", "Batch", 1, 256, 1)
     st.toggle("Learned component b", help=HELP["learned"], **mirror("learned"))
+    st.toggle("Lower a rate that would overshoot", help=HELP["bounded"], **mirror("bounded"))
 
 
 def _seldom_changed() -> None:

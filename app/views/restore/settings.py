@@ -11,7 +11,7 @@ import streamlit as st
 from restorelcc.errors import RestoreLCCError
 from restorelcc.registry import Choice, definitions
 from restorelcc.restoration.choices import LOSSES, UNITS
-from restorelcc.restoration.training import Settings
+from restorelcc.restoration.training import DEFAULTS, Settings
 
 from ...widgets import controls, feedback
 
@@ -23,6 +23,8 @@ HELP = {
     "loss": definitions(LOSSES),
     "lr": "Peak learning rate of AdamW, in the unit below. 0.2 with the unit of loss; the paper's is 0.001 in "
     "activation units.",
+    "bounded": "Adam's first step moves every number by the rate, so the more heads are trained, the further the model "
+    "moves. Before the start, slope and curvature of the loss along that step say how long it may be.",
     "steps": "Optimiser steps. Each reads one batch of windows.",
     "batch": "Windows of calibration text in a step.",
     "learned": "Train a free vector b for each picked head beside the magnitudes β of its components (Eq. 8).",
@@ -50,7 +52,7 @@ def fill(settings: Settings) -> None:
 
 def start_from_picked() -> None:
     """Into the form: training starts from the picks, with the magnitudes that were set by hand."""
-    st.session_state.setdefault(KEY, asdict(Settings()))["start"] = "picked"
+    st.session_state.setdefault(KEY, asdict(DEFAULTS))["start"] = "picked"
 
 
 def settings_typed(show: bool = False) -> Settings | None:

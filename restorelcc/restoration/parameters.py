@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -83,6 +83,13 @@ TRAINED: dict[str, Callable[..., Parameters]] = {
     "weights": lazily("restorelcc.restoration.weights:WeightParameters"),
 }
 """How each kind of compensation that can be trained is, by its name among `compensation.kinds.KINDS`: the registry."""
+
+
+def bounded(settings: Settings, parameters: Parameters, pair: ModelPair, tokens: Tokens, loss: Loss) -> Settings:
+    """The settings with a rate that does not overshoot, by these texts, where they ask for that."""
+    if not settings.bounded:
+        return settings
+    return replace(settings, lr=min(settings.lr, parameters.longest_rate(pair, tokens, loss)), bounded=False)
 
 
 def trainable(components: LostComponents, selection: Selection) -> Selection:

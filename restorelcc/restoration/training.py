@@ -35,7 +35,7 @@ from ..selection.picks import Selection
 from ..text.tokens import Tokens
 from .blocks import Blocks
 from .choices import LOSSES, STARTS, UNITS, WAYS, WHERE
-from .parameters import BOUNDED_BY, SMALLER, TRAINED, Best, Held, move, optimizer_of, trainable, training_bytes
+from .parameters import BOUNDED_BY, SMALLER, TRAINED, Best, Held, bounded, move, optimizer_of, trainable, training_bytes
 from .teacher import Teacher
 
 MOST_STEPS, MOST_BATCH = 10_000_000, 4_096
@@ -208,10 +208,8 @@ class Training:
         self.selection = trainable(components, selection)
         if not all(bool(self._wanted(part).any()) for part in (tokens, held_out)):
             nothing = "answer" if self.loss.over == "response" else "token to predict"
-            raise SettingError(
-                f"No {nothing} is left within the window, so there is nothing to train on or to judge by. "
-                "Use longer windows."
-            )
+            why = f"No {nothing} is left within the window, so there is nothing to train on or to judge by."
+            raise SettingError(f"{why} Use longer windows.")
         self.pair, self.tokens, self.held_out, self.components = pair, tokens, held_out, components
         self.history: list[Step] = []
         self.ended = ""
@@ -220,9 +218,7 @@ class Training:
         self.order: list[int] = []
         """Texts of the steps to come, as far as they are drawn."""
         self.parameters = TRAINED[self.settings.kind](pair, components, self.selection, self.settings, self.generator)
-        if self.settings.bounded:
-            rate = self.parameters.longest_rate(pair, tokens[self._learnable()[:BOUNDED_BY]], self.loss)
-            self.settings = replace(self.settings, lr=min(self.settings.lr, rate), bounded=False)
+        self.settings = bounded(self.settings, self.parameters, pair, tokens[self._learnable()[:BOUNDED_BY]], self.loss)
         self.optimizer = optimizer_of(self.parameters)
         layers = sorted({layer for layer, _ in self.selection.heads})
         self._blocks = Blocks(pair, tokens, layers, self.settings.batch)
@@ -252,14 +248,16 @@ class Training:
         the loop. Ends early where patience or numbers do (see `ended`). Raises NotFinite where step 0 has none."""
         began = time.perf_counter() - (self.history[-1].seconds if self.history else 0.0)
         if not self.history:
-            yield self._noted(self._evaluated(Step(0, 0, float("nan"), 0.0, 0.0, 0.0, None, None, False)))
+            self.history.append(self._evaluated(Step(0, 0, float("nan"), 0.0, 0.0, 0.0, None, None, False)))
+            yield self.history[-1]
         while not self._is_over():
             try:
                 step = self._next(self.history[-1])
             except NotFinite as error:
                 self._end(self.history[-1].step + 1, error)
                 return
-            yield self._noted(replace(step, seconds=time.perf_counter() - began))
+            self.history.append(replace(step, seconds=time.perf_counter() - began))
+            yield self.history[-1]
 
     def run(self) -> Generator[Progress, None, Restoration]:
         """All steps, for whoever only wants to know how far it is."""
@@ -293,10 +291,6 @@ class Training:
             best_step=self.best.step,
             ended=self.ended,
         )
-
-    def _noted(self, step: Step) -> Step:
-        self.history.append(step)
-        return step
 
     def _end(self, step: int, error: NotFinite) -> None:
         self.ended = f"Training stopped at step {step}, and the best before it is kept: {error}"

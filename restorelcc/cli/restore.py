@@ -108,6 +108,8 @@ class Asked:
                 "folder": Path(written["folder"]),
             }
             rest = {name: written[name] for name in ("dense", "pruned", "elsewhere", "format", "name")}
+            if rest["format"] not in FORMATS or not all(isinstance(rest[name], str) for name in ("dense", "pruned")):
+                raise ValueError("it does not say what models are restored, or in which format")
             return cls(**(parts | rest | {"epochs": None} | given))
 
 

@@ -133,3 +133,17 @@ def test_ctrl_c_keeps_a_run_and_leaves_nothing_to_go_on_with(pair_args, tmp_path
     assert done["stopped"]
     assert [row["step"] for row in steps(done["run"])] == list(range(8))
     assert "unfinished" not in answer("runs")
+
+
+@pytest.mark.parametrize(("name", "value"), [("format", 0), ("format", "gguf"), ("format", []), ("dense", None)])
+def test_what_it_was_begun_with_is_damaged_and_that_is_one_line(interrupted, name, value):
+    (training,) = answer("runs")["unfinished"]
+    path = Path(training["folder"]) / "training.json"
+    facts = json.loads(path.read_text())
+    part = next(value for value in facts.values() if isinstance(value, dict) and "elsewhere" in value)
+    part[name] = value
+    path.write_text(json.dumps(facts))
+    result = call("restore", "--continue", interrupted)
+    assert result.exit_code == 2
+    assert "is damaged" in result.stderr
+    assert result.stderr.count("\n") == 1

@@ -289,6 +289,29 @@ def runs(folder: Path) -> st.SearchStrategy[Case]:
     )
 
 
+def interrupted(folder: Path) -> st.SearchStrategy[Case]:
+    """Trainings that were left, every file of one: listed, and gone on with."""
+    place = next((folder / "data/restorelcc/runs/.unfinished").glob("2*")).relative_to(folder)
+    going_on = ["restore", "--continue", place.name, "--out", "{}/out", "--json"]
+    commands = st.sampled_from([going_on, going_on, ["runs"], ["runs", "--json"]])
+    facts = files((folder / place / "training.json").read_bytes()).map(lambda new: {f"{place}/training.json": new})
+    states = [f"{place}/given.safetensors", f"{place}/state.safetensors"]
+    contents = st.one_of(
+        facts,
+        facts,
+        st.one_of([tensors(folder / name).map(lambda new, name=name: {name: new}) for name in states]),
+    )
+    special = st.builds(
+        lambda name, kind: {f"{place}/{name}": kind},
+        st.sampled_from(["training.json", "given.safetensors", "state.safetensors", "lock"]),
+        st.sampled_from(SPECIAL),
+    )
+    return st.one_of(
+        st.builds(lambda command, new: Case(list(command), new, beside="data"), commands, contents),
+        st.builds(lambda command, new: Case(list(command), special=new, beside="data"), commands, special),
+    )
+
+
 def special_files(folder: Path) -> st.SearchStrategy[Case]:
     """Pipes, sockets, devices, folders, dead links and nothing at all where a file or a folder is wanted."""
     kinds = st.sampled_from(SPECIAL)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import sys
 from collections import Counter
 
 import pandas as pd
@@ -24,6 +25,7 @@ from within import all_subjects
 
 from restorelcc.artifacts.export import save_checkpoint
 from restorelcc.artifacts.findings import save_findings
+from restorelcc.artifacts.unfinished import Keeper
 
 CASES, SEED = int(os.environ.get("FUZZ_CASES", "2000")), int(os.environ.get("FUZZ_SEED", "0"))
 SUBJECTS = list(all_subjects(None))
@@ -84,6 +86,13 @@ def in_parts(folder, model, tokenizer):
     return folder
 
 
+def _killed(keep, keeper, training):
+    """A training that is over in the middle."""
+    if training.history[-1].step == 2:
+        sys.exit(3)
+    keep(keeper, training, now=True)
+
+
 @pytest.fixture(scope="module")
 def made(valid, workspace, pair):
     """`valid`, with what commands make of it: a narrower model, an adapter, a run; and what is kept in the cache."""
@@ -97,6 +106,10 @@ def made(valid, workspace, pair):
              "--out", valid / "adapter", *text],
         ):  # fmt: skip
             assert call(*command).exit_code == 0
+        keep = Keeper.keep
+        patch.setattr(Keeper, "keep", lambda self, training, now=False: _killed(keep, self, training))
+        left = ["--dense", valid / "dense", "--pruned", valid / "pruned", "--steps", "3", "--out", valid / "left"]
+        assert call("restore", *left, *text).exit_code == 3
     save_findings(valid / "findings", workspace.findings)
     save_checkpoint(valid / "sealed", pair.pruned, pair.tokenizer, sealed=True)
     return valid

@@ -105,15 +105,16 @@ Subject = Callable[[Path], st.SearchStrategy[Case]]
 def all_subjects(workspace: Workspace) -> dict[str, tuple[Subject, float]]:
     """Each with its share of the cases."""
     return {
-        "configs": (subjects.configs, 0.18),
+        "configs": (subjects.configs, 0.16),
         "weights": (subjects.weights, 0.10),
         "tokenizers": (subjects.tokenizers, 0.10),
         "adapters": (subjects.adapters, 0.06),
         "head maps": (subjects.head_maps, 0.05),
-        "texts": (subjects.texts, 0.13),
+        "texts": (subjects.texts, 0.11),
         "options": (subjects.options, 0.13),
         "names": (subjects.names, 0.07),
         "runs": (subjects.runs, 0.04),
+        "interrupted": (subjects.interrupted, 0.04),
         "parts of runs": (parts_of_runs, 0.03),
         "special files": (subjects.special_files, 0.04),
         "findings": (findings, 0.03),

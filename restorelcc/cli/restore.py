@@ -17,7 +17,7 @@ from ..capture.components import components
 from ..capture.statistics import capture
 from ..compensation.interface import compensated
 from ..compensation.weights import Weights
-from ..errors import LoadError, RestoreLCCError, SettingError
+from ..errors import LoadError, RestoreLCCError, SettingError, WriteError
 from ..evaluation.comparison import Comparison, measured
 from ..evaluation.perplexity import Perplexity
 from ..foreign import foreign
@@ -303,7 +303,13 @@ def _about(asked: Asked, trainer: Training, notes: Sequence[str]) -> dict[str, A
 def _kept(asked: Asked, trainer: Training, restoration: Restoration, keeper: Keeper, about: dict[str, Any]) -> Run:
     """The run, kept before it is exported, since the export may meet a full disk."""
     pair, folder = trainer.pair, keeper.folder.name
-    run = save_run(restoration, pair.geometry, asked.run_name, about, pruned=pair.pruned, folder=folder)
+    try:
+        run = save_run(restoration, pair.geometry, asked.run_name, about, pruned=pair.pruned, folder=folder)
+    except WriteError as error:
+        if not keeper.fault:  # It can be gone on with, and be exported then.
+            raise
+        face.export(restoration, pair, asked.folder, asked.format, about)
+        raise WriteError(f"{error} It is exported all the same, to {asked.folder}.") from error
     keeper.over()
     try:
         face.export(restoration, pair, asked.folder, asked.format, about)

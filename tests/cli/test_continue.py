@@ -8,6 +8,7 @@ import torch
 from commands import answer, call
 from conftest import make_model
 
+from restorelcc.artifacts.export import load_adapter
 from restorelcc.artifacts.unfinished import Keeper
 from restorelcc.errors import WriteError
 
@@ -118,6 +119,21 @@ def test_a_run_that_cannot_be_kept_can_be_gone_on_with(pair_args, tmp_path, monk
     done = answer("restore", "--continue", Path(training["folder"]).name)
     assert len(steps(done["run"])) == 13
     assert (tmp_path / "out" / "compensation.safetensors").exists()
+
+
+def test_what_can_be_kept_nowhere_else_is_exported_all_the_same(pair_args, tmp_path, monkeypatch):
+    """The disk of the runs is full from the beginning to the end, that of the export is not."""
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("restorelcc.artifacts.unfinished.save_file", full)
+    monkeypatch.setattr("restorelcc.artifacts.runs.save_file", full)
+    result = call("restore", *pair_args, *OPTIONS, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert f"It is exported all the same, to {tmp_path / 'out'}" in result.stderr
+    assert "--continue" not in result.stderr
+    assert load_adapter(tmp_path / "out").compensation.vectors.any()
 
 
 def test_ctrl_c_keeps_a_run_and_leaves_nothing_to_go_on_with(pair_args, tmp_path, monkeypatch):

@@ -48,6 +48,9 @@ class Where(Choice):
 
     reach: Literal["output", "attention", "layer"]
     """As `hf.slices.Reach` has it."""
+    unit: float
+    """What rates are counted in, as a share of the root mean square of a matrix's surviving weights: the fewer weights
+    there are, the further each may go."""
 
 
 WHERE = table(
@@ -56,18 +59,21 @@ WHERE = table(
         title="Output projections",
         brief="of the output projections, by which picked heads write",
         reach="output",
+        unit=0.1,
     ),
     Where(
         name="attention",
         title="Attention",
         brief="of the attention of picked heads: what they read by too",
         reach="attention",
+        unit=0.06,
     ),
     Where(
         name="all",
         title="Whole layers",
         brief="of that, and of the MLPs of layers with a picked head",
         reach="layer",
+        unit=0.04,
     ),
 )
 
@@ -227,8 +233,8 @@ class Unit(Choice):
 
     of_heads: Callable[[LostComponents], Tensor]
     """[layer, head, 1] its size in each head, activation units."""
-    of_weights: Callable[[Tensor], float]
-    """Its size in a weight matrix whose zeros do not count, in units of the weights."""
+    of_weights: Callable[[Tensor, float], float]
+    """Its size in a weight matrix whose zeros do not count, in units of the weights; by `Where.unit`."""
     deepest: int | None = None
     """Layers of weights trained at once up to which a rate is taken as it is given; of more, √(deepest / layers) of it.
     None: it always is."""
@@ -242,7 +248,7 @@ def _ones(components: LostComponents) -> Tensor:
     return components.magnitude.float().new_ones(*components.shape[:2], 1)
 
 
-def _one(_: Tensor) -> float:
+def _one(_: Tensor, unit: float) -> float:
     return 1.0
 
 
@@ -252,8 +258,8 @@ UNITS = table(
         title="RMS of what each head lost",
         brief="each head's root mean square loss",
         definition="One rate fits every head, layer and model if it is counted in what that head lost; activations "
-        "differ in size by orders of magnitude. Of weights: 4 % of the root mean square of those of the matrix that "
-        "survived. Where weights of more than 8 layers are trained at once, √(8 / layers) of the rate is taken.",
+        "differ in size by orders of magnitude. Of weights: 4 to 10 % of the root mean square of those of the matrix "
+        "that survived. Where weights of more than 8 layers are trained at once, √(8 / layers) of the rate is taken.",
         deepest=8,
         of_heads=lazily("restorelcc.restoration.constants:lost_units"),
         of_weights=lazily("restorelcc.restoration.weights:unit_of"),

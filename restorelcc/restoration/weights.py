@@ -49,7 +49,7 @@ class WeightParameters(Parameters):
             heads, added = counts > 0, {}
             for entry in row if heads.any() else ():
                 added[entry.name] = torch.zeros(int(survivors(entry, heads).sum())).requires_grad_()
-                self.scales.append(UNITS[settings.unit].of_weights(entry.weight))
+                self.scales.append(UNITS[settings.unit].of_weights(entry.weight, WHERE[settings.where].unit))
             self.by_layer.append(added)
         self._unit = UNITS[settings.unit]
         self._moving = set(range(len(layers)))
@@ -118,11 +118,8 @@ def zeros(pair: ModelPair, where: str) -> tuple[int, int] | None:
     return int(counts[0]), int(counts[1])
 
 
-STEP = 0.04
-"""The unit of weights, as a share of their root mean square: with it the rate that fits constants fits them too."""
-
-
-def unit_of(weight: Tensor) -> float:
-    """Root mean square of the weights that are not zero, times `STEP`; where all are, 1."""
+def unit_of(weight: Tensor, unit: float) -> float:
+    """Root mean square of the weights that are not zero, times `unit` (see `Where.unit`): with it the rate that fits
+    constants fits them too. Where all are zero, 1."""
     there = int((weight != 0).sum())
-    return STEP * float(weight.float().square().sum() / there) ** 0.5 if there else 1.0
+    return unit * float(weight.float().square().sum() / there) ** 0.5 if there else 1.0

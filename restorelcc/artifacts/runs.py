@@ -15,6 +15,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -46,6 +47,8 @@ CONFIG, METRICS, TRAINING, ADAPTER = "config.json", "metrics.jsonl", "training.s
 TRASH = ".trash"
 LONGEST_NAME = 80  # characters
 KEPT_IN_TRASH = timedelta(days=30)
+LOOKED = ".looked"  # in the trash: when somebody looked into it last, and since when the clock is trusted
+DAY = 86_400  # seconds
 
 
 def runs_folder() -> Path:
@@ -316,15 +319,39 @@ def discarded_runs(root: Path | None = None) -> list[Run]:
 
 
 def empty_trash(older_than: timedelta = KEPT_IN_TRASH, root: Path | None = None) -> int:
-    """Remove for good what has been in the trash for longer; the number of runs removed."""
-    limit = datetime.now(UTC) - older_than
-    removed = 0
-    for run in discarded_runs(root):
+    """Remove for good what has been in the trash for longer; the number of runs removed.
+
+    A clock that is wrong takes nothing away: where it has gone on by more than a month since anybody looked, or back,
+    all that is in the trash stays for a month from then.
+    """
+    trash, now, removed = (root or runs_folder()) / TRASH, time.time(), 0
+    runs = discarded_runs(root)
+    if not runs:
+        return 0
+    since = _trusted_since(trash, now)
+    for run in runs:
         with contextlib.suppress(OSError):  # Another process may be emptying it too.
-            if datetime.fromtimestamp(run.folder.stat().st_mtime, UTC) <= limit:
+            there = run.folder.stat().st_mtime
+            if there > now + DAY:
+                os.utime(run.folder, (now, now))
+            elif now - max(there, since) >= older_than.total_seconds():
                 shutil.rmtree(run.folder)
                 removed += 1
     return removed
+
+
+def _trusted_since(trash: Path, now: float) -> float:
+    """Since when the clock has gone on evenly, as far as looks at the trash tell; this one is noted."""
+    note = trash / LOOKED
+    try:
+        looked, since = (float(line) for line in note.read_text().split())
+    except (OSError, ValueError):  # no look before: when something was last put there is known
+        looked, since = trash.stat().st_mtime, 0.0
+    if not looked - DAY <= now <= looked + KEPT_IN_TRASH.total_seconds():
+        since = now
+    with contextlib.suppress(OSError):
+        note.write_text(f"{now} {since}")
+    return since
 
 
 def _check_there(run: Run) -> None:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 MEMORY = 2**29
-"""Bytes of hidden states of the model as it is, and as many of it with changes: each half a gigabyte at most, beside
-models that take several."""
+"""Bytes of hidden states of the model as it is, and half as many of it with changes: half a gigabyte, and a quarter,
+beside models that take several."""
 
 States = list[Tensor]
 """What enters a layer, a batch of texts each."""
@@ -93,7 +93,7 @@ class Prefix:
         with self._lock:
             for kept, tensors in states.items():
                 self._changed[entries[kept]] = tensors
-            self._forget_beyond(self._memory)
+            self._forget_beyond(self._memory // 2)
         return loss
 
     def _kept_layers(self) -> range:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from streamlit import config
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -89,3 +90,16 @@ def test_no_other_site_may_show_the_app_in_a_frame(port):
     found = answer(port, "/")
     assert found.getheader("X-Frame-Options") == "SAMEORIGIN"
     assert "frame-ancestors 'self'" in found.getheader("Content-Security-Policy")
+
+
+def test_nothing_of_another_site_is_fetched_by_a_page(port):
+    policy = answer(port, "/").getheader("Content-Security-Policy")
+    assert policy.startswith("default-src 'self'; ")
+    # Where others may come from at all is inside the page itself.
+    whence = {source for rule in policy.split("; ") for source in rule.split(" ")[1:]}
+    assert whence == {"'self'", "'none'", "'unsafe-inline'", "'unsafe-eval'", "data:", "blob:"}
+
+
+def test_a_page_that_breaks_tells_visitors_nothing_of_the_server(port):
+    assert config.get_option("client.showErrorDetails") == "none"
+    assert config.get_option("logger.level") not in ("debug", "DEBUG")

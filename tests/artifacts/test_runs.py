@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from datetime import timedelta
 
 import pytest
@@ -109,6 +110,48 @@ def test_only_what_lay_long_in_the_trash_goes(run, tmp_path):
     os.utime(gone.folder, (0, 0))
     assert empty_trash(timedelta(days=1), tmp_path) == 1
     assert discarded_runs(tmp_path) == []
+
+
+MONTH = 30 * 86_400
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """One that can be set wrong: seconds that it is ahead."""
+    ahead, real = [0.0], time.time
+    monkeypatch.setattr("restorelcc.artifacts.runs.time.time", lambda: real() + ahead[0])
+    return ahead
+
+
+def test_a_clock_that_jumps_ahead_takes_nothing_from_the_trash(run, tmp_path, clock):
+    discard_run(run)
+    assert empty_trash(root=tmp_path) == 0
+    for days in (4_000, 4_001, 4_029, 0, 1, 29):  # wrong for a month, then right again
+        clock[0] = days * 86_400
+        assert empty_trash(root=tmp_path) == 0
+    clock[0] = 31 * 86_400
+    assert empty_trash(root=tmp_path) == 1
+
+
+def test_what_was_deleted_while_the_clock_was_wrong_stays_for_a_month_of_the_right_one(run, tmp_path, clock):
+    for wrong in (0, time.time() + 9 * MONTH):
+        gone = discard_run(run)
+        os.utime(gone.folder, (wrong, wrong))
+        os.utime(gone.folder.parent, (wrong, wrong))
+        (gone.folder.parent / ".looked").unlink(missing_ok=True)
+        assert [empty_trash(root=tmp_path) for clock[0] in (0.0, 0.5 * MONTH, 0.99 * MONTH)] == [0, 0, 0]
+        clock[0] = 0.0
+        run = bring_back(gone)
+    discard_run(run)
+    assert [empty_trash(root=tmp_path) for clock[0] in (0.0, 0.5 * MONTH, 1.1 * MONTH)] == [0, 0, 1]
+
+
+@pytest.mark.parametrize("said", ["", "soon", "1 2 3", "nan nan", "inf 0"])
+def test_a_damaged_note_in_the_trash_takes_nothing_away(run, tmp_path, said):
+    gone = discard_run(run)
+    (gone.folder.parent / ".looked").write_text(said)
+    assert empty_trash(root=tmp_path) == 0
+    assert [each.name for each in discarded_runs(tmp_path)] == ["first"]
 
 
 def test_a_run_that_says_little_is_listed_last(run, tmp_path):

@@ -62,6 +62,20 @@ def test_first_start_shows_the_map(server: Server, user: User) -> None:
     assert user.perplexity("dense") < user.perplexity("pruned") == user.perplexity("picked")
 
 
+def test_every_page_is_drawn_by_what_the_server_itself_sent(user: User) -> None:
+    """No page asks for anything that the server's policy forbids, and nothing is fetched from elsewhere."""
+    forbidden: list[str] = []
+    fetched: list[str] = []
+    user.page.on("console", lambda line: forbidden.append(line.text) if "Content Security" in line.text else None)
+    user.page.on("request", lambda request: fetched.append(request.url))
+    for path in PAGES:
+        user.open(f"{path}?picks=2.3_0", ".studio-header")
+        user.page.mouse.wheel(0, 3_000)
+        user.settle()
+    assert forbidden == []
+    assert {url for url in fetched if not url.startswith((user.server.url, "data:", "blob:"))} == set()
+
+
 def test_a_click_on_a_cell_opens_the_panel_of_that_head(user: User) -> None:
     page = user.open("")
     click_cell(page, 3, 6)

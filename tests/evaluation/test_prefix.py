@@ -132,7 +132,7 @@ def test_after_others_only_the_layers_from_the_first_difference_are_computed(pai
 
 def test_what_is_kept_of_others_is_bounded(pair: ModelPair, tokens: Tokens):
     entering = tokens.ids.numel() * 24 * 4  # bytes: d_model, float32
-    prefix = Prefix(pair.pruned, tokens, memory=5 * entering)
+    prefix = Prefix(pair.pruned, tokens, memory=10 * entering)
     finish(prefix.measured())
     for head in range(4):
         after(prefix, {0: head})

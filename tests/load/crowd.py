@@ -43,6 +43,7 @@ from restorelcc.progress import finish  # noqa: E402
 from restorelcc.workspace import open_workspace  # noqa: E402
 
 SHAPE = (8, 8, 32)  # of the embedded pair: layers, heads, components
+FILLED = 60  # numbers after which what is kept for people is as large as it gets
 PATIENCE = 600  # seconds in which a number has to come
 NUMBER = re.compile(r'class="number picked"[^>]*>.*?data-value="([^"]+)"', re.DOTALL)
 
@@ -121,7 +122,7 @@ async def follow(port: int, picks: str, seen: Seen) -> None:
                 return
 
 
-async def person(port: int, seed: int, until: float, pause: float, seen: Seen) -> None:
+async def person(port: int, seed: int, until: float, pause: float, enough: int, seen: Seen) -> None:
     """Looks at one head after the other, and puts components of it back, a bit more or less of each."""
     draw = random.Random(seed)
     picks = Picks.none(SHAPE)
@@ -133,29 +134,33 @@ async def person(port: int, seed: int, until: float, pause: float, seen: Seen) -
             picks = picks.scaled((*head, draw.randrange(8)), round(draw.uniform(0.5, 2), 3))
             await follow(port, picks.to_text(), seen)
             await asyncio.sleep(pause * draw.uniform(0.5, 1.5))
-            if time.monotonic() >= until:
+            if time.monotonic() >= until or len(seen.numbers) >= enough:
                 return
         if len(picks) > 30:
             picks = Picks.none(SHAPE)
 
 
-def crowd(port: int, people: int, seconds: float, pause: float = 0.0, seed: int = 0) -> Seen:
-    """So many people for so long. pause: seconds for which they look at a number, on average."""
+def crowd(port: int, people: int, seconds: float, pause: float = 0.0, seed: int = 0, enough: int = sys.maxsize) -> Seen:
+    """So many people for so long, or until they saw `enough` numbers. pause: seconds for which they look at one, on
+    average."""
     seen = Seen()
 
     async def all_of_them() -> None:
         until = time.monotonic() + seconds
-        await asyncio.gather(*(person(port, 1000 * seed + index, until, pause, seen) for index in range(people)))
+        await asyncio.gather(
+            *(person(port, 1000 * seed + index, until, pause, enough, seen) for index in range(people))
+        )
 
     asyncio.run(all_of_them())
     return seen
 
 
-def wrong(seen: Seen) -> list[str]:
-    """Numbers that are not what the engine gives for these picks alone."""
+def wrong(seen: Seen, most: int | None = None) -> list[str]:
+    """Numbers that are not what the engine gives for these picks alone. most: so many of them, drawn by chance."""
     workspace = finish(open_workspace(Recipe()))
     prefix, differ = workspace.prefix(), []
-    for text, shown in seen.numbers:
+    checked = seen.numbers if most is None else random.Random(0).sample(seen.numbers, min(most, len(seen.numbers)))
+    for text, shown in checked:
         picks = Picks.from_text(text, SHAPE)
         back = injected(workspace.lost, picks.weights())
         work = prefix.again(min(picks.by_layer()), lambda back=back: compensated(prefix.model, back))
@@ -170,27 +175,25 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--people", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=300)
-    parser.add_argument("--pause", type=float, default=0.0)
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds that people look at a number")
+    parser.add_argument("--checked", type=int, help="numbers held against the engine's; all of them by default")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         with served(Path(home)) as (port, process):
             crowd(port, 1, 1)  # opens the pair
-            crowd(port, given.people, 30, seed=1)  # what is kept for people is kept now
+            crowd(port, given.people, PATIENCE, seed=1, enough=FILLED)
             alone = crowd(port, 1, 30, given.pause, seed=2)
             before = memory(process)
             together = crowd(port, given.people, given.seconds, given.pause, seed=3)
             after = memory(process)
+        ratio = together.percentile(0.95) / alone.percentile(0.95)
+        for who, seen in (("alone", alone), (f"{given.people} people", together)):
+            middle, late = seen.percentile(0.5), seen.percentile(0.95)
+            print(f"{who}: {len(seen.seconds)} numbers, p50 {middle:.2f} s, p95 {late:.2f} s")
+        print(f"p95 {ratio:.1f} times that of one; memory {before:.0f} MB before, {after:.0f} MB after")
+        print(f"troubles: {together.troubles[:5] or 'none'}", flush=True)
         os.environ["XDG_CACHE_HOME"] = home
-        differ = wrong(together)
-    ratio = together.percentile(0.95) / alone.percentile(0.95)
-    for who, seen in (("alone", alone), (f"{given.people} people", together)):
-        print(
-            f"{who}: {len(seen.seconds)} numbers, p50 {seen.percentile(0.5):.2f} s, p95 {seen.percentile(0.95):.2f} s"
-        )
-    print(f"p95 {ratio:.1f} times that of one; memory {before:.0f} MB before, {after:.0f} MB after")
-    print(
-        f"troubles: {together.troubles[:5] or 'none'}; wrong numbers: {differ[:5] or 'none'} of {len(together.numbers)}"
-    )
+        print(f"wrong numbers: {wrong(together, given.checked)[:5] or 'none'}")
 
 
 if __name__ == "__main__":

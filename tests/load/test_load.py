@@ -2,7 +2,7 @@
 ones, and says how long people wait."""
 
 import pytest
-from crowd import crowd, memory, served, wrong
+from crowd import FILLED, PATIENCE, crowd, memory, served, wrong
 
 pytestmark = pytest.mark.load
 
@@ -15,7 +15,7 @@ def home(tmp_path_factory):
 def test_ten_people_who_pick_at_once_get_the_numbers_that_each_would_alone(home, monkeypatch):
     with served(home) as (port, process):
         assert crowd(port, 1, 1).troubles == []  # opens the pair
-        assert crowd(port, 10, 20, seed=1).troubles == []  # what is kept for people is kept now
+        assert crowd(port, 10, PATIENCE, seed=1, enough=FILLED).troubles == []
         before = memory(process)
         seen = crowd(port, 10, 20, seed=2)
         after = memory(process)

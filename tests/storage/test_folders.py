@@ -3,8 +3,11 @@
 import copy
 import errno
 import os
+import re
 import shutil
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -175,6 +178,33 @@ def test_what_appears_meanwhile_is_left_alone_and_what_was_written_kept(appears,
     assert str(kept) in str(caught.value)
     assert not kept.name.startswith(".")
     assert (kept / "part").read_text() == "ours"
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_of_several_who_write_one_folder_at_once_one_wins_and_the_others_are_told(empty, tmp_path):
+    out, people = tmp_path / "out", 6
+    if empty:
+        out.mkdir()
+    barrier = threading.Barrier(people)
+
+    def export(number):
+        try:
+            with whole(out) as draft:
+                (draft / "model").write_text(str(number))
+                (draft / "card").write_text(str(number))
+                barrier.wait(20)
+        except WriteError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(people) as pool:
+        told = list(pool.map(export, range(people)))
+    assert told.count("") == 1
+    for number, message in enumerate(told):
+        place = re.search(r"What was written is whole, in (\S+?)\.$", message)
+        folder = Path(place[1]) if message else out
+        assert {(folder / file).read_text() for file in ("model", "card")} == {str(number)}
+    assert len(list(tmp_path.iterdir())) == people
 
 
 def test_an_empty_folder_is_filled_and_what_may_be_replaced_is(tmp_path):

@@ -104,7 +104,9 @@ def _write(workspace: Workspace, run: Run, name: str, key: str) -> None:
         return folder.absolute()
 
     device = workspace.recipe.loading.resolved_device()
-    job = jobs.submit(f"Exporting {run.name}", state.session().owner, device, work, key=("export", str(folder)))
+    job = jobs.submit(
+        f"Exporting {run.name}", state.session().owner, device, work, key=("export", str(folder), run.folder)
+    )
     st.session_state[f"export-{key}"] = job.id
 
 

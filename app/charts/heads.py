@@ -179,6 +179,28 @@ def profile(table: Tensor, measure: Measure, colours: Colours) -> go.Figure:
     return figure
 
 
+def split(shares: Sequence[float], colours: Colours) -> go.Figure:
+    """One bar of three parts: what a constant, what weights beyond it bring back, and what is gone."""
+    parts = (("a constant", colours.restored), ("weights", colours.dense), ("gone", colours.muted))
+    figure = base(96)
+    for (name, colour), share in zip(parts, shares, strict=True):
+        figure.add_bar(
+            y=[""],
+            x=[share],
+            name=name,
+            orientation="h",
+            marker_color=colour,
+            text=[f"{name} {share:.0%}".replace("-", "−")],
+            textposition="inside",
+            insidetextanchor="middle",
+            hovertemplate=f"{name}: %{{x:.1%}}<extra></extra>",
+        )
+    figure.update_layout(barmode="relative", showlegend=False)
+    figure.update_xaxes(tickformat=".0%", fixedrange=True)
+    figure.update_yaxes(visible=False, fixedrange=True)
+    return figure
+
+
 def histogram(values: Tensor, colours: Colours, title: str) -> go.Figure:
     """How a head's loss is spread over tokens, on a logarithmic axis: it spans orders of magnitude."""
     exponents = np.log10(np.clip(values.double().numpy(), 1e-6, None))

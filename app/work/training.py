@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Hashable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +15,10 @@ from restorelcc.evaluation.comparison import measured
 from restorelcc.evaluation.perplexity import Perplexity, measure, perplexity
 from restorelcc.hf.narrow import pruning_record
 from restorelcc.progress import Progress
+from restorelcc.restoration.parameters import Held, training_bytes
 from restorelcc.restoration.training import Restoration, Settings, Step, Training
+from restorelcc.restoration.weights import counted
+from restorelcc.selection.picks import Selection
 from restorelcc.storage.folders import check_room, check_writable
 from restorelcc.text.calibration import ELSEWHERE_WINDOWS, evaluation_tokens, sampled_windows, split_held_out
 from restorelcc.text.sources import SELF
@@ -34,6 +37,24 @@ class Unkept:
 
     reason: str
     """Empty once it can be kept again."""
+
+
+def cost(workspace: Workspace, selection: Selection, settings: Settings) -> tuple[int, int]:
+    """(numbers that are trained, about how many bytes that takes beside the models), the models being in memory."""
+    key = workspace.recipe, selection, settings.kind, settings.where, settings.constants, settings.learned
+    pair, present = workspace.pair(dense=False), selection.within(workspace.lost.present)
+    if key not in _counted:
+        while len(_counted) >= 64:
+            _counted.pop(next(iter(_counted)), None)
+        _counted[key] = counted(pair, present, settings)
+    tokens = settings.batch * workspace.findings.calibration.ids.shape[1]
+    held: Held = "layer" if settings.by_blocks == settings.steps else "whole"
+    layers = sorted({layer for layer, _ in present.heads})
+    return _counted[key], training_bytes(pair.pruned, _counted[key], tokens, layers, held)
+
+
+_counted: dict[Hashable, int] = {}
+"""Numbers that are trained: counting surviving weights looks through all of them."""
 
 
 def start(

@@ -58,6 +58,11 @@ class Compensation(ABC):
     def norms(self) -> Tensor:
         """[layer, head] how much is put back into each head, in the unit that `size` names; 0 where nothing is."""
 
+    @property
+    def beside(self) -> Compensation | None:
+        """What is put back beside it, by a kind of its own; None where there is nothing."""
+        return None
+
     @abstractmethod
     def part(self, layer: int, head: int) -> Self:
         """What is put back into one head, alone."""

@@ -66,6 +66,11 @@ class Weights(Compensation):
             return own
         return torch.zeros(len(own), self.n_heads).scatter(1, self.heads, own)
 
+    @property
+    def beside(self) -> Constants | None:
+        """The constants that were trained along."""
+        return self.constants
+
     def part(self, layer: int, head: int) -> Weights:
         """The slice of W_O of one head alone, with its constant."""
         own = torch.arange(self.n_heads)[None].expand(len(self.counts), -1) if self.heads is None else self.heads

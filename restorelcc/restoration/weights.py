@@ -15,7 +15,7 @@ from ..hf.slices import Sliced, sliced
 from ..models.pair import ModelPair
 from ..selection.picks import Selection
 from .choices import UNITS, WHERE
-from .constants import ConstantParameters
+from .constants import ConstantParameters, trained_parameters
 from .parameters import Parameters
 
 if TYPE_CHECKING:
@@ -101,6 +101,19 @@ def _by_head(output: Sliced, picked: Tensor) -> Tensor:
     """[head] how many surviving weights the slice of each picked head has; 0 for others."""
     counts: Tensor = survivors(output, picked).unflatten(0, (len(picked), -1)).sum(1)
     return counts
+
+
+def counted(pair: ModelPair, selection: Selection, settings: Settings) -> int:
+    """How many numbers a training of these settings trains, of picks of heads that are there."""
+    constants = trained_parameters(selection, settings, pair.geometry.d_head)
+    if settings.kind != "weights":
+        return constants
+    picked, heads = selection.mask().any(-1), kept_heads(pair.pruned)
+    if heads is not None and pair.match is not None:
+        picked = picked.gather(1, heads)
+    layers = zip(sliced(pair.pruned, WHERE[settings.where].reach), picked, strict=True)
+    weights = sum(int(survivors(entry, row).sum()) for entries, row in layers if row.any() for entry in entries)
+    return weights + (constants if settings.constants else 0)
 
 
 def zeros(pair: ModelPair, where: str) -> tuple[int, int] | None:

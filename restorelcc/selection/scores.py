@@ -113,6 +113,11 @@ PROBING = Computation(
 ONE_BY_ONE = "one pass over held-out calibration text a head, from its layer on"
 CEILINGS = Computation("ceiling", ONE_BY_ONE, lazily("restorelcc.selection.ceilings:ceilings"))
 MEASURED = Computation("measured", ONE_BY_ONE, lazily("restorelcc.selection.measured_effect:measured"))
+SPLIT = Computation(
+    "split",
+    "one pass over a part of the calibration text, and a ridge regression a head or layer",
+    lazily("restorelcc.selection.scoring:split"),
+)
 CHANCE = Computation("chance", "nothing", lazily("restorelcc.selection.scoring:drawn"))
 
 SCORES = table(
@@ -266,6 +271,43 @@ SCORES = table(
         first="lowest",
         ranked="Heads most worth restoring",
         computation=MEASURED,
+    ),
+    Score(
+        name="by_constant",
+        title="A constant brings back",
+        brief="share of what was lost that adding its mean undoes, on text that it was not taken from",
+        definition="Share of E‖δz‖² that adding the mean of δz undoes, on calibration text that the mean is not of. It "
+        "is known before any training: where it is high, a constant suffices.",
+        unit="share of the lost energy",
+        scale="plain",
+        ranked="Heads that a constant helps most",
+        computation=SPLIT,
+        values="constant",
+    ),
+    Score(
+        name="by_weights",
+        title="A map brings back",
+        brief="share that a linear map of what is still computed in the head's layer undoes, beyond a constant",
+        definition="What a linear map of the pruned model's activations of the whole layer undoes of E‖δz‖² beyond a "
+        "constant (a ridge regression, judged on text that it was not fitted on): where it is high, surviving weights "
+        "are worth training.",
+        unit="share of the lost energy",
+        scale="plain",
+        ranked="Heads that weights help most",
+        computation=SPLIT,
+        values="weights",
+    ),
+    Score(
+        name="gone",
+        title="Gone",
+        brief="share of what was lost that neither a constant nor a linear map brings back",
+        definition="Share of E‖δz‖² that neither a constant nor a linear map of what is still computed undoes.",
+        unit="share of the lost energy",
+        scale="plain",
+        first="lowest",
+        ranked="Heads of which least is gone",
+        computation=SPLIT,
+        values="gone",
     ),
     Score(
         name="random",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..capture.head_loss import HeadLoss, head_loss
+from ..capture.recoverable import recoverable
 from ..evaluation.perplexity import Difference
 from ..progress import Progress
 from ..registry import chosen
@@ -76,6 +77,28 @@ def captured(inputs: ScoreInputs) -> Generator[Progress, None, HeadLoss]:
     """All measures of loss: they come with the capture."""
     yield from ()
     return head_loss(inputs.statistics)
+
+
+@dataclass(frozen=True)
+class Split:
+    """What each head lost, in three parts that add up to 1 where something was lost; [layer, head] float64."""
+
+    constant: Tensor
+    """Share of the energy of δz that its mean undoes."""
+    weights: Tensor
+    """What a linear map of what is still computed undoes beyond that."""
+    gone: Tensor
+
+
+SPLIT_BY = 32
+"""Windows that the split is fitted and judged on, half and half."""
+
+
+def split(inputs: ScoreInputs) -> Generator[Progress, None, Split]:
+    """What each head lost, by what could bring it back."""
+    parts = yield from recoverable(inputs.pair, inputs.training[:SPLIT_BY])
+    most = parts.head if parts.layer is None else parts.layer
+    return Split(parts.constant, most - parts.constant, parts.gone)
 
 
 def drawn(inputs: ScoreInputs) -> Generator[Progress, None, HeadScore]:

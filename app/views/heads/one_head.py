@@ -66,6 +66,28 @@ def _changes(workspace: Workspace, head: Head) -> list[str]:
     return parts
 
 
+def split(workspace: Workspace, head: Head) -> None:
+    """What the head lost, by what could bring it back, where that is known; else how to know it."""
+    names = ("by_constant", "by_weights", "gone")
+    tables = [scores.table(workspace, name) for name in names]
+    about = "\n\n".join(f"{SCORES[name].title}: {SCORES[name].definition}" for name in names)
+    st.markdown("##### What could bring it back", help=about)
+    shares = [float(table[head]) for table in tables if table is not None]
+    if len(shares) < len(names):
+        st.caption(
+            f"Choose *{SCORES['gone'].title}* above the map to see how much of what each head lost a constant could "
+            "bring back, how much surviving weights could, and how much is gone."
+        )
+        return
+    figures = [f"{share:.0%}".replace("-", "−") for share in shares]
+    controls.figure(
+        head_charts.split(shares, colours(state.dark())),
+        "head-split",
+        f"A constant brings back {figures[0]} of what this head lost, a map {figures[1]} more; {figures[2]} is gone.",
+        pd.DataFrame({"part": ["constant", "weights", "gone"], "share": shares}),
+    )
+
+
 def spread(workspace: Workspace, head: Head) -> None:
     """How the head's loss is spread over tokens."""
     statistics = workspace.findings.statistics

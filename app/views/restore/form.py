@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import streamlit as st
 
-from restorelcc.restoration.choices import LOSSES, STARTS, UNITS
+from restorelcc.restoration.choices import LOSSES, STARTS, UNITS, WAYS, WHAT, WHERE
 from restorelcc.restoration.constants import trained_parameters
 from restorelcc.restoration.training import DEFAULTS, PUBLISHED, Settings
 from restorelcc.workspace import Workspace
@@ -68,6 +68,7 @@ def section(workspace: Workspace) -> None:
     """The form: presets, hyperparameters, a name, and the button that starts the restoration."""
     st.session_state.setdefault(KEY, asdict(DEFAULTS))
     _presets()
+    _kind(workspace)
     select("loss", "Loss", LOSSES)
     _text(workspace)
     _often_changed()
@@ -89,6 +90,34 @@ def _presets() -> None:
             help="Feng et al.: AdamW at 0.001 on β and b in activation units, from noise, batches of 8. Their loss is "
             "of responses to prompts; on plain text that is the cross-entropy of the text.",
         )
+
+
+def _kind(workspace: Workspace) -> None:
+    """What is trained, and how training goes through the model."""
+    select("kind", "What is trained", WHAT)
+    typed = st.session_state[KEY]
+    st.caption(WHAT[typed["kind"]].definition)
+    if typed["kind"] == "weights":
+        row = st.columns(2)
+        with row[0]:
+            select("where", "Which weights", WHERE)
+        with row[1]:
+            select("way", "How it goes through the model", WAYS)
+        st.toggle("Constants beside the weights", help=HELP["constants"], **mirror("constants"))
+    _cost(workspace)
+
+
+def _cost(workspace: Workspace) -> None:
+    """How many numbers are trained and about how much memory that takes, where the models are there to ask."""
+    settings, picks = settings_typed(), state.picks()
+    if settings is None or len(picks) == 0 or not workspace.loaded:
+        return
+    numbers, memory = training.cost(workspace, picks.selection, settings)
+    st.caption(
+        f"{count(numbers)} numbers are trained, which takes about {memory / 2**20:,.0f} MB beside the models."
+        if memory < 2**30
+        else f"{count(numbers)} numbers are trained, which takes about {memory / 2**30:.1f} GB beside the models."
+    )
 
 
 def _often_changed() -> None:

@@ -10,6 +10,7 @@ import streamlit as st
 from torch import Tensor
 
 from restorelcc.artifacts.runs import Run, load_run, runs_folder
+from restorelcc.compensation.interface import Compensation
 from restorelcc.errors import RestoreLCCError
 from restorelcc.selection.scores import Measure
 from restorelcc.workspace import Workspace
@@ -121,20 +122,24 @@ def _curves(run: Run) -> None:
 
 def _trained(workspace: Workspace, run: Run) -> None:
     """What is put back into each head; and beside it the magnitudes, where the run is of the pair in view."""
+    compensation = run.adapter().compensation
+    parts = [compensation, *([compensation.beside] if compensation.beside is not None else [])]
     left, right = st.columns(2)
-    with left:
-        _sizes(run)
+    for column, part in zip((left, right), parts, strict=False):
+        with column:
+            _sizes(part)
     # α is of the pair in view; a compensation may have no magnitudes.
-    if known(run, "recipe") == recipe_written(workspace.recipe) and "beta" in (trained := run.trained()):
+    if len(parts) > 1 or known(run, "recipe") != recipe_written(workspace.recipe):
+        return
+    if "beta" in (trained := run.trained()):
         beta, alpha = trained["beta"], workspace.lost.magnitude
         with right:
             if beta.shape == alpha.shape:
                 _magnitudes(run, beta, alpha)
 
 
-def _sizes(run: Run) -> None:
+def _sizes(compensation: Compensation) -> None:
     """The map of how much is put back into each head."""
-    compensation = run.adapter().compensation
     norms, (symbol, unit) = compensation.norms, compensation.size
     measure = Measure(name="size", title=symbol, brief="how much is put back", unit=unit)
     st.markdown(
@@ -142,7 +147,7 @@ def _sizes(run: Run) -> None:
     )
     controls.figure(
         head_charts.head_map(norms, measure, colours(state.dark())),
-        "norms",
+        f"norms-{compensation.kind}",
         f"Map of how much is put back into each head, by layer and head, at most {float(norms.max()):.2f}.",
         controls.by_head(norms, "norm"),
     )

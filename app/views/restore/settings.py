@@ -10,7 +10,7 @@ import streamlit as st
 
 from restorelcc.errors import RestoreLCCError
 from restorelcc.registry import Choice, definitions
-from restorelcc.restoration.choices import LOSSES, UNITS
+from restorelcc.restoration.choices import LOSSES, UNITS, WAYS, WHAT, WHERE
 from restorelcc.restoration.training import DEFAULTS, Settings
 
 from ...widgets import controls, feedback
@@ -23,6 +23,10 @@ HELP = {
     "loss": definitions(LOSSES),
     "lr": "Peak learning rate of AdamW, in the unit below. 0.2 with the unit of loss; the paper's is 0.001 in "
     "activation units.",
+    "kind": definitions(WHAT),
+    "where": "Which of the surviving weights: " + ". ".join(f"{row.title}: {row.brief}" for row in WHERE.values()),
+    "way": definitions(WAYS),
+    "constants": "A constant per head is trained along. It folds into a bias, which not every architecture has.",
     "bounded": "Adam's first step moves every number by the rate, so the more heads are trained, the further the model "
     "moves. Before the start, slope and curvature of the loss along that step say how long it may be.",
     "steps": "Optimiser steps. Each reads one batch of windows.",

@@ -41,6 +41,7 @@ def panel() -> None:
         if readable:
             passage.tinted(workspace, head, chosen)
     with spread:
+        one_head.split(workspace, head)
         one_head.spread(workspace, head)
     if readable:
         passage.attention(workspace, head, chosen)

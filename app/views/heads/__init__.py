@@ -2,7 +2,7 @@
 
 all_heads: loss_map, none_in_view, profile, ranking
 bounds: section
-one_head: spread, title
+one_head: split, spread, title
 passage: attention, chosen, tinted
 score: available
 """

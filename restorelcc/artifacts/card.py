@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,10 @@ def name_of(source: object) -> str:
     """How a card calls a model: a hub id as it is; of a folder its own name, since where it lay is not told."""
     text = str(source or "")
     # Resolved: "." and ".." have no name of their own.
-    return Path(text).expanduser().resolve().name if text.startswith(("/", ".", "~")) or text.count("/") > 1 else text
+    if not text.startswith(("/", ".", "~")) and text.count("/") < 2:
+        return text
+    # Not Path's, which raise for names that no folder can have: it may stand in a file that was damaged.
+    return Path(os.path.realpath(os.path.expanduser(text.replace("\x00", "")))).name
 
 
 def _without_places(text: str, about: Mapping[str, Any]) -> str:

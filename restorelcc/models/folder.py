@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..errors import LoadError
-from ..foreign import document_of
+from ..foreign import document_of, foreign
 
 CONFIG = "config.json"
 ADAPTER = "adapter_config.json"
@@ -78,14 +78,15 @@ WEIGHTS = ("*.safetensors", "*.bin", INDICES)
 def check_inside(folder: Path) -> None:
     """Raises LoadError where reading the weights of a folder would read a file outside of it, or anything in it would
     be waited for without end. What links of the hub's cache lead to is that cache's own, wherever it is."""
-    home = folder.resolve()
-    for path in folder.iterdir():
-        if path.exists() and not path.is_file() and not path.is_dir():
-            raise LoadError(
-                f"{path} is a pipe, a socket or a device, which may have no end, and a model's files are read to "
-                "theirs. Take it away."
-            )
-    for file, whence in _files(folder):
+    with foreign(lambda reason: LoadError(f"What is in {folder} cannot be read ({reason}). Fetch the model again.")):
+        home, files = folder.resolve(), list(_files(folder))
+        endless = [path for path in folder.iterdir() if path.exists() and not path.is_file() and not path.is_dir()]
+    if endless:
+        raise LoadError(
+            f"{endless[0]} is a pipe, a socket or a device, which may have no end, and a model's files are read to "
+            "theirs. Take it away."
+        )
+    for file, whence in files:
         if file.is_relative_to(home) or _is_blob(file):
             continue
         raise LoadError(

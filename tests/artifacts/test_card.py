@@ -13,7 +13,7 @@ from conftest import make_model, noisy
 from families import logits_with, make_family, random_compensation
 
 import restorelcc
-from restorelcc.artifacts.card import model_card
+from restorelcc.artifacts.card import model_card, name_of
 from restorelcc.artifacts.export import adapter_fits, fingerprint, load_adapter, save_adapter, save_checkpoint
 from restorelcc.errors import LoadError
 from restorelcc.hf.layout import geometry
@@ -163,3 +163,8 @@ def test_a_family_that_is_not_in_the_table_claims_nothing():
     card = model_card("checkpoint", {}, {}, merged_type="seed_oss")
     assert "Whether vLLM reads them is not known" in card
     assert "Whether llama.cpp reads them is not known" in card
+
+
+@pytest.mark.parametrize("name", ["~nobody/x", "/a/" + "b" * 5_000, "./a\x00b", "/" + "c/" * 900 + "d"])
+def test_a_name_that_no_folder_can_have_is_a_name(name):
+    assert name_of(name) == name.rpartition("/")[2].replace("\x00", "")

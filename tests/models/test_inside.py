@@ -73,3 +73,11 @@ def test_the_hubs_cache_links_to_its_own_blobs(sharded, pair):
     model = load_model(str(snapshot))
     assert all((a == b).all() for a, b in zip(model.parameters(), pair.dense.parameters(), strict=True))
     assert load_tokenizer(str(snapshot)).vocab_size == pair.tokenizer.vocab_size
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "other.safetensors", "pytorch_model.bin", "x.index.json"])
+def test_a_link_to_itself_is_one_line(folders, name):
+    (folders[0] / name).unlink(missing_ok=True)
+    (folders[0] / name).symlink_to(name)
+    with pytest.raises(LoadError, match="loop"):
+        load_model(str(folders[0]))

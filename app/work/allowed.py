@@ -126,11 +126,16 @@ def check_disk() -> None:
 def _check_model(name: str, allowed: rules.Rules) -> None:
     if name == DEMO or allowed.models is None:
         return
-    if os.path.lexists(os.path.expanduser(name)) or ".." in name or HUB_NAME.fullmatch(name) is None:
+    if not _is_of_the_hub(name):
         if not _inside(Path(os.path.expanduser(name)), allowed.models):
             raise SettingError(f"This server reads {_models(allowed)}, and {_short(name)} is none of them.")
     elif not allowed.hub:
         raise SettingError(f"This server reads {_models(allowed)}, and nothing from the Hugging Face hub.")
+
+
+def _is_of_the_hub(name: str) -> bool:
+    """Whether what is called so would be asked of the hub: what there is on this machine is read here."""
+    return HUB_NAME.fullmatch(name) is not None and ".." not in name and not os.path.lexists(os.path.expanduser(name))
 
 
 def _models(allowed: rules.Rules) -> str:
@@ -143,6 +148,8 @@ def _check_text(source: str, allowed: rules.Rules) -> None:
     if source in sources.HUB or source.startswith("hf:"):
         if not allowed.hub:
             raise SettingError(f"This server reads no text from the Hugging Face hub, such as {_short(source)}.")
+        if source not in sources.HUB and not _is_of_the_hub("/".join(source[3:].partition(":")[0].split("/")[:2])):
+            raise SettingError(f"This server reads datasets of the hub after hf:, and {_short(source)} names none.")
         return
     if allowed.texts is None:
         return

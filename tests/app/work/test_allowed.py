@@ -116,6 +116,15 @@ def test_no_text_elsewhere_is_read_and_whether_it_is_there_is_not_said(place, pu
     assert "This server reads" in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["{}/secret", "secret", "texts/old", "..", "../srv", "~", "a/../secret", "", "/etc"])
+def test_no_folder_is_read_as_a_dataset_of_the_hub(place, monkeypatch, name):
+    given(monkeypatch, hub=True)
+    allowed.check_recipe(Recipe(calibration="hf:owner/set/config:train:text", evaluation="wikitext2"))
+    for source in (f"hf:{name.format(place)}", f"hf:{name.format(place)}:train:text"):
+        with pytest.raises(SettingError, match="This server reads datasets of the hub"):
+            allowed.check_recipe(Recipe(calibration=source))
+
+
 def test_a_link_to_a_text_elsewhere_opens_nothing(place, monkeypatch):
     monkeypatch.setattr(open_pairs, "jobs", Jobs())
     job = open_pairs.opening(Recipe(elsewhere=str(place / "secret" / "b.txt")), "me")

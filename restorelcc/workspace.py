@@ -22,6 +22,7 @@ from .capture.one_at_a_time import capture_one_at_a_time
 from .capture.statistics import HeadStatistics, capture
 from .demo.pair import demo_dense, demo_pair
 from .errors import LoadError, SettingError
+from .evaluation.ending import Ending
 from .evaluation.perplexity import TokenLoss, measure
 from .evaluation.prefix import Prefix
 from .hf.weights import values_of
@@ -68,7 +69,7 @@ class Workspace:
         loaded = None if pair is None else LoadedPair(pair, apart)
         self.models: Final = Once(partial(_loaded, recipe, findings.calibration), loaded)
         """Loaded once for everybody; says how far that is."""
-        self._prefix: Final = Once(partial(_prefix, self.models, findings.live))
+        self._live: Final = Once(partial(_live_set, self.models, findings.live))
 
     @property
     def loaded(self) -> bool:
@@ -102,18 +103,22 @@ class Workspace:
         """`loading` to its end: blocks for as long as that takes, unless they are `loaded`."""
         return finish(self.loading(dense))
 
-    def preparing(self) -> Generator[Progress, None, Prefix]:
-        """The pruned model on the live set, to be measured again from the first changed layer on; ready after one
-        forward pass, when it is first asked for. Raises LoadError."""
-        return (yield from self._prefix.made())
+    def preparing(self) -> Generator[Progress, None, Live]:
+        """The pruned model on the live set, to be measured again from the first changed layer on; ready after a forward
+        pass of either model, when it is first asked for. Raises LoadError."""
+        return (yield from self._live.made())
 
     def prefix(self) -> Prefix:
+        """The pruned model's, of `live`."""
+        return self.live().prefix
+
+    def live(self) -> Live:
         """`preparing` to its end."""
         return finish(self.preparing())
 
     def forget_models(self) -> None:
         """Let go of the models and what was kept of their passes. What was found stays; models load again if asked."""
-        self._prefix.forget()
+        self._live.forget()
         self.models.forget()
 
 
@@ -184,11 +189,25 @@ def _loaded(recipe: Recipe, tokens: Tokens) -> Generator[Progress, None, LoadedP
     return LoadedPair(pair)
 
 
-def _prefix(models: Once[LoadedPair], live: Tokens) -> Generator[Progress, None, Prefix]:
-    """The pruned model's prefix on the live set, measured."""
-    prefix = Prefix((yield from models.made()).models.pruned, live)
-    yield from prefix.measured()
-    return prefix
+@dataclass(frozen=True)
+class Live:
+    """The pruned model on the live set, to be measured again and again."""
+
+    prefix: Prefix
+    pruned: TokenLoss
+    """As it is; with its distance to the dense model, where that is in memory too."""
+
+
+def _live_set(models: Once[LoadedPair], live: Tokens) -> Generator[Progress, None, Live]:
+    """Both models once through the live set."""
+    loaded = yield from models.made()
+    teacher = None
+    if not loaded.apart:
+        ending = Ending(loaded.models.dense, live)
+        yield from ending.made()
+        teacher = ending.logits
+    prefix = Prefix(loaded.models.pruned, live, teacher=teacher)
+    return Live(prefix, (yield from prefix.measured()))
 
 
 def _paired(recipe: Recipe, known: Tokens | None = None) -> Generator[Progress, None, tuple[ModelPair, Tokens]]:

@@ -148,7 +148,10 @@ def _html(workspace: Workspace, picked: int, measured: Measured | None, full: Me
     label = "pruning lost nothing here"
     if not math.isnan(share):
         label = f"{percent(share)} ± {percent(shown.share_error)}"
-    return _framed(names, numbers, _bar(share, label), verdict, count)
+    near = ""
+    if shown.nearer.known:
+        near = f"{percent(shown.nearer.value)} ± {percent(shown.nearer.stderr)}"
+    return _framed(names, numbers, _bar(share, label, near), verdict, count)
 
 
 def _names(findings: Findings, picked: int) -> str:
@@ -176,8 +179,10 @@ def _number(kind: str, label: str, value: float, error: float) -> str:
     )
 
 
-def _bar(share: float, label: str) -> str:
-    """From pruned (0) on the left to dense (1) on the right; to the left of pruned where it got worse."""
+def _bar(share: float, label: str, near: str = "") -> str:
+    """From pruned (0) on the left to dense (1) on the right; to the left of pruned where it got worse. near: how much
+    of the distance to the dense model is gone, in words; empty where that is not known."""
+    beside = f'<div class="label" title="{HELP["nearer"]}"><span>Nearer</span><b>{near}</b></div>' if near else ""
     low, high = -0.5, 1.0
     position = 0.0 if math.isnan(share) else min(high, max(low, share))
 
@@ -190,7 +195,8 @@ def _bar(share: float, label: str) -> str:
         f'<div class="share" title="{HELP["share"]}" role="img" aria-label="Recovered share: {label}">'
         f'<div class="label"><span>Recovered</span><b>{label}</b></div>'
         f'<div class="track"><i class="{kind}" style="left:{left:.2f}%;width:{right - left:.2f}%"></i>'
-        f'<i class="mark pruned" style="left:{at(0):.2f}%"></i><i class="mark dense" style="left:100%"></i></div></div>'
+        f'<i class="mark pruned" style="left:{at(0):.2f}%"></i><i class="mark dense" style="left:100%"></i></div>'
+        f"{beside}</div>"
     )
 
 

@@ -14,19 +14,21 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Hashable
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.compensation.constants import injected
 from restorelcc.compensation.interface import compensated
+from restorelcc.evaluation.comparison import Share, Within, nearer, side_by_side
 from restorelcc.evaluation.perplexity import (
     Difference,
     Perplexity,
     TokenLoss,
-    measure,
     paired_difference,
     perplexity,
     recovered_share,
@@ -37,6 +39,9 @@ from restorelcc.workspace import Workspace
 
 from ..values.picks import Picks
 from .idle_thread import BriefThread
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 T = TypeVar("T")
 KEPT = 256  # measurements, a few hundred bytes each
@@ -59,6 +64,8 @@ class Measured:
     lost: Difference
     """Pruned minus dense, paired."""
     windows: int
+    nearer: Share
+    """Of the pruned model's distance to the dense one that is gone; not known without the dense model in memory."""
 
     @property
     def share(self) -> float:
@@ -80,6 +87,7 @@ def compared(dense: TokenLoss, pruned: TokenLoss, picked: TokenLoss) -> Measured
         paired_difference(picked, pruned),
         paired_difference(pruned, dense),
         len(pruned.nll),
+        nearer(pruned, picked),
     )
 
 
@@ -124,7 +132,7 @@ class Lane:
         self._asked: dict[Key, Future[Measured]] = {}
         self._queues: dict[str, deque[Waiting]] = {}
         self._wanted: dict[str, Key] = {}
-        self._baselines: OrderedDict[Recipe, tuple[TokenLoss, TokenLoss]] = OrderedDict()
+        self._plain: OrderedDict[Recipe, TokenLoss] = OrderedDict()
 
     def known(self, workspace: Workspace, picks: Picks, full: bool = False) -> Measured | None:
         """What is measured already."""
@@ -169,23 +177,20 @@ class Lane:
         """On the whole evaluation text, in the thread of the caller: for a job."""
         pair, tokens = (yield from workspace.loading()), workspace.findings.evaluation
         back = injected(workspace.lost, picks.weights())
-        picked = yield from measure(pair.pruned, tokens, within=lambda: compensated(pair.pruned, back))
-        measured = yield from self.against_both(workspace, picked)
+        with_picks: tuple[PreTrainedModel, Within] = (pair.pruned, partial(compensated, pair.pruned, back))
         with self._lock:
+            plain = self._plain.get(workspace.recipe)
+        # The dense model computes anew: its logits are what a distance is to, and too many to be kept.
+        others = [with_picks]
+        if plain is None:
+            others.append((pair.pruned, nullcontext))
+        dense, picked, *pruned = yield from side_by_side(pair.dense, tokens, others)
+        plain = pruned[0] if plain is None else plain
+        measured = compared(dense, plain, picked)
+        with self._lock:
+            _put(self._plain, workspace.recipe, plain, 4)
             _put(self._kept, (workspace.recipe, picks, True), measured, KEPT)
         return measured
-
-    def against_both(self, workspace: Workspace, picked: TokenLoss) -> Generator[Progress, None, Measured]:
-        """A measurement of the whole evaluation text beside those of the two models, which are made once, in the thread
-        of the caller: for a job."""
-        pair, tokens = (yield from workspace.loading()), workspace.findings.evaluation
-        with self._lock:
-            known = self._baselines.get(workspace.recipe)
-        if known is None:
-            known = ((yield from measure(pair.dense, tokens)), (yield from measure(pair.pruned, tokens)))
-            with self._lock:
-                _put(self._baselines, workspace.recipe, known, 4)
-        return compared(*known, picked)
 
     def _thread(self, workspace: Workspace) -> BriefThread:
         device = workspace.recipe.loading.resolved_device()
@@ -240,10 +245,11 @@ class Lane:
                     raise Superseded
 
         try:
-            prefix, findings = workspace.prefix(), workspace.findings
+            live, findings = workspace.live(), workspace.findings
+            prefix = live.prefix
             back = injected(workspace.lost, picks.weights())
             work = prefix.after(picks.by_layer(), within=lambda: compensated(prefix.model, back))
-            measured = compared(findings.live_dense, findings.live_pruned, finish(work, give_up_if_unwanted))
+            measured = compared(findings.live_dense, live.pruned, finish(work, give_up_if_unwanted))
             with self._lock:
                 _put(self._kept, key, measured, KEPT)
                 self._answered(key)

@@ -17,7 +17,17 @@ import torch
 
 from ..progress import Progress
 from ..text.tokens import Tokens
-from .perplexity import Difference, Perplexity, TokenLoss, clustered, logits_of, losses, paired_difference, perplexity
+from .perplexity import (
+    Difference,
+    Perplexity,
+    TokenLoss,
+    clustered,
+    joined,
+    logits_of,
+    losses,
+    paired_difference,
+    perplexity,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -116,16 +126,6 @@ def side_by_side(
             teacher = logits if teacher is None else teacher
     yield Progress("measuring perplexity", len(tokens) * len(states), len(tokens) * len(states))
     return [joined(of_state) for of_state in parts]
-
-
-def joined(parts: Sequence[TokenLoss]) -> TokenLoss:
-    """The losses of several texts as one."""
-    kl = [part.kl for part in parts]
-    return TokenLoss(
-        torch.cat([part.nll for part in parts]),
-        torch.cat([part.scored for part in parts]),
-        None if any(part is None for part in kl) else torch.cat([part for part in kl if part is not None]),
-    )
 
 
 def compare(dense: TokenLoss, pruned: TokenLoss, restored: TokenLoss) -> Comparison:

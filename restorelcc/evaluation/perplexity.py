@@ -6,7 +6,7 @@ All of it measures the model as it is called: compensated, inside a `with compen
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -77,20 +77,22 @@ def measure(
     tokens: Tokens,
     batch: int = 8,
     within: Callable[[], AbstractContextManager[None]] = nullcontext,
+    teacher: Callable[[int], Tensor] | None = None,
 ) -> Generator[Progress, None, TokenLoss]:
     """NLL of every scored token; yields after every `batch` texts. The model's dtype, summed in float32 and up.
 
     within: entered around every batch, such as `lambda: compensated(model, c)`, so that nothing is in place while the
-    caller has the turn.
+    caller has the turn. teacher: the dense model's logits of the batch that begins with this text, to measure the
+    distance to it too.
     """
-    parts = []
+    parts = list[TokenLoss]()
     for start in range(0, len(tokens), batch):
         yield Progress("measuring perplexity", start, len(tokens))
         with within():
             some = tokens[start : start + batch]
-            parts.append(losses(model, logits_of(model, some), some).nll)
+            parts.append(losses(model, logits_of(model, some), some, None if teacher is None else teacher(start)))
     yield Progress("measuring perplexity", len(tokens), len(tokens))
-    return TokenLoss(torch.cat(parts), tokens.scored)
+    return joined(parts)
 
 
 @torch.no_grad()
@@ -119,6 +121,16 @@ def losses(model: PreTrainedModel, logits: Tensor, tokens: Tokens, teacher: Tens
     if teacher is not None:
         check_finite(kl, model, tokens.ids, "its distance to the dense model")
     return TokenLoss(nll, tokens.scored, None if teacher is None else kl)
+
+
+def joined(parts: Sequence[TokenLoss]) -> TokenLoss:
+    """The losses of several texts as one."""
+    kl = [part.kl for part in parts]
+    return TokenLoss(
+        torch.cat([part.nll for part in parts]),
+        torch.cat([part.scored for part in parts]),
+        None if any(part is None for part in kl) else torch.cat([part for part in kl if part is not None]),
+    )
 
 
 def token_loss(model: PreTrainedModel, tokens: Tokens, batch: int = 8) -> TokenLoss:

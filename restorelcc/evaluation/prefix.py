@@ -43,8 +43,16 @@ class Prefix:
     Once `measured`, several threads may go on from it at once.
     """
 
-    def __init__(self, model: PreTrainedModel, tokens: Tokens, batch: int = 8, memory: int = MEMORY) -> None:
-        self.model, self.tokens, self.batch = model, tokens, batch
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokens: Tokens,
+        batch: int = 8,
+        memory: int = MEMORY,
+        teacher: Callable[[int], Tensor] | None = None,
+    ) -> None:
+        """teacher: as `measure` takes it."""
+        self.model, self.tokens, self.batch, self.teacher = model, tokens, batch, teacher
         self._layers = decoder_layers(model)
         size = tokens.ids.numel() * geometry(model).d_model * model.dtype.itemsize
         self._stride = max(1, -(-len(self._layers) * size // memory))
@@ -57,7 +65,8 @@ class Prefix:
         """The whole model, keeping what enters its layers; yields after every batch. Stopped before its end, it leaves
         the prefix as it was."""
         states: dict[int, States] = {layer: [] for layer in self._kept_layers()}
-        loss = yield from measure(self._keeping(list(self._layers), states), self.tokens, self.batch)
+        model = self._keeping(list(self._layers), states)
+        loss = yield from measure(model, self.tokens, self.batch, teacher=self.teacher)
         self._states = states
         return loss
 
@@ -72,7 +81,7 @@ class Prefix:
         changed = layers_with_heads(self.model)[layer]
         first = max((kept for kept in self._states if kept <= changed), default=0)
         model = with_layers(self.model, self._from(first, self._states.get(first, [])))
-        return (yield from measure(model, self.tokens, self.batch, within))
+        return (yield from measure(model, self.tokens, self.batch, within, self.teacher))
 
     def after(
         self, changes: Mapping[int, Hashable], within: Callable[[], AbstractContextManager[None]]
@@ -89,7 +98,7 @@ class Prefix:
         first, begun = self._nearest(entries)
         states: dict[int, States] = {kept: [] for kept, entry in entries.items() if kept > first and entry[1]}
         model = self._keeping(self._from(first, begun), states)
-        loss = yield from measure(model, self.tokens, self.batch, within)
+        loss = yield from measure(model, self.tokens, self.batch, within, self.teacher)
         with self._lock:
             for kept, tensors in states.items():
                 self._changed[entries[kept]] = tensors

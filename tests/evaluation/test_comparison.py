@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import make_model, make_tokens
+from families import make_family
 from typer.testing import CliRunner
 
 from restorelcc.artifacts.runs import list_runs
@@ -14,6 +15,7 @@ from restorelcc.cli.options import app
 from restorelcc.compensation.constants import Constants
 from restorelcc.compensation.interface import compensated
 from restorelcc.evaluation.comparison import Comparison, Distance, Share, compare, measured, nearer, side_by_side
+from restorelcc.evaluation.ending import Ending
 from restorelcc.evaluation.perplexity import Difference, Perplexity, TokenLoss, token_loss
 from restorelcc.progress import finish
 
@@ -157,3 +159,25 @@ def test_the_text_that_is_trained_on_is_no_other(folders, text, tmp_path):
     result = CliRunner().invoke(app, [*map(str, words)])
     assert result.exit_code == 2
     assert "is the text that is trained on" in result.stderr
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gemma2", "gpt_neox", "granite", "opt"])
+def test_logits_from_the_last_layer_are_the_models_own(family):
+    """Scales, caps and projections after the last layer included."""
+    model, tokens = make_family(family), make_tokens(texts=5, length=12, vocabulary=30)
+    ending = Ending(model, tokens, batch=2)
+    finish(ending.made())
+    for start in (0, 2, 4):
+        with torch.no_grad():
+            torch.testing.assert_close(ending.logits(start), model(tokens.ids[start : start + 2]).logits)
+
+
+def test_the_live_set_knows_the_distance_too(workspace, pair):
+    live = workspace.live()
+    constants = Constants(torch.full((3, 4, 8), 0.1))
+    again = finish(live.prefix.again(0, within=lambda: compensated(pair.pruned, constants)))
+    others = [(pair.pruned, put_back(pair, each)) for each in (NOTHING, constants)]
+    _, pruned, back = finish(side_by_side(pair.dense, workspace.findings.live, others))
+    torch.testing.assert_close(live.pruned.kl, pruned.kl)
+    torch.testing.assert_close(again.kl, back.kl)
+    assert nearer(live.pruned, again).value == pytest.approx(nearer(pruned, back).value, abs=1e-5)

@@ -20,6 +20,7 @@ from restorelcc.models.pair import load_pair
 from restorelcc.progress import finish
 from restorelcc.pruning.hessian import inverse_factor
 from restorelcc.pruning.layerwise import Pruning, prune
+from restorelcc.restoration.parameters import move
 from restorelcc.restoration.training import Settings, Training
 from restorelcc.selection.picks import everything
 from restorelcc.selection.predicted_effect import slopes
@@ -90,9 +91,11 @@ def test_gradients_of_a_long_batch_do_not_vanish_in_float16(tmp_path, tokenizer)
     for dtype in (torch.float32, torch.float16):
         pair.dense.to(dtype), pair.pruned.to(dtype)
         training = Training(pair, lost, everything(lost.shape), tokens, tokens[:8], settings)
-        training.optimizer = torch.optim.SGD(training.parameters.moved, lr=1.0)
+        optimizer = torch.optim.SGD([{"params": training.parameters.moved, "scale": 1.0}], lr=1.0)
         before = [each.detach().clone() for each in training.parameters.moved]
-        training._stepped(torch.arange(512), 1.0)
+        with compensated(pair.pruned, training.compensation()):
+            logits = pair.pruned(tokens.ids).logits
+        move(optimizer, cross_entropy(logits, tokens.ids, tokens.scored), tokens.count, 1.0)
         moved[dtype] = torch.cat([(a - b).flatten() for a, b in zip(training.parameters.moved, before, strict=True)])
     exact, half = moved[torch.float32], moved[torch.float16]
     assert (half - exact).norm() < 0.005 * exact.norm()

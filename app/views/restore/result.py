@@ -125,9 +125,9 @@ def _trained(workspace: Workspace, run: Run) -> None:
     compensation = run.adapter().compensation
     parts = [compensation, *([compensation.beside] if compensation.beside is not None else [])]
     left, right = st.columns(2)
-    for column, part in zip((left, right), parts, strict=False):
+    for column, part, key in zip((left, right), parts, ("norms", "norms-beside"), strict=False):
         with column:
-            _sizes(part)
+            _sizes(part, key)
     # α is of the pair in view; a compensation may have no magnitudes.
     if len(parts) > 1 or known(run, "recipe") != recipe_written(workspace.recipe):
         return
@@ -138,8 +138,8 @@ def _trained(workspace: Workspace, run: Run) -> None:
                 _magnitudes(run, beta, alpha)
 
 
-def _sizes(compensation: Compensation) -> None:
-    """The map of how much is put back into each head."""
+def _sizes(compensation: Compensation, key: str) -> None:
+    """The map of how much is put back into each head. key: of the figure."""
     norms, (symbol, unit) = compensation.norms, compensation.size
     measure = Measure(name="size", title=symbol, brief="how much is put back", unit=unit)
     st.markdown(
@@ -147,7 +147,7 @@ def _sizes(compensation: Compensation) -> None:
     )
     controls.figure(
         head_charts.head_map(norms, measure, colours(state.dark())),
-        f"norms-{compensation.kind}",
+        key,
         f"Map of how much is put back into each head, by layer and head, at most {float(norms.max()):.2f}.",
         controls.by_head(norms, "norm"),
     )

@@ -21,6 +21,7 @@ from ..errors import SettingError, WriteError
 from ..hf.layout import decoder_layers, device_of, geometry, layer_inputs, layers_with_heads
 from ..models.pair import ModelPair
 from ..text.tokens import Tokens
+from .parameters import Parameters
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -43,13 +44,19 @@ class Blocks:
         self.layers = sorted(layers)
         """As they are trained."""
         self._places = [places[layer] for layer in self.layers]
-        self.entered: int | None = None
-        """Which of them."""
         self._streams: tuple[_Stream, _Stream] | None = None
 
-    def enter(self, block: int, put_back: Compensation) -> None:
-        """To the entry of this one of the layers, through those below it with what is put back. They are entered in
-        order. Raises WriteError where there is no room for the hidden states."""
+    def turn_to(self, block: int | None, parameters: Parameters) -> None:
+        """From here on only what acts in this one of the layers moves, and it is entered; None: all moves."""
+        parameters.moving(None if block is None else [self.layers[block]])
+        if block is not None:
+            self.enter(block, parameters)
+
+    @torch.no_grad()
+    def enter(self, block: int, parameters: Parameters) -> None:
+        """To the entry of this one of the layers, through those below it with what is trained put back. They are
+        entered in order. Raises WriteError where there is no room for the hidden states."""
+        put_back = parameters.compensation()
         place = self._places[block]
         if self._streams is None:
             each = self._memory // 2
@@ -63,7 +70,6 @@ class Blocks:
                 ours.advance()
         while dense.layer <= place:  # One ahead: what enters the next layer is what this one gives.
             dense.advance()
-        self.entered = block
 
     def turns(self, step: int, each: int) -> list[tuple[int, int]]:
         """(which of the layers, how many turns it had before) of a step, counted from 0: as many turns as there are

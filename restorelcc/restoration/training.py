@@ -222,6 +222,7 @@ class Training:
         self.optimizer = optimizer_of(self.parameters)
         layers = sorted({layer for layer, _ in self.selection.heads})
         self._blocks = Blocks(pair, tokens, layers, self.settings.batch)
+        self._turn: int | None = -1 if self.settings.by_blocks else None  # nobody's yet, or all layers'
         free = free_at(device_of(pair.pruned))
         self.recomputes = free is not None and self._bytes("whole") > free
         """Whether the way back through the network computes activations anew, for want of memory to hold them."""
@@ -329,8 +330,7 @@ class Training:
 
     def _through_network(self, step: int) -> tuple[float, float, int]:
         """(rate, loss before it, tokens) of a step of all that is trained. Raises NotFinite."""
-        if step == self.settings.by_blocks > 0:
-            self._begin(None)
+        self._turn_to(None, anew=step == self.settings.by_blocks)
         texts, rate = self._texts(), self.settings.rate(step) * self.parameters.together(len(self._blocks.layers))
         loss = self._loss(self.tokens, texts, self._teachers[0], self.parameters.compensation())
         move(self.optimizer, loss, int(self._wanted(self.tokens)[texts].sum()), rate)
@@ -341,11 +341,7 @@ class Training:
         one of the network does. Each layer gets the steps of a schedule of its own. Raises NotFinite."""
         blocks, losses, tokens = self._blocks, [], 0
         for block, number in blocks.turns(step, self.settings.by_blocks):
-            if number == 0:
-                self._begin([blocks.layers[block]])
-            if blocks.entered != block:
-                with torch.no_grad():
-                    blocks.enter(block, self.parameters.compensation())
+            self._turn_to(block, anew=number == 0)
             texts, rate = self._texts(), self.settings.rate(number)
             loss = blocks.loss(texts, self.parameters.compensation())
             move(self.optimizer, loss, int(self.tokens.real[texts].sum()), rate)
@@ -353,10 +349,13 @@ class Training:
             tokens += int(self.tokens.real[texts].sum())
         return rate, sum(losses) / len(losses), tokens // len(blocks.layers)
 
-    def _begin(self, layers: list[int] | None) -> None:
-        """Move what acts in these layers from here on (None: in all), with nothing of how others moved before."""
-        self.optimizer.state.clear()
-        self.parameters.moving(layers)
+    def _turn_to(self, block: int | None, anew: bool) -> None:
+        """Move what acts in this layer of those trained (None: in all); anew: with nothing of how others moved."""
+        if anew:
+            self.optimizer.state.clear()
+        if block != self._turn:
+            self._turn = block
+            self._blocks.turn_to(block, self.parameters)
 
     def _loss(self, tokens: Tokens, texts: Tensor, teacher: Teacher, put_back: Compensation) -> Tensor:
         """Mean over the scored tokens of some texts of what is minimised, with this put back."""

@@ -52,7 +52,8 @@ class WeightParameters(Parameters):
                 self.scales.append(UNITS[settings.unit].of_weights(entry.weight, WHERE[settings.where].unit))
             self.by_layer.append(added)
         self._unit = UNITS[settings.unit]
-        self._moving = set(range(len(layers)))
+        # Layer by layer none moves before its turn, so what is yet zero is not copied either.
+        self._moving: set[int] = set() if settings.by_blocks else set(range(len(layers)))
         self._outputs = [row[0].name for row in layers]
         self._constants = (
             ConstantParameters(pair, components, selection, settings, generator) if settings.constants else None

@@ -15,7 +15,7 @@ from ..compensation.weights import Weights
 from ..errors import shortened
 from ..hf.families import FAMILIES, RUNTIMES
 from ..pruning.methods import ALLOCATIONS, narrows
-from ..restoration.choices import LOSSES, WHERE
+from ..restoration.choices import LOSSES, WAYS, WHERE
 from . import peft
 from .export_formats import FORMATS
 
@@ -157,9 +157,11 @@ def _facts(about: Mapping[str, Any]) -> list[str]:
             f"Trained on {text.get('windows')} windows of {text.get('length')} tokens of {name_of(text.get('source'))}."
         )
         facts += list(text.get("notes") or ())
-    where = WHERE.get(str(settings.get("where")))
+    where, way = WHERE.get(str(settings.get("where"))), WAYS.get(str(settings.get("way")))
     if settings.get("kind") == Weights.kind and where:
         facts.append(f"Trained: weights that survived pruning, {where.brief}; every zero is where it was.")
+    if way and way.blocks:
+        facts.append(f"Way: {way.brief}.")
     if settings:
         loss = LOSSES.get(str(settings.get("loss")))
         trained = f"{about.get('trained_parameters')} values trained {loss.sentence if loss else ''}"

@@ -182,6 +182,9 @@ def test_a_sweep_of_weights_names_them_in_what_restores_the_best(pair_args, tmp_
     given = command[command.index("restore") :]
     again = answer(*[str(tmp_path / "out") if part == "restored" else part for part in given])
     assert [again[name] for name in ("what", "where", "way")] == ["weights", "attention", "blocks"]
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "what they read by too" in card
+    assert "one layer after the other" in card
     assert again["trained_parameters"] == found["results"][0]["trained_parameters"]
     assert again["restored"]["perplexity"] == pytest.approx(found["results"][0]["perplexity"])
 

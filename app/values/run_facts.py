@@ -68,15 +68,9 @@ def share(run: Run, name: str, *within: str) -> str:
     return (f"{value:.1%}" + (f" ± {error:.1%}" if error is not None else "")).replace("-", "−")
 
 
-def on_both(run: Run) -> str:
-    """What came back on each of the texts that a run was judged on: "demo: recovered 47 % …; letters: …"."""
-    evaluation = short(known(run, "recipe", "evaluation")) or "evaluation text"
-    other = short(known(run, "figures", "elsewhere", "text")) or "another text"
-    there, nearer = (share(run, name, "elsewhere") for name in SHARES)
-    return (
-        f"{evaluation}: recovered {share(run, 'recovered_share')}, nearer {share(run, 'nearer')}; {other}: recovered "
-        f"{there}, nearer {nearer}. Nothing was trained or chosen on the second text."
-    )
+def elsewhere(run: Run) -> str:
+    """What people call the second text that a run was judged on; empty where there was none."""
+    return short(known(run, "figures", "elsewhere", "text")) or ""
 
 
 def learns_the_text(run: Run) -> bool:

@@ -274,7 +274,7 @@ SCORES = table(
     ),
     Score(
         name="by_constant",
-        title="A constant brings back",
+        title="By a constant",
         brief="share of what was lost that adding its mean undoes, on text that it was not taken from",
         definition="Share of E‖δz‖² that adding the mean of δz undoes, on calibration text that the mean is not of. It "
         "is known before any training: where it is high, a constant suffices.",
@@ -286,7 +286,7 @@ SCORES = table(
     ),
     Score(
         name="by_weights",
-        title="A map brings back",
+        title="By weights",
         brief="share that a linear map of what is still computed in the head's layer undoes, beyond a constant",
         definition="What a linear map of the pruned model's activations of the whole layer undoes of E‖δz‖² beyond a "
         "constant (a ridge regression, judged on text that it was not fitted on): where it is high, surviving weights "

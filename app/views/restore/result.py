@@ -26,7 +26,7 @@ from ...values.verbatim import in_markdown, in_message
 from ...values.words import HELP, count, signed
 from ...widgets import controls, feedback
 
-SHARES = (("recovered_share", "Recovered", HELP["share"]), ("nearer", "Nearer to dense", HELP["nearer"]))
+SHARES = (("recovered_share", "Recovered", HELP["share"]), ("nearer", "Nearer", HELP["nearer"]))
 
 
 def kept(name: str) -> Run | None:
@@ -46,7 +46,6 @@ def section(workspace: Workspace, run: Run) -> None:
     if run.fault:
         st.warning(in_message(f"This run is damaged. {run.fault}"), icon=":material/broken_image:")
     _figures(run)
-    _elsewhere(run)
     _remarks(run)
     with feedback.guarded():
         _curves(run)
@@ -56,7 +55,7 @@ def section(workspace: Workspace, run: Run) -> None:
 
 def _figures(run: Run) -> None:
     """What it came to, as far as the run says."""
-    columns = st.columns(6)
+    columns = st.columns(4)
     for column, side in zip(columns, ("dense", "restored", "pruned"), strict=False):
         perplexity, stderr, tokens = (number(run, "figures", side, name) for name in ("perplexity", "stderr", "tokens"))
         if perplexity is None:
@@ -65,20 +64,25 @@ def _figures(run: Run) -> None:
         if stderr is not None and tokens is not None:
             about = f"± {stderr:.3f} (one standard error) over {tokens:,} tokens. {about}"
         column.metric(f"{side.capitalize()} perplexity", f"{perplexity:.3f}", help=about)
-    for column, (name, label, about) in zip(columns[3:], SHARES, strict=False):
-        share = run_facts.share(run, name)
-        if share:
-            column.metric(label, share, help=about)
     trained = number(run, "trained_parameters")
     if trained is not None:
-        columns[5].metric("Trained parameters", count(trained))
+        columns[3].metric("Trained parameters", count(trained))
+    _shares(run)
 
 
-def _elsewhere(run: Run) -> None:
-    """The shares on a text that nothing was trained or chosen on, beside those of the evaluation text; and what the two
-    shares say where they part."""
-    if run_facts.share(run, "recovered_share") and run_facts.share(run, "recovered_share", "elsewhere"):
-        st.caption(in_markdown(run_facts.on_both(run)))
+def _shares(run: Run) -> None:
+    """What came back on the evaluation text, and on one that nothing was trained or chosen on; and what the two shares
+    say where they part."""
+    shown = [(label, run_facts.share(run, name), about) for name, label, about in SHARES]
+    other = run_facts.elsewhere(run)
+    if other:
+        note = f"On {in_markdown(other)}, which nothing was trained or chosen on. "
+        shown += [
+            (f"{label}, {in_markdown(other)}", run_facts.share(run, name, "elsewhere"), note + about)
+            for name, label, about in SHARES
+        ]
+    for column, (label, share, about) in zip(st.columns(4), [row for row in shown if row[1]], strict=False):
+        column.metric(label, share, help=about)
     if run_facts.learns_the_text(run):
         st.warning(
             "Likelihood rises while the distance to the dense model grows: what is put back has learnt the text, not "

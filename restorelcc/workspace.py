@@ -69,7 +69,7 @@ class Workspace:
         loaded = None if pair is None else LoadedPair(pair, apart)
         self.models: Final = Once(partial(_loaded, recipe, findings.calibration), loaded)
         """Loaded once for everybody; says how far that is."""
-        self._live: Final = Once(partial(_live_set, self.models, findings.live))
+        self._prefix: Final = Once(partial(_live_set, self.models, findings.live))
 
     @property
     def loaded(self) -> bool:
@@ -106,7 +106,7 @@ class Workspace:
     def preparing(self) -> Generator[Progress, None, Live]:
         """The pruned model on the live set, to be measured again from the first changed layer on; ready after a forward
         pass of either model, when it is first asked for. Raises LoadError."""
-        return (yield from self._live.made())
+        return (yield from self._prefix.made())
 
     def prefix(self) -> Prefix:
         """The pruned model's, of `live`."""
@@ -118,7 +118,7 @@ class Workspace:
 
     def forget_models(self) -> None:
         """Let go of the models and what was kept of their passes. What was found stays; models load again if asked."""
-        self._live.forget()
+        self._prefix.forget()
         self.models.forget()
 
 

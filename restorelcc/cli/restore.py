@@ -37,6 +37,8 @@ from .opening import Text, head_order, note_pair, open_pair
 
 BEGUN_HERE = "command"
 """Of what is kept of a training: what the command line was asked for."""
+NOTABLE = 10**8
+"""Bytes for training that are worth a line: a tenth of a gigabyte."""
 JUDGED_BY = "held-out windows of the text trained on, which also chose the best step"
 
 
@@ -146,7 +148,10 @@ def restore(asked: Asked, as_json: bool) -> None:
     export = max(FORMATS[asked.format].check(asked.folder, pair, kind) for kind in asked.settings.kinds)
     trainer = _picked(asked, pair, tokens)
     check_room((asked.folder, export), (runs_folder(), run_bytes(trainer)))
-    note(f"Training {trainer.parameters.count} numbers takes about {trainer.memory / 1e9:.2g} GB beside the models.")
+    if trainer.memory > NOTABLE:
+        note(
+            f"Training {trainer.parameters.count} numbers takes about {trainer.memory / 1e9:.2g} GB beside the models."
+        )
     about = _about(asked, trainer, tokens.notes)
     with kept(trainer, asked.run_name, about, {BEGUN_HERE: asked.written()}) as keeper:
         _finish(asked, trainer, keeper, about, elsewhere, as_json)

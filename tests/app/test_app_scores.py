@@ -27,8 +27,11 @@ LOWEST_FIRST = {
     "probing": False,
     "ceiling": True,
     "measured": True,
+    "by_constant": False,
+    "by_weights": False,
+    "gone": True,
 }
-"""Every score, and whether it is a change of the loss, so that the lowest is the one to pick."""
+"""Every score, and whether the lowest is the one to pick: it is where it is a change of the loss."""
 METRIC_WORDS, SCORE_WORDS = captured(), computed()
 MAIN = str(Path(__file__).resolve().parents[2] / "app" / "shell" / "rerun.py")
 

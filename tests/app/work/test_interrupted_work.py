@@ -1,6 +1,5 @@
 """A restoration of the app whose server ends: listed as interrupted, gone on with to the last digit."""
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -148,4 +147,4 @@ def test_what_cannot_be_kept_on_its_way_says_so_and_is_trained(workspace, monkey
     assert job.state == State.DONE, job.error
     (note,) = [note for note in job.notes if isinstance(note, training.Unkept)]
     assert "No space left" in note.reason
-    assert dataclasses.astuple(job.result.settings)[3] == 9
+    assert job.result.settings.steps == 9

@@ -19,6 +19,8 @@ from restorelcc.artifacts.findings import Recipe
 from restorelcc.artifacts.runs import Run
 from restorelcc.demo.pair import DEFAULT
 from restorelcc.errors import RestoreLCCError
+from restorelcc.evaluation import comparison
+from restorelcc.evaluation.perplexity import Difference
 from restorelcc.models.loading import DEMO
 from restorelcc.pruning.layerwise import Pruning
 from restorelcc.restoration.training import Settings
@@ -79,7 +81,7 @@ def learns_the_text(run: Run) -> bool:
     nearer, spread = number(run, "figures", "nearer"), number(run, "figures", "nearer_stderr")
     if gain is None or error is None or nearer is None or spread is None:
         return False
-    return gain < -2 * error and nearer < -2 * spread
+    return comparison.learns_the_text(Difference(gain, error), comparison.Share(nearer, spread))
 
 
 def short(name: object) -> str | None:

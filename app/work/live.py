@@ -24,15 +24,8 @@ import torch
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.compensation.constants import injected
 from restorelcc.compensation.interface import compensated
-from restorelcc.evaluation.comparison import Share, Within, nearer, side_by_side
-from restorelcc.evaluation.perplexity import (
-    Difference,
-    Perplexity,
-    TokenLoss,
-    paired_difference,
-    perplexity,
-    recovered_share,
-)
+from restorelcc.evaluation.comparison import Comparison, Within, compare, side_by_side
+from restorelcc.evaluation.perplexity import Perplexity, TokenLoss
 from restorelcc.progress import Progress, finish
 from restorelcc.selection.probing import single_threaded
 from restorelcc.workspace import Workspace
@@ -52,43 +45,28 @@ class Superseded(Exception):
     """Who asked has asked for something else meanwhile."""
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Perplexities of one pair on one text, with some picks put back."""
+class Measured(Comparison):
+    """One pair on one text, with some picks put back; nearer is not known without the dense model in memory."""
 
-    dense: Perplexity
-    pruned: Perplexity
-    picked: Perplexity
-    gain: Difference
-    """With the picks minus pruned, paired by window; nats per token, negative is better."""
-    lost: Difference
-    """Pruned minus dense, paired."""
-    windows: int
-    nearer: Share
-    """Of the pruned model's distance to the dense one that is gone; not known without the dense model in memory."""
+    @property
+    def picked(self) -> Perplexity:
+        """With the picks."""
+        return self.restored
 
     @property
     def share(self) -> float:
         """Of the lost log-likelihood recovered; NaN where nothing was lost."""
-        return recovered_share(self.dense, self.pruned, self.picked)
+        return self.recovered.value
 
     @property
     def share_error(self) -> float:
         """Standard error of the share, from that of the gain."""
-        return self.gain.stderr / self.lost.nats if self.lost.nats > 0 else float("nan")
+        return self.recovered.stderr
 
 
 def compared(dense: TokenLoss, pruned: TokenLoss, picked: TokenLoss) -> Measured:
     """Three measurements of the same tokens, put together."""
-    return Measured(
-        perplexity(dense),
-        perplexity(pruned),
-        perplexity(picked),
-        paired_difference(picked, pruned),
-        paired_difference(pruned, dense),
-        len(pruned.nll),
-        nearer(pruned, picked),
-    )
+    return Measured(**vars(compare(dense, pruned, picked)))
 
 
 def unpicked(workspace: Workspace) -> Measured:

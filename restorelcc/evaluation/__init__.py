@@ -1,7 +1,7 @@
 """How good a model is on a text: perplexity with its standard error, what training minimises, a forward pass begun in
 the middle, and the pruned model with outputs of the dense one patched in.
 
-comparison: compare, Comparison, distance, Distance, measured, nearer, Share, side_by_side, Within
+comparison: compare, Comparison, distance, Distance, learns_the_text, measured, nearer, Share, side_by_side, Within
 ending: Ending
 losses: cross_entropy, distillation
 patching: all_heads, everything, Patch, patched

@@ -86,7 +86,7 @@ class Comparison:
     def learns_the_text(self) -> bool:
         """The likelihood rises and the distance to the dense model grows, both beyond noise: what was put back has
         learnt the text instead of what was lost."""
-        return self.gain.z < -NOISE and self.nearer.known and self.nearer.value < -NOISE * self.nearer.stderr
+        return learns_the_text(self.gain, self.nearer)
 
     def figures(self) -> dict[str, Any]:
         """As it is written in JSON; None where a share is not known."""
@@ -99,6 +99,11 @@ class Comparison:
             **_share("recovered_share", "share_stderr", self.recovered),
             **_share("nearer", "nearer_stderr", self.nearer),
         }
+
+
+def learns_the_text(gain: Difference, nearer: Share) -> bool:
+    """See `Comparison.learns_the_text`."""
+    return gain.z < -NOISE and nearer.known and nearer.value < -NOISE * nearer.stderr
 
 
 def _share(name: str, error: str, share: Share) -> dict[str, float | None]:

@@ -33,14 +33,9 @@ class WeightParameters(Parameters):
         settings: Settings,
         generator: torch.Generator,
     ) -> None:
-        model = pair.pruned
-        picked = selection.mask().any(-1)
-        self._heads, self._n_heads = kept_heads(model), picked.shape[1]
-        if self._heads is not None and pair.match is not None:
-            picked = picked.gather(1, self._heads)
-        else:
-            self._heads = None
-        layers = sliced(model, WHERE[settings.where].reach)
+        picked, self._heads = _own_picks(pair, selection)
+        self._n_heads = selection.shape[1]
+        layers = sliced(pair.pruned, WHERE[settings.where].reach)
         self._counts = torch.stack([_by_head(row[0], heads) for row, heads in zip(layers, picked, strict=True)])
         self.scales = []
         self.by_layer: list[dict[str, Tensor]] = []
@@ -98,6 +93,15 @@ class WeightParameters(Parameters):
         return {} if self._constants is None else self._constants.tensors()
 
 
+def _own_picks(pair: ModelPair, selection: Selection) -> tuple[Tensor, Tensor | None]:
+    """[layer, head of the pruned model] whether a head is picked, and which of the dense model's heads each is; None
+    where it has them all."""
+    picked, heads = selection.mask().any(-1), kept_heads(pair.pruned)
+    if heads is None or pair.match is None:
+        return picked, None
+    return picked.gather(1, heads), heads
+
+
 def _by_head(output: Sliced, picked: Tensor) -> Tensor:
     """[head] how many surviving weights the slice of each picked head has; 0 for others."""
     counts: Tensor = survivors(output, picked).unflatten(0, (len(picked), -1)).sum(1)
@@ -109,9 +113,7 @@ def counted(pair: ModelPair, selection: Selection, settings: Settings) -> int:
     constants = trained_parameters(selection, settings, pair.geometry.d_head)
     if settings.kind != "weights":
         return constants
-    picked, heads = selection.mask().any(-1), kept_heads(pair.pruned)
-    if heads is not None and pair.match is not None:
-        picked = picked.gather(1, heads)
+    picked, _ = _own_picks(pair, selection)
     layers = zip(sliced(pair.pruned, WHERE[settings.where].reach), picked, strict=True)
     weights = sum(int(survivors(entry, row).sum()) for entries, row in layers if row.any() for entry in entries)
     return weights + (constants if settings.constants else 0)

@@ -1,9 +1,8 @@
 """The command line: what can be asked for. How it is done is in a file a command, imported when it runs, because the
 libraries behind it take seconds to import and `--help` should not."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -14,10 +13,26 @@ from ..registry import briefs
 from ..restoration.choices import LOSSES, STARTS, UNITS
 from ..selection.scores import SCORES, computed
 from .choices import Bounds, Constants, OneAtATime, OneLine, Way, What, Where, given_as, one_of, refuse_beside
-
-if TYPE_CHECKING:
-    from ..models.loading import Loading
-
+from .shared import (
+    MOST,
+    Contrast,
+    Csv,
+    Dense,
+    Device,
+    Dtype,
+    Json,
+    Length,
+    Out,
+    Pattern,
+    Pickle,
+    PositionsName,
+    Pruned,
+    Seed,
+    Source,
+    Trust,
+    Windows,
+    loading_of,
+)
 
 app = typer.Typer(
     cls=OneLine,
@@ -35,46 +50,8 @@ app = typer.Typer(
 )
 
 
-MOST = 2**31 - 1
-"""Of anything that is counted, and of seeds: what every library takes."""
-
-
-class PositionsName(StrEnum):
-    """Which tokens count."""
-
-    all = "all"
-    last = "last"
-
-
-Source = Annotated[str, typer.Option("--calibration", metavar="SRC", help="Text to calibrate on; see SRC below.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps; map: spread over GPUs, memory and disk.")]
-Dtype = Annotated[str, typer.Option(help="auto (as stored), float32, bfloat16, float16.")]
-Pickle = Annotated[bool, typer.Option("--allow-pickle", help="Also read .bin weights. They can run any code.")]
-Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run model code that comes with the weights.")]
-Windows = Annotated[int, typer.Option(min=2, max=MOST, help="Windows (or prompts) of text at most.")]
-Length = Annotated[
-    int | None, typer.Option(min=2, max=MOST, help="Tokens a window. Default: the model's context, 2 048 at most.")
-]
-Seed = Annotated[int, typer.Option(min=0, max=MOST, help="Seed of everything random.")]
-Dense = Annotated[str, typer.Option(metavar="MODEL", help="The model before pruning; see MODEL below.")]
-Pruned = Annotated[str, typer.Option(metavar="MODEL", help="The same model pruned; see MODEL below.")]
-Csv = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole table.")]
-Pattern = Annotated[str | None, typer.Option(metavar="N:M", help="Keep n of every m weights, such as 2:4.")]
-Contrast = Annotated[
-    str, typer.Option(metavar="SRC", help="What probing asks: demo, rows.jsonl, alpaca, boolq, rte, arc-e, arc-c.")
-]
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write; must not hold anything yet.")]
-
-
 CHANGEABLE = ("out", "format", "device", "allow_pickle", "trust_remote_code", "json")
 """Options of `restore` that may be given beside --continue: all else is as the training was begun."""
-
-
-def _loading(device: str, dtype: str, pickle: bool, trust: bool) -> "Loading":
-    from ..models.loading import Loading
-
-    return Loading(device=device, dtype=dtype, allow_pickle=pickle, trust_remote_code=trust)
 
 
 @app.command()
@@ -95,10 +72,10 @@ def demo(
     With [bold]--calibration self[/bold] no text is needed at all: the dense model writes its own.
     """
     from . import console
-    from . import demo as command
+    from .commands import demo as command
 
     console.run(
-        lambda: command.demo(out, calibration, sparsity, pattern, seed, _loading(device, dtype, False, False), json)
+        lambda: command.demo(out, calibration, sparsity, pattern, seed, loading_of(device, dtype, False, False), json)
     )
 
 
@@ -127,11 +104,11 @@ def prune(
 ) -> None:
     """Prune a model layer by layer into an ordinary checkpoint whose config says how it came about."""
     from . import console, opening
-    from . import prune as command
+    from .commands import prune as command
 
     def run() -> None:
         text = opening.Text(calibration, windows, length, seed)
-        loading = _loading(device, dtype, allow_pickle, trust_remote_code)
+        loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
         pruning = command.pruning(method, sparsity, pattern, ratio, allocation)
         command.prune(model, out, pruning, text, loading, json)
 
@@ -168,11 +145,11 @@ def inspect(
 ) -> None:
     """What every head lost, by several measures, scores on request, and the strongest components of it."""
     from . import console, opening
-    from . import inspect as command
+    from .commands import inspect as command
 
     def run() -> None:
         text = opening.Text(calibration, windows, length, seed)
-        loading = _loading(device, dtype, allow_pickle, trust_remote_code)
+        loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
         asked = command.Asked(positions.value, top, csv, in_order, scores, contrast, one_at_a_time, bounds)
         command.inspect(dense, pruned, text, asked, loading, json)
 
@@ -238,7 +215,7 @@ def restore(
     begun, to what it would have come to.
     """
     from . import console, opening
-    from . import restore as command
+    from .commands import restore as command
 
     def run() -> None:
         if resume is not None:
@@ -254,7 +231,7 @@ def restore(
         if dense is None or pruned is None or out is None:
             raise SettingError("Give --dense, --pruned and --out, or --continue RUN for an interrupted training.")
         text = opening.Text(calibration, windows, length, seed)
-        loading = _loading(device, dtype, allow_pickle, trust_remote_code)
+        loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
         picks = command.Picks(heads, score, components)
         given = {"loss": loss, "batch": batch, "start": start, "unit": unit, "patience": patience}
         given |= {"learned": learned, "seed": seed, "lr": lr, "steps": steps}
@@ -299,13 +276,13 @@ def sweep(
     Nothing is exported: the best settings are printed as a [bold]restore[/bold] command. Ctrl-C keeps what is done.
     """
     from . import console, opening
-    from . import sweep as command
+    from .commands import sweep as command
 
     def run() -> None:
         given = {"kind": what, "where": where, "way": way, "constants": constants, "steps": steps, "seed": seed}
         grid = command.grid(heads, components, lr, loss, text, given)
         source = opening.Text(calibration, windows, length, seed)
-        loading = _loading(device, dtype, allow_pickle, trust_remote_code)
+        loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
         command.sweep(dense, pruned, source, score, grid, csv, loading, json)
 
     console.run(run)
@@ -340,10 +317,10 @@ def evaluate(
     split as one text, its lines joined by blank lines.
     """
     from . import console
-    from . import evaluate as command
+    from .commands import evaluate as command
 
     def run() -> None:
-        loading = _loading(device, dtype, allow_pickle, trust_remote_code)
+        loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
         asked = command.Asked(model, adapter, against, text, stride, windows, length)
         command.evaluate(asked, loading, json)
 
@@ -353,7 +330,8 @@ def evaluate(
 @app.command()
 def runs(json: Json = False) -> None:
     """Restorations kept so far, newest first."""
-    from . import console, listing
+    from . import console
+    from .commands import listing
 
     console.run(lambda: listing.runs(json))
 
@@ -361,6 +339,7 @@ def runs(json: Json = False) -> None:
 @app.command()
 def families(json: Json = False) -> None:
     """Families of models that are tested the whole way, and how a restoration of each is exported."""
-    from . import console, listing
+    from . import console
+    from .commands import listing
 
     console.run(lambda: listing.families(json))

@@ -18,7 +18,7 @@ from app.values.recipes import recipe_written
 from app.work import open_pairs
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.artifacts.runs import bring_back, discard_run, list_runs, load_run, runs_folder, save_run
-from restorelcc.cli import listing
+from restorelcc.cli.commands import listing
 from restorelcc.errors import LoadError
 from restorelcc.restoration.training import Settings, Training
 from restorelcc.selection.picks import top_components

@@ -340,7 +340,7 @@ def test_inspect_chooses_by_size_and_says_so(folders, tmp_path, monkeypatch):
 def test_text_of_the_dense_models_own_and_the_embedded_pair(pair, folders, monkeypatch):
     """`self` samples from the dense model, which is loaded for it; `demo` is made first, and has a place on disk."""
     made = replace(pair, pruned_name=str(folders[1]))
-    monkeypatch.setattr("restorelcc.cli.inspect.open_pair", lambda *_: (made, None))
+    monkeypatch.setattr("restorelcc.cli.commands.inspect.open_pair", lambda *_: (made, None))
     options = ["--calibration", "self", "--windows", "2", "--length", "16", "--one-at-a-time", "--json"]
     for pruned in (str(folders[1]), "demo"):
         result = CliRunner().invoke(app, ["inspect", "--dense", str(folders[0]), "--pruned", pruned, *options])

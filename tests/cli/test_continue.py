@@ -110,7 +110,7 @@ def test_a_run_that_cannot_be_kept_can_be_gone_on_with(pair_args, tmp_path, monk
         raise WriteError("the disk is full.")
 
     with monkeypatch.context() as patched:
-        patched.setattr("restorelcc.cli.restore.save_run", full)
+        patched.setattr("restorelcc.cli.commands.restore.save_run", full)
         result = call("restore", *pair_args, *OPTIONS, "--out", tmp_path / "out")
         assert result.exit_code == 2
         assert "the disk is full" in result.stderr

@@ -10,7 +10,7 @@ import pytest
 import torch
 from commands import answer, call
 
-from restorelcc.cli import sweep as sweep_command
+from restorelcc.cli.commands import sweep as sweep_command
 from restorelcc.compensation.interface import compensated
 from restorelcc.errors import SettingError
 from restorelcc.evaluation.perplexity import token_loss

@@ -112,8 +112,8 @@ def refusing(number):
 
 def test_a_place_that_may_not_be_written_is_refused_before_the_work(pair_args, folders, text, tmp_path, monkeypatch):
     monkeypatch.setattr("restorelcc.storage.drafts.os.open", refusing(errno.EROFS))
-    monkeypatch.setattr("restorelcc.cli.restore.open_pair", None)
-    monkeypatch.setattr("restorelcc.cli.prune.load_model", None)
+    monkeypatch.setattr("restorelcc.cli.commands.restore.open_pair", None)
+    monkeypatch.setattr("restorelcc.cli.commands.prune.load_model", None)
     for options in (["prune", folders[0], "--calibration", text], ["restore", *pair_args], ["demo"]):
         result = call(*options, "--out", tmp_path / "out")
         assert result.exit_code == 2
@@ -136,8 +136,8 @@ def test_what_does_not_fit_is_refused_before_the_work(pair, folders, pair_args, 
     size, free = parameter_bytes(pair.dense), shutil.disk_usage(tmp_path).free
     assert size <= (folders[0] / "model.safetensors").stat().st_size < size + 10_000
     for name in ("prune.prune_model", "restore.Training"):
-        monkeypatch.setattr(f"restorelcc.cli.{name}", None)
-    for name in ("cli.prune", "artifacts.export"):
+        monkeypatch.setattr(f"restorelcc.cli.commands.{name}", None)
+    for name in ("cli.commands.prune", "artifacts.export"):
         monkeypatch.setattr(f"restorelcc.{name}.parameter_bytes", lambda model: 10**15)
     for command in (["prune", folders[0], "--calibration", text, "--length", 16],
                     ["prune", folders[0], "--calibration", text, "--method", "structured"],
@@ -277,7 +277,7 @@ def test_a_training_is_kept_before_it_is_exported(pair_args, tmp_path, monkeypat
 def test_where_runs_cannot_be_kept_nothing_is_trained(pair_args, tmp_path, monkeypatch):
     (tmp_path / "data").touch()
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setattr("restorelcc.cli.restore.open_pair", None)
+    monkeypatch.setattr("restorelcc.cli.commands.restore.open_pair", None)
     result = call("restore", *pair_args, "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert "Not a directory" in result.stderr

@@ -9,19 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..capture.components import components
-from ..capture.statistics import capture
-from ..models.loading import Loading
-from ..progress import Progress
-from ..progress_bar import watched
-from ..restoration.sweep import Failure, Grid, Point, SweepResult, best_first, enough, to_pandas
-from ..restoration.sweep import sweep as swept
-from ..restoration.training import Settings
-from ..selection.scores import ScoreInputs
-from ..storage.folders import check_csv, write_csv
-from ..text.calibration import split_held_out
-from .console import records, say, show_json, show_table, shown
-from .opening import Text, head_order, open_pair
+from ...capture.components import components
+from ...capture.statistics import capture
+from ...models.loading import Loading
+from ...progress import Progress
+from ...progress_bar import watched
+from ...restoration.sweep import Failure, Grid, Point, SweepResult, best_first, enough, to_pandas
+from ...restoration.sweep import sweep as swept
+from ...restoration.training import Settings
+from ...selection.scores import ScoreInputs
+from ...storage.folders import check_csv, write_csv
+from ...text.calibration import split_held_out
+from ..console import records, say, show_json, show_table, shown
+from ..opening import Text, head_order, open_pair
 
 OUT = "restored"
 """Where the command line that is suggested would write."""

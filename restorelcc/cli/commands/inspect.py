@@ -8,26 +8,26 @@ from typing import Any
 
 import pandas as pd
 
-from ..capture.components import components
-from ..capture.head_loss import METRICS, head_loss
-from ..capture.one_at_a_time import capture_one_at_a_time
-from ..capture.statistics import HeadStatistics, Positions, capture
-from ..errors import SettingError
-from ..models.loading import DEMO, Loading
-from ..models.memory import too_big
-from ..models.pair import ModelPair, OneAtATime, skeleton_pair
-from ..progress_bar import watched
-from ..registry import chosen
-from ..restoration.bounds import bounds
-from ..restoration.injection import capture_in_order
-from ..selection.scores import SCORES, ScoreInputs, computed
-from ..selection.scoring import score_heads
-from ..storage.folders import check_csv, write_csv
-from ..text.calibration import split_held_out
-from ..text.sources import SELF
-from ..text.tokens import Tokens
-from .console import note, records, say, show_json, show_table
-from .opening import Text, note_pair, open_pair
+from ...capture.components import components
+from ...capture.head_loss import METRICS, head_loss
+from ...capture.one_at_a_time import capture_one_at_a_time
+from ...capture.statistics import HeadStatistics, Positions, capture
+from ...errors import SettingError
+from ...models.loading import DEMO, Loading
+from ...models.memory import too_big
+from ...models.pair import ModelPair, OneAtATime, skeleton_pair
+from ...progress_bar import watched
+from ...registry import chosen
+from ...restoration.bounds import bounds
+from ...restoration.injection import capture_in_order
+from ...selection.scores import SCORES, ScoreInputs, computed
+from ...selection.scoring import score_heads
+from ...storage.folders import check_csv, write_csv
+from ...text.calibration import split_held_out
+from ...text.sources import SELF
+from ...text.tokens import Tokens
+from ..console import note, records, say, show_json, show_table
+from ..opening import Text, note_pair, open_pair
 
 BOUNDS = {
     "pruned": "pruned",

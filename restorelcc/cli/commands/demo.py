@@ -6,15 +6,15 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
-from ..demo.pair import DEFAULT
-from ..demo.walkthrough import STATES, Walked, walk
-from ..evaluation.perplexity import perplexity
-from ..models.loading import Loading
-from ..progress_bar import watched
-from ..pruning.layerwise import Pruning
-from ..restoration.training import Settings
-from ..storage.folders import check_free, check_writable
-from .console import say, show_json, show_table, shown
+from ...demo.pair import DEFAULT
+from ...demo.walkthrough import STATES, Walked, walk
+from ...evaluation.perplexity import perplexity
+from ...models.loading import Loading
+from ...progress_bar import watched
+from ...pruning.layerwise import Pruning
+from ...restoration.training import Settings
+from ...storage.folders import check_free, check_writable
+from ..console import say, show_json, show_table, shown
 from .prune import pruning
 
 

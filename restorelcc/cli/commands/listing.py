@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ..artifacts.runs import Run, list_runs
-from ..artifacts.unfinished import Unfinished, list_unfinished
-from ..hf.families import FAMILIES, RUNTIMES
-from .console import say, show_json, show_table
+from ...artifacts.runs import Run, list_runs
+from ...artifacts.unfinished import Unfinished, list_unfinished
+from ...hf.families import FAMILIES, RUNTIMES
+from ..console import say, show_json, show_table
 from .restore import BEGUN_HERE, going_on
 
 

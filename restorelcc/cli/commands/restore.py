@@ -8,32 +8,32 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .. import face
-from ..artifacts.export import made_for
-from ..artifacts.export_formats import FORMATS
-from ..artifacts.runs import ADAPTER, Run, run_bytes, runs_folder, save_run
-from ..artifacts.unfinished import Keeper, find_unfinished, kept
-from ..capture.components import components
-from ..capture.statistics import capture
-from ..compensation.interface import compensated
-from ..compensation.weights import Weights
-from ..errors import LoadError, RestoreLCCError, SettingError, WriteError
-from ..evaluation.comparison import Comparison, measured
-from ..evaluation.perplexity import Perplexity
-from ..foreign import foreign
-from ..hf.narrow import pruning_record
-from ..models.loading import Loading
-from ..models.pair import ModelPair
-from ..progress_bar import watched
-from ..restoration.training import MOST_STEPS, Restoration, Settings, Step, Training
-from ..restoration.weights import zeros
-from ..selection.picks import check_share, share_of_heads
-from ..selection.scores import ScoreInputs
-from ..storage.folders import check_free, check_room, check_writable
-from ..text.calibration import ELSEWHERE_WINDOWS, evaluation_tokens, split_held_out
-from ..text.tokens import Tokens
-from .console import note, say, show_json, show_table, shown
-from .opening import Text, head_order, note_pair, open_pair
+from ... import face
+from ...artifacts.export import made_for
+from ...artifacts.export_formats import FORMATS
+from ...artifacts.runs import ADAPTER, Run, run_bytes, runs_folder, save_run
+from ...artifacts.unfinished import Keeper, find_unfinished, kept
+from ...capture.components import components
+from ...capture.statistics import capture
+from ...compensation.interface import compensated
+from ...compensation.weights import Weights
+from ...errors import LoadError, RestoreLCCError, SettingError, WriteError
+from ...evaluation.comparison import Comparison, measured
+from ...evaluation.perplexity import Perplexity
+from ...foreign import foreign
+from ...hf.narrow import pruning_record
+from ...models.loading import Loading
+from ...models.pair import ModelPair
+from ...progress_bar import watched
+from ...restoration.training import MOST_STEPS, Restoration, Settings, Step, Training
+from ...restoration.weights import zeros
+from ...selection.picks import check_share, share_of_heads
+from ...selection.scores import ScoreInputs
+from ...storage.folders import check_free, check_room, check_writable
+from ...text.calibration import ELSEWHERE_WINDOWS, evaluation_tokens, split_held_out
+from ...text.tokens import Tokens
+from ..console import note, say, show_json, show_table, shown
+from ..opening import Text, head_order, note_pair, open_pair
 
 BEGUN_HERE = "command"
 """Of what is kept of a training: what the command line was asked for."""

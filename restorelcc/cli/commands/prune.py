@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from ..artifacts.export import save_checkpoint
-from ..errors import SettingError
-from ..hf.layout import geometry
-from ..hf.weights import parameter_bytes
-from ..models.loading import Loading, load_model, load_tokenizer
-from ..progress_bar import watched
-from ..pruning.layerwise import Pruning
-from ..pruning.layerwise import prune as prune_model
-from ..pruning.methods import narrows
-from ..pruning.sparsity import measure_sparsity
-from ..storage.folders import check_free
-from .console import say, show_json
-from .opening import Text, note_model
+from ...artifacts.export import save_checkpoint
+from ...errors import SettingError
+from ...hf.layout import geometry
+from ...hf.weights import parameter_bytes
+from ...models.loading import Loading, load_model, load_tokenizer
+from ...progress_bar import watched
+from ...pruning.layerwise import Pruning
+from ...pruning.layerwise import prune as prune_model
+from ...pruning.methods import narrows
+from ...pruning.sparsity import measure_sparsity
+from ...storage.folders import check_free
+from ..console import say, show_json
+from ..opening import Text, note_model
 
 
 def pruning(

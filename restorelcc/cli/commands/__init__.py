@@ -1,0 +1,1 @@
+"""A file a command: how it is done, and told. Imported when it runs."""

@@ -1,0 +1,48 @@
+"""Options that several commands have."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ..models.loading import Loading
+
+MOST = 2**31 - 1
+"""Of anything that is counted, and of seeds: what every library takes."""
+
+
+class PositionsName(StrEnum):
+    """Which tokens count."""
+
+    all = "all"
+    last = "last"
+
+
+Source = Annotated[str, typer.Option("--calibration", metavar="SRC", help="Text to calibrate on; see SRC below.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps; map: spread over GPUs, memory and disk.")]
+Dtype = Annotated[str, typer.Option(help="auto (as stored), float32, bfloat16, float16.")]
+Pickle = Annotated[bool, typer.Option("--allow-pickle", help="Also read .bin weights. They can run any code.")]
+Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run model code that comes with the weights.")]
+Windows = Annotated[int, typer.Option(min=2, max=MOST, help="Windows (or prompts) of text at most.")]
+Length = Annotated[
+    int | None, typer.Option(min=2, max=MOST, help="Tokens a window. Default: the model's context, 2 048 at most.")
+]
+Seed = Annotated[int, typer.Option(min=0, max=MOST, help="Seed of everything random.")]
+Dense = Annotated[str, typer.Option(metavar="MODEL", help="The model before pruning; see MODEL below.")]
+Pruned = Annotated[str, typer.Option(metavar="MODEL", help="The same model pruned; see MODEL below.")]
+Csv = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole table.")]
+Pattern = Annotated[str | None, typer.Option(metavar="N:M", help="Keep n of every m weights, such as 2:4.")]
+Contrast = Annotated[
+    str, typer.Option(metavar="SRC", help="What probing asks: demo, rows.jsonl, alpaca, boolq, rte, arc-e, arc-c.")
+]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write; must not hold anything yet.")]
+
+
+def loading_of(device: str, dtype: str, pickle: bool, trust: bool) -> "Loading":
+    """How models are loaded, as these options say."""
+    from ..models.loading import Loading
+
+    return Loading(device=device, dtype=dtype, allow_pickle=pickle, trust_remote_code=trust)

@@ -12,8 +12,8 @@ narrow: CHANNELS_END, channels_of, check_narrowing, head_weights, HEADS_END, kep
     pruning_record, shrink, with_kept_heads
 overflow: check_finite, overflow, place_of
 slices: Reach, Sliced, sliced
-twins: check_agreement, copied, showing_attention, StandIn, takes_value_biases, with_layers, with_output_biases,
-    with_value_biases, with_weights
+twins: Attended, check_agreement, copied, showing_attention, StandIn, takes_value_biases, watching_attention,
+    with_layers, with_output_biases, with_value_biases, with_weights
 weights: embedding_of, expert_activation, is_spread, is_visited, Matrix, parameter_bytes, prunable, shape_of, untied,
     value_of, values_of, weight_of
 """

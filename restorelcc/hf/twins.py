@@ -5,8 +5,11 @@ from __future__ import annotations
 import copy
 import math
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -216,6 +219,54 @@ def showing_attention(model: PreTrainedModel) -> PreTrainedModel:
     config = copy.deepcopy(model.config)
     config._attn_implementation = "eager"
     return filled(skeleton(type(model), config), model, state_of(model))
+
+
+@dataclass(frozen=True)
+class Attended:
+    """What the attention of one layer computed for some texts. A head gives `weigh() @ value`."""
+
+    value: Tensor
+    """[text, head, pos, d_head] what is carried from each token; under grouped-query attention once a head."""
+    weigh: Callable[[], Tensor]
+    """Gives [text, head, query, key] anew from queries and keys, which take less memory."""
+
+
+WATCHED = "restorelcc_watched"
+"""What Transformers calls our way to compute attention, once it is registered."""
+
+
+def watching_attention(model: PreTrainedModel, see: Callable[[int, Attended], None]) -> PreTrainedModel:
+    """The same model, all tensors shared, that calls `see(layer, attended)` as it computes, of layers with heads.
+
+    For everything that computes attention through Transformers' interface, as its families do; of others nothing is
+    seen.
+    """
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import eager_mask
+
+    AttentionInterface.register(WATCHED, _watched)
+    AttentionMaskInterface.register(WATCHED, eager_mask)
+    config = copy.deepcopy(model.config)
+    config._attn_implementation = WATCHED
+    twin = filled(skeleton(type(model), config), model, state_of(model))
+    for layer, attention in enumerate(attentions(twin)):
+        vars(attention)["see"] = partial(see, layer)  # beside its modules, as it is none
+    return twin
+
+
+def _watched(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **how: Any
+) -> tuple[Tensor, Tensor]:
+    """The family's own plain attention, which knows of its caps and sinks."""
+    plain = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+    if plain is None:
+        raise UnsupportedModel(f"{type(module).__name__} has no plain way to compute attention, so none can be seen.")
+    heads = query.shape[1] // value.shape[1]
+    if "see" in vars(module):
+        repeated = value.repeat_interleave(heads, dim=1)
+        vars(module)["see"](Attended(repeated, lambda: plain(module, query, key, value, mask, **how)[1]))
+    computed: tuple[Tensor, Tensor] = plain(module, query, key, value, mask, **how)
+    return computed
 
 
 def skeleton(kind: type[PreTrainedModel], config: PreTrainedConfig) -> PreTrainedModel:

@@ -7,9 +7,10 @@ Heads page, the strategies and README's table are drawn from the rows.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from ..inspection.definitions import TRAITS
 from ..progress import Progress
 from ..registry import Choice, lazily, markdown, table
 
@@ -91,7 +92,8 @@ class Score(Measure):
     """What the first heads by it are, as a heading."""
     computation: Computation
     values: str = "values"
-    """The attribute of the computation's result that is this score: [layer, head], NaN where not measured yet."""
+    """The attribute of the computation's result that is this score, dotted where it is one of an attribute: [layer,
+    head], NaN where not measured yet."""
     errors: str = "errors"
     """And that which is its standard error, where it has one."""
 
@@ -118,6 +120,13 @@ SPLIT = Computation(
     "one pass over a part of the calibration text, and a ridge regression a head or layer",
     lazily("restorelcc.selection.scoring:split"),
 )
+CLOSER = {
+    "kinds": Computation(
+        "kinds",
+        "one pass of either model, with plain attention, over 16 windows of text and 8 of random tokens",
+        lazily("restorelcc.selection.scoring:kinds"),
+    )
+}
 CHANCE = Computation("chance", "nothing", lazily("restorelcc.selection.scoring:drawn"))
 
 SCORES = table(
@@ -309,6 +318,7 @@ SCORES = table(
         computation=SPLIT,
         values="gone",
     ),
+    *(Score(**asdict(trait) | {"computation": CLOSER[trait.computation]}) for trait in TRAITS.values()),
     Score(
         name="random",
         title="Chance",
@@ -328,8 +338,13 @@ def captured() -> dict[str, Score]:
 
 
 def computed() -> dict[str, Score]:
-    """Reasons to pick a head that take some computing."""
+    """Measures of heads that take some computing."""
     return {name: score for name, score in SCORES.items() if score.computation not in (CAPTURE, CHANCE)}
+
+
+def doing() -> dict[str, Score]:
+    """Of `computed`, those of a closer look at what heads do, which are no reasons to pick one."""
+    return {name: score for name, score in SCORES.items() if name in TRAITS}
 
 
 def scores_table() -> str:

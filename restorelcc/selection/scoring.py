@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from ..capture.head_loss import HeadLoss, head_loss
 from ..capture.recoverable import recoverable
 from ..evaluation.perplexity import Difference
+from ..inspection.kinds import HeadKinds, head_kinds
 from ..progress import Progress
 from ..registry import chosen
 from .picks import random_score
@@ -67,7 +69,7 @@ def result_of(score: Score, inputs: ScoreInputs) -> Generator[Progress, None, An
 
 def read(score: Score, result: Any) -> HeadScore:
     """The score in what its computation gave."""
-    values: Tensor = getattr(result, score.values)
+    values: Tensor = attrgetter(score.values)(result)
     errors: Tensor | None = getattr(result, score.errors, None)
     notes: tuple[str, ...] = getattr(result, "notes", ())
     return HeadScore(values.double(), None if errors is None else errors.double(), notes)
@@ -99,6 +101,11 @@ def split(inputs: ScoreInputs) -> Generator[Progress, None, Split]:
     parts = yield from recoverable(inputs.pair, inputs.training[:SPLIT_BY])
     most = parts.head if parts.layer is None else parts.layer
     return Split(parts.constant, most - parts.constant, parts.gone)
+
+
+def kinds(inputs: ScoreInputs) -> Generator[Progress, None, HeadKinds]:
+    """What each head does, in both models."""
+    return (yield from head_kinds(inputs.pair, inputs.training, inputs.seed))
 
 
 def drawn(inputs: ScoreInputs) -> Generator[Progress, None, HeadScore]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from operator import ge
 
 from restorelcc.errors import SettingError
-from restorelcc.selection.scores import captured, computed
+from restorelcc.selection.scores import offered
 from restorelcc.workspace import Workspace
 
 from ..values import names
@@ -43,7 +43,7 @@ def written(session: Session) -> dict[str, str]:
 def applied(session: Session, link: Mapping[str, str]) -> None:
     """Set the view from a link. Raises SettingError; what was read until then stays."""
     session.run = link.get("run", "")
-    if link.get("metric") in captured() | computed():
+    if link.get("metric") in offered():
         session.metric = link["metric"]
     if "head" in link:
         matched = re.fullmatch(rf"({WHOLE})\.({WHOLE})", link["head"])

@@ -19,13 +19,13 @@ from restorelcc.progress import Progress
 from restorelcc.restoration.bounds import bounds
 from restorelcc.selection.measured_effect import Trial, of_components, tried
 from restorelcc.selection.predicted_effect import PredictedEffect
-from restorelcc.selection.scores import CAPTURE, SCORES, ScoreInputs, captured, computed
+from restorelcc.selection.scores import CAPTURE, SCORES, ScoreInputs, offered
 from restorelcc.selection.scoring import HeadScore, read, result_of
 from restorelcc.workspace import Workspace
 
 from .jobs import jobs
 
-KEPT = 24  # results over all pairs; a pair has eight at most
+KEPT = 36  # results over all pairs; a pair has a dozen at most
 
 Work = Generator[Progress, None, Any]
 _lock = threading.Lock()
@@ -119,7 +119,7 @@ def missing(workspace: Workspace, name: str) -> int:
 
 def there(workspace: Workspace) -> list[str]:
     """Measures and scores that are known of every head."""
-    return [name for name in (captured() | computed()) if missing(workspace, name) == 0]
+    return [name for name in offered() if missing(workspace, name) == 0]
 
 
 def order(workspace: Workspace, name: str) -> Tensor:

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from ..artifacts.export_formats import FORMATS
 from ..errors import SettingError
+from ..inspection.definitions import LOOKS
 from ..pruning.methods import ALLOCATIONS, METHODS
 from ..registry import Choice, briefs, markdown
 from ..restoration.choices import LOSSES, STARTS, UNITS, WAYS, WHAT, WHERE
@@ -44,6 +45,9 @@ Bounds = Annotated[
         "--bounds",
         help="What could come back at all: every head's constant trained, and layers, heads and MLPs patched.",
     ),
+]
+Closer = Annotated[
+    str, typer.Option("--closer", metavar="A,B,…", help=f"A closer look, a table each. {briefs(LOOKS)}.")
 ]
 What = Annotated[str, one_of(WHAT, f"What is trained. {briefs(WHAT)}.")]
 Where = Annotated[str, one_of(WHERE, f"Which weights, where these are trained. {briefs(WHERE)}.")]

@@ -11,8 +11,8 @@ from ..errors import SettingError
 from ..pruning.methods import ALLOCATIONS, METHODS
 from ..registry import briefs
 from ..restoration.choices import LOSSES, STARTS, UNITS
-from ..selection.scores import SCORES, computed
-from .choices import Bounds, Constants, OneAtATime, OneLine, Way, What, Where, given_as, one_of, refuse_beside
+from ..selection.scores import SCORES, closer, computed
+from .choices import Bounds, Closer, Constants, OneAtATime, OneLine, Way, What, Where, given_as, one_of, refuse_beside
 from .shared import (
     MOST,
     Contrast,
@@ -129,10 +129,15 @@ def inspect(
         bool, typer.Option("--in-order", help="Each layer measured with the mean losses of those below put back.")
     ] = False,
     scores: Annotated[
-        str, typer.Option(metavar="A,B,…", help=f"Reasons to pick a head; the first orders. {briefs(computed())}.")
+        str,
+        typer.Option(
+            metavar="A,B,…",
+            help=f"Measures of heads; the first orders. {briefs(computed())}. Of what heads do: {', '.join(closer())}.",
+        ),
     ] = "",
     contrast: Contrast = "demo",
     bounds: Bounds = False,
+    look: Closer = "",
     one_at_a_time: OneAtATime = False,
     windows: Windows = 128,
     length: Length = None,
@@ -150,7 +155,7 @@ def inspect(
     def run() -> None:
         text = opening.Text(calibration, windows, length, seed)
         loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
-        asked = command.Asked(positions.value, top, csv, in_order, scores, contrast, one_at_a_time, bounds)
+        asked = command.Asked(positions.value, top, csv, in_order, scores, contrast, one_at_a_time, bounds, look)
         command.inspect(dense, pruned, text, asked, loading, json)
 
     console.run(run)

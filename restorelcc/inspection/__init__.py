@@ -1,6 +1,6 @@
 """A closer look at what pruning took: which kinds of heads there are, whether a head lost where it looks or what it
 carries, at which depth the prediction departs, and which passages were hit.
 
-definitions: KINDS, TRAITS
+definitions: KINDS, LOOKS, TRAITS
 kinds: HeadKinds, head_kinds, Member, members
 """

@@ -121,3 +121,13 @@ def _of_kinds() -> Iterator[Trait]:
 
 
 TRAITS = table(*_of_kinds())
+
+LOOKS = table(
+    Choice(
+        name="kinds",
+        title="Kinds of heads, and what pruning left of them",
+        brief="which heads of the dense model are previous-token, duplicate-token, induction or first-token heads, and "
+        "how strong they are in the pruned one",
+    ),
+)
+"""What the command line can look at closer, a table each."""

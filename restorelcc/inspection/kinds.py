@@ -69,7 +69,7 @@ class HeadKinds:
     @property
     def change(self) -> KindScores:
         """Pruned minus dense: below 0 where pruning took it."""
-        return KindScores(*(getattr(self.pruned, name) - getattr(self.dense, name) for name in KINDS))
+        return KindScores(**{name: getattr(self.pruned, name) - getattr(self.dense, name) for name in KINDS})
 
     def to_pandas(self) -> pd.DataFrame:
         """One row a head: layer, head, and of every kind <name>_dense and <name>_pruned."""
@@ -84,7 +84,7 @@ class HeadKinds:
 
 @dataclass(frozen=True)
 class Member:
-    """A head that is of a kind in the dense model."""
+    """A head that is of a kind in the dense model, or, where none is, the one that is nearest."""
 
     kind: str
     """Of `KINDS`."""
@@ -93,21 +93,25 @@ class Member:
     dense: float
     pruned: float
     """How strongly, in either model."""
+    nearest: bool = False
+    """It is not of the kind, and no head is."""
 
     @property
     def kept(self) -> float:
         """The share of it that pruning left."""
-        return self.pruned / self.dense
+        return self.pruned / self.dense if self.dense > 0 else 1.0
 
 
 def members(kinds: HeadKinds, threshold: float = OF_A_KIND) -> list[Member]:
-    """Every head that is of a kind in the dense model, at or above `threshold`; strongest first within a kind."""
+    """Every head that is of a kind in the dense model, at or above `threshold`, strongest first; of a kind that there
+    is none of, the nearest."""
     rows: list[Member] = []
     for name in (name for name, kind in KINDS.items() if kind.plural):
         dense, pruned = getattr(kinds.dense, name), getattr(kinds.pruned, name)
-        heads = [(int(layer), int(head)) for layer, head in (dense >= threshold).nonzero().tolist()]
-        heads.sort(key=lambda at, dense=dense: -float(dense[at]))  # type: ignore[misc]
-        rows += [Member(name, *at, float(dense[at]), float(pruned[at])) for at in heads]
+        order = dense.flatten().argsort(descending=True, stable=True).tolist()
+        count = int((dense >= threshold).sum())
+        for layer, head in (divmod(index, dense.shape[1]) for index in order[: max(1, count)]):
+            rows.append(Member(name, layer, head, float(dense[layer, head]), float(pruned[layer, head]), not count))
     return rows
 
 
@@ -116,14 +120,17 @@ def head_kinds(pair: ModelPair, tokens: Tokens, seed: int = 0, batch: int = 4) -
 
     Raises SettingError for windows too short, UnsupportedModel where attention cannot be seen.
     """
-    material = [(part.ids, partial(_on_text, real=part.real)) for part in _beginnings(tokens[:TEXTS]).batches(batch)]
+    material: list[tuple[Tensor, Read]] = [
+        (part.ids, partial(_on_text, real=part.real)) for part in _beginnings(tokens[:TEXTS]).batches(batch)
+    ]
     texts = sum(len(ids) for ids, _ in material)
     material += [(ids, _on_repeated) for ids in repeated_tokens(pair, seed).split(batch)]
     dense = yield from _scores(pair.dense, material, texts, "the dense model")
     pruned = yield from _scores(pair.pruned, material, texts, "the pruned model")
+    nothing = torch.zeros(pair.geometry.n_heads, dtype=torch.float64)
     placed = {
-        name: torch.stack([pair.placed(layer, row, torch.zeros_like(dense[name][layer])) for layer, row in enumerate(of)])
-        for name, of in pruned.items()
+        name: torch.stack([pair.placed(layer, row, nothing) for layer, row in enumerate(rows)])
+        for name, rows in pruned.items()
     }
     return HeadKinds(KindScores(**dense), KindScores(**placed))
 
@@ -146,7 +153,10 @@ def repeated_tokens(pair: ModelPair, seed: int = 0) -> Tensor:
 
 def _beginnings(tokens: Tokens) -> Tokens:
     """Of windows that are long enough. Raises SettingError where none is."""
-    cut = Tokens(*(part[:, :LONGEST] for part in (tokens.ids, tokens.real, tokens.scored, tokens.response)))
+    ids, real, scored, response = (
+        part[:, :LONGEST] for part in (tokens.ids, tokens.real, tokens.scored, tokens.response)
+    )
+    cut = Tokens(ids, real, scored, response)
     long = cut.real[:, EARLY:].any(1)
     if not bool(long.any()):
         raise SettingError(
@@ -165,15 +175,16 @@ def _scores(
     """
     shape, seen = geometry(model), set[int]()
     sums = {name: torch.zeros(shape.n_layers, shape.n_heads, dtype=torch.float64) for name in KINDS}
-    reading: Read = _on_repeated
+    read: Read = _on_repeated
 
     def see(layer: int, attended: Attended) -> None:
         seen.add(layer)
-        for name, values in reading(attended.weigh().float()).items():
+        for name, values in read(attended.weigh().float()).items():
             sums[name][layer] += values.sum(0).double().cpu()
 
     watched, done, total = watching_attention(model, see), 0, sum(len(ids) for ids, _ in material)
-    for ids, reading in material:
+    for ids, reader in material:
+        read = reader
         yield Progress(f"watching where {whose} looks", done, total)
         with torch.no_grad():
             watched(ids.to(device_of(watched)), use_cache=False, logits_to_keep=1)

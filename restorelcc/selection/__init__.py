@@ -5,6 +5,6 @@ picks: check_share, everything, is_shape, of_heads, Pick, random_heads, random_s
     top_components, top_heads, within_budget
 predicted_effect: longest_rate, PredictedEffect
 probing: Probing, single_threaded
-scores: CAPTURE, captured, computed, doing, Measure, ScoreInputs, SCORES
+scores: CAPTURE, captured, closer, computed, Measure, offered, ScoreInputs, SCORES
 scoring: HeadScore, read, result_of, score_heads
 """

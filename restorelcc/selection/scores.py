@@ -338,13 +338,19 @@ def captured() -> dict[str, Score]:
 
 
 def computed() -> dict[str, Score]:
-    """Measures of heads that take some computing."""
-    return {name: score for name, score in SCORES.items() if score.computation not in (CAPTURE, CHANCE)}
+    """Reasons to pick a head that take some computing."""
+    skipped = (CAPTURE, CHANCE, *CLOSER.values())
+    return {name: score for name, score in SCORES.items() if score.computation not in skipped}
 
 
-def doing() -> dict[str, Score]:
-    """Of `computed`, those of a closer look at what heads do, which are no reasons to pick one."""
-    return {name: score for name, score in SCORES.items() if name in TRAITS}
+def closer() -> dict[str, Score]:
+    """What heads do and how pruning changed that: measures, but no reasons to pick a head."""
+    return {name: score for name, score in SCORES.items() if score.computation in CLOSER.values()}
+
+
+def offered() -> dict[str, Score]:
+    """All measures of heads that can be looked at."""
+    return captured() | computed() | closer()
 
 
 def scores_table() -> str:

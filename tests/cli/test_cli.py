@@ -67,6 +67,18 @@ def test_inspect_scores_heads_and_orders_by_the_first(pair_args):
     assert "not known" in wrong.stderr
 
 
+def test_inspect_looks_closer(pair_args):
+    found = answer("inspect", *pair_args, "--closer", "kinds", "--scores", "induction_change,entropy")
+    assert {row["kind"] for row in found["kinds"]} == {"previous_token", "duplicate_token", "induction", "first_token"}
+    strongest = max(found["kinds"], key=lambda row: row["dense"] if row["kind"] == "induction" else 0)
+    at = next(row for row in found["heads"] if (row["layer"], row["head"]) == (strongest["layer"], strongest["head"]))
+    assert at["induction_change"] == pytest.approx(strongest["pruned"] - strongest["dense"])
+    changes = [row["induction_change"] for row in found["heads"]]
+    assert changes == sorted(changes)
+    assert "Kinds of heads" in call("inspect", *pair_args, "--closer", "kinds").stdout
+    assert "Look 'beauty' is not known" in call("inspect", *pair_args, "--closer", "beauty").stderr
+
+
 def test_inspect_says_what_could_come_back_at_all(pair_args):
     found = answer("inspect", *pair_args, "--bounds")["bounds"]
     assert [row["what"] for row in found] == [

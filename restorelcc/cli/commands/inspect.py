@@ -20,7 +20,7 @@ from ...progress_bar import watched
 from ...registry import chosen
 from ...restoration.bounds import bounds
 from ...restoration.injection import capture_in_order
-from ...selection.scores import SCORES, ScoreInputs, computed
+from ...selection.scores import SCORES, ScoreInputs, closer, computed
 from ...selection.scoring import score_heads
 from ...storage.folders import check_csv, write_csv
 from ...text.calibration import split_held_out
@@ -28,6 +28,8 @@ from ...text.sources import SELF
 from ...text.tokens import Tokens
 from ..console import note, records, say, show_json, show_table
 from ..opening import Text, note_pair, open_pair
+from .closer import looked, looks
+from .closer import tell as tell_looked
 
 BOUNDS = {
     "pruned": "pruned",
@@ -57,6 +59,8 @@ class Asked:
     """Never both models in memory; so it is anyhow where they do not fit."""
     bounds: bool = False
     """What could come back at all, too."""
+    closer: str = ""
+    """Names of closer looks, with commas."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +78,16 @@ class Measured:
     """What could come back at all, if that was asked for."""
     held_out: int
     """Tokens that the bounds are measured on."""
+    looked: dict[str, pd.DataFrame]
+    """What was found on a closer look, by the name of the look."""
 
 
 def inspect(dense: str, pruned: str, text: Text, asked: Asked, loading: Loading, as_json: bool) -> None:
     """Tables of what was lost, and scores of heads."""
     names = [name.strip() for name in asked.scores.split(",") if name.strip()]
     for name in names:
-        chosen(name, computed(), "Score")
+        chosen(name, computed() | closer(), "Score")
+    looks(asked.closer)
     check_csv(asked.csv)
     found = _measured(*_captured(dense, pruned, text, asked, loading, as_json), names, asked)
     first = SCORES[names[0] if names else "output_weighted"]
@@ -110,10 +117,10 @@ def _one_at_a_time(
     dense: str, pruned: str, text: Text, asked: Asked, loading: Loading, why: str, as_json: bool
 ) -> tuple[ModelPair, Tokens, HeadStatistics]:
     """The pair without its weights, the tokens, what was lost. Raises SettingError where both models are needed."""
-    if asked.in_order or asked.scores or asked.bounds:
+    if asked.in_order or asked.scores or asked.bounds or asked.closer:
         raise SettingError(
-            f"{why or 'One model at a time was asked for.'} --in-order, --scores and --bounds need both models at "
-            "once: leave them out, or load in half precision (--dtype bfloat16)."
+            f"{why or 'One model at a time was asked for.'} --in-order, --scores, --bounds and --closer need both "
+            "models at once: leave them out, or load in half precision (--dtype bfloat16)."
         )
     if why:
         note(f"{why} They are read one at a time.")
@@ -131,7 +138,7 @@ def _one_at_a_time(
 def _measured(pair: ModelPair, tokens: Tokens, statistics: HeadStatistics, names: list[str], asked: Asked) -> Measured:
     """The tables: of the capture alone, or with scores and bounds, which need both models."""
     lost, heads = components(statistics), head_loss(statistics).to_pandas()
-    training, held_out = split_held_out(tokens) if names or asked.bounds else (tokens, tokens)
+    training, held_out = split_held_out(tokens) if names or asked.bounds or asked.closer else (tokens, tokens)
     inputs = ScoreInputs(pair, statistics, lost, training, held_out, asked.contrast)
     for name in names:
         score = watched(score_heads(name, inputs))
@@ -140,7 +147,8 @@ def _measured(pair: ModelPair, tokens: Tokens, statistics: HeadStatistics, names
             note(f"{name}: {remark}")
     reach = watched(bounds(pair, lost, training, held_out, held_out)).to_pandas() if asked.bounds else None
     strongest = lost.to_pandas().sort_values("variance", ascending=False)
-    return Measured(pair, statistics.count, heads, strongest, reach, held_out.count)
+    found = looked(inputs, looks(asked.closer))
+    return Measured(pair, statistics.count, heads, strongest, reach, held_out.count, found)
 
 
 def _tell_json(found: Measured, heads: pd.DataFrame, top: int) -> None:
@@ -153,6 +161,7 @@ def _tell_json(found: Measured, heads: pd.DataFrame, top: int) -> None:
         tables |= {"notes": list(found.pair.notes)}
     if found.bounds is not None:
         tables |= {"bounds": records(found.bounds)}
+    tables |= {name: records(frame) for name, frame in found.looked.items()}
     show_json(tables)
 
 
@@ -178,6 +187,7 @@ def _tell(found: Measured, heads: pd.DataFrame, names: list[str], top: int) -> N
     show_table("Strongest lost components", ["layer.head.component", "of its head", "mean square", "mean (α)"], rows)
     if found.bounds is not None:
         show_table(f"What could come back at all ({found.held_out} held-out tokens)", *_reach(found.bounds))
+    tell_looked(found.looked)
 
 
 def _reach(frame: pd.DataFrame) -> tuple[list[str], list[list[str]]]:

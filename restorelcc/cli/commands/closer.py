@@ -1,0 +1,60 @@
+"""`inspect --closer`: a table each of what a closer look finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import pandas as pd
+
+from ...inspection.definitions import KINDS, LOOKS
+from ...inspection.kinds import members
+from ...progress_bar import watched
+from ...registry import chosen
+from ...selection.scores import SCORES, ScoreInputs
+from ...selection.scoring import result_of
+from ..console import records, show_table
+
+Table = tuple[list[str], list[list[str]]]
+"""Headings, and rows of cells."""
+
+
+def looks(names: str) -> list[str]:
+    """Those of a list with commas. Raises SettingError for one that is not known."""
+    named = [name.strip() for name in names.split(",") if name.strip()]
+    return [chosen(name, LOOKS, "Look").name for name in named]
+
+
+def looked(inputs: ScoreInputs, names: Iterable[str]) -> dict[str, pd.DataFrame]:
+    """What each look finds, by its name."""
+    return {name: _LOOKS[name][0](inputs) for name in names}
+
+
+def tell(found: dict[str, pd.DataFrame]) -> None:
+    """For people."""
+    for name, frame in found.items():
+        show_table(LOOKS[name].title, *_LOOKS[name][1](frame))
+
+
+def _kinds(inputs: ScoreInputs) -> pd.DataFrame:
+    """A row a head that is of a kind in the dense model, or nearest to it."""
+    rows = [
+        (member.kind, member.layer, member.head, member.dense, member.pruned, member.kept, not member.nearest)
+        for member in members(watched(result_of(SCORES["induction"], inputs)))
+    ]
+    return pd.DataFrame(rows, columns=["kind", "layer", "head", "dense", "pruned", "kept", "of_the_kind"])
+
+
+def _tell_kinds(frame: pd.DataFrame) -> Table:
+    rows = []
+    for row in records(frame):
+        kind = KINDS[row["kind"]]
+        name = kind.plural if row["of_the_kind"] else f"{kind.plural}: none, nearest is"
+        figures = f"{row['dense']:.2f}", f"{row['pruned']:.2f}", f"{row['kept']:.0%}"
+        rows.append([name, f"{row['layer']}.{row['head']}", *figures])
+    return ["kind", "layer.head", "dense", "pruned", "kept"], rows
+
+
+_LOOKS: dict[str, tuple[Callable[[ScoreInputs], pd.DataFrame], Callable[[pd.DataFrame], Table]]] = {
+    "kinds": (_kinds, _tell_kinds),
+}
+"""By name: what looks, and how what it finds is told."""

@@ -4,6 +4,7 @@ import streamlit as st
 
 from app.session import state
 from app.views.heads import all_heads, bounds, one_head, passage, score
+from app.views.heads.closer import looks
 from app.widgets import controls, feedback
 
 workspace = state.opened()
@@ -55,3 +56,5 @@ with below:
     panel()
 if panel_first:
     whole_map()
+with st.container():
+    looks.section(workspace)

@@ -11,7 +11,7 @@ import streamlit as st
 from torch import Tensor
 
 from restorelcc.registry import definitions
-from restorelcc.selection.scores import SCORES, captured, computed
+from restorelcc.selection.scores import SCORES, captured, closer, computed
 
 from ..session import state
 
@@ -95,6 +95,17 @@ def metric() -> str:
                 help=f"{remark}\n\n{definitions(offered)}",
                 **mirrored(key, session.metric if session.metric in offered else None, choose),
             )
+        offered = closer()
+        st.selectbox(
+            "What heads do",
+            list(offered),
+            index=None,
+            format_func=lambda name: SCORES[name].title,
+            placeholder="Previous token, induction …",
+            width=230,
+            help=f"What attention does in the dense model, and how pruning changed it.\n\n{definitions(offered)}",
+            **mirrored("closer", session.metric if session.metric in offered else None, choose),
+        )
     return session.metric
 
 

@@ -2,5 +2,5 @@
 carries, at which depth the prediction departs, and which passages were hit.
 
 definitions: KINDS, LOOKS, TRAITS
-kinds: HeadKinds, head_kinds, Member, members
+kinds: HeadKinds, head_kinds, Member, members, OF_A_KIND
 """

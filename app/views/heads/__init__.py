@@ -5,4 +5,5 @@ bounds: section
 one_head: split, spread, title
 passage: attention, chosen, tinted
 score: available
+in closer/: looks: section
 """

@@ -1,0 +1,43 @@
+"""Closer looks on the Heads page, without a browser: what is computed is the engine's, and shown."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from test_app_scores import MAIN
+
+from app.session import state
+from app.work import open_pairs, scores
+from app.work.jobs import jobs
+from restorelcc.artifacts.findings import Recipe
+from restorelcc.inspection.kinds import members
+from restorelcc.workspace import Workspace
+
+
+@pytest.fixture
+def app(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.setattr(scores, "_kept", scores.OrderedDict())
+    monkeypatch.setattr(open_pairs, "_open", open_pairs.OrderedDict({Recipe(): workspace}))
+    monkeypatch.setattr(state, "_owner", lambda: "me")
+    return AppTest.from_file(MAIN, default_timeout=60).run()
+
+
+def looked(app: AppTest, name: str, key: tuple[object, ...]) -> AppTest:
+    """With a look taken and computed."""
+    app.segmented_control(key="look-closer").set_value(name).run()
+    app.button(key=f"look-{name}").click().run()
+    job = jobs.find(key)
+    assert job is not None
+    assert job.wait(60)
+    assert job.error == ""
+    return app.run()
+
+
+def test_kinds_of_heads_are_a_table_and_colours_of_the_map(app: AppTest, workspace: Workspace):
+    looked(app, "kinds", scores.key(workspace, "induction"))
+    assert not app.exception
+    table = next(frame.value for frame in app.dataframe if "kept" in frame.value)
+    expected = members(scores.known(Recipe(), "kinds"))
+    assert table["dense"].tolist() == [member.dense for member in expected]
+    app.button(key="show-induction_change").click().run()
+    assert not app.exception
+    assert any("Induction, change of every head" in text.value for text in app.markdown)
+    assert app.selectbox(key="closer").value == "induction_change"

@@ -34,12 +34,20 @@ from .pruning.layerwise import prune
 from .pruning.sparsity import measure_sparsity
 from .restoration.injection import capture_in_order
 from .text import sources
-from .text.calibration import calibration_tokens, evaluation_tokens, split_held_out, window_length
+from .text.calibration import (
+    ELSEWHERE_WINDOWS,
+    calibration_tokens,
+    evaluation_apart,
+    held_out_remark,
+    split_held_out,
+    window_length,
+)
 from .text.tokens import Tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+CALIBRATION = "the calibration text"
 SMALLER = "open the pair in half precision, or where there is more memory."
 
 
@@ -137,7 +145,7 @@ def open_workspace(recipe: Recipe) -> Generator[Progress, None, Workspace]:
     else:
         pair, tokens = yield from _paired(recipe)
         statistics = yield from (capture_in_order if recipe.in_order else capture)(pair, tokens[: recipe.captured])
-        dense = yield from _judged(pair.dense, live := _live(recipe, pair))
+        dense = yield from _judged(pair.dense, live := _live(recipe, pair, tokens))
         findings = yield from _findings(recipe, pair, tokens, statistics, live, dense)
     keep_findings(recipe, findings)
     return Workspace(recipe, findings, pair, apart)
@@ -234,7 +242,11 @@ def _calibration(
     """Calibration text as the recipe says, unless it is known."""
     if known is not None:
         return known
-    return (yield from calibration_tokens(recipe.calibration, dense, tokenizer, recipe.length, recipe.windows))
+    both = sources.same_text(recipe.calibration, "calibration", recipe.evaluation, "evaluation")
+    left = recipe.evaluated if both else 0
+    return (
+        yield from calibration_tokens(recipe.calibration, dense, tokenizer, recipe.length, recipe.windows, left=left)
+    )
 
 
 def _too_big(recipe: Recipe) -> str:
@@ -258,16 +270,34 @@ def _one_at_a_time(recipe: Recipe, apart: str) -> Generator[Progress, None, tupl
     sampled = recipe.calibration == sources.SELF
     tokens = yield from _calibration(recipe, models.dense() if sampled else pair.dense, pair.tokenizer)
     statistics = yield from capture_one_at_a_time(pair, models.dense, models.pruned, tokens[: recipe.captured])
-    live = _live(recipe, pair)
+    live = _live(recipe, pair, tokens)
     dense = yield from _judged(models.dense(), live)
     pair = replace(pair, pruned=models.pruned(), notes=tuple(models.remarks()))
     return pair, (yield from _findings(recipe, pair, tokens, statistics, live, dense))
 
 
-def _live(recipe: Recipe, pair: ModelPair) -> Tokens:
-    """The live set: the first of the evaluation text, in short windows."""
+def _live(recipe: Recipe, pair: ModelPair, tokens: Tokens) -> Tokens:
+    """The live set: the first of the evaluation text, in short windows. tokens: those that calibrate."""
     short = min(window_length(pair.dense, recipe.length), LIVE_WINDOW)
-    return evaluation_tokens(recipe.evaluation, pair.dense, pair.tokenizer, short, most=max(1, LIVE_TOKENS // short))
+    return _evaluation(recipe, pair, tokens, short, max(1, LIVE_TOKENS // short))
+
+
+def _evaluation(recipe: Recipe, pair: ModelPair, tokens: Tokens, length: int | None, most: int) -> Tokens:
+    """Of the evaluation text, what does not calibrate."""
+    others = {CALIBRATION: tokens}
+    return evaluation_apart(recipe.evaluation, pair.dense, pair.tokenizer, length, most, others)
+
+
+def second_text(workspace: Workspace, pair: ModelPair) -> Tokens | None:
+    """What a restoration is judged on that nothing was trained or chosen on; None where the recipe names no text for
+    that which is not its calibration or evaluation text. Raises TextError where it is a copy of one."""
+    recipe, findings = workspace.recipe, workspace.findings
+    for purpose in ("calibration", "evaluation"):
+        if sources.same_text(recipe.elsewhere, "evaluation", getattr(recipe, purpose), purpose):
+            return None
+    length = findings.evaluation.ids.shape[1]
+    others = {CALIBRATION: findings.calibration, "the evaluation text": findings.evaluation}
+    return evaluation_apart(recipe.elsewhere, pair.dense, pair.tokenizer, length, ELSEWHERE_WINDOWS, others)
 
 
 def _judged(model: PreTrainedModel, live: Tokens) -> Generator[Progress, None, tuple[Size, TokenLoss]]:
@@ -285,7 +315,7 @@ def _findings(
 ) -> Generator[Progress, None, Findings]:
     """All that is kept of a pair. dense: what `_judged` says of the dense model; `pair` needs the pruned one's weights
     alone."""
-    evaluation = evaluation_tokens(recipe.evaluation, pair.dense, pair.tokenizer, recipe.length, most=recipe.evaluated)
+    evaluation = _evaluation(recipe, pair, tokens, recipe.length, recipe.evaluated)
     pruned_size, live_pruned = yield from _judged(pair.pruned, live)
     return Findings(
         geometry=pair.geometry,
@@ -304,6 +334,7 @@ def _findings(
         notes=(
             *(f"Calibration text: {note}" for note in tokens.notes),
             *(f"Evaluation text: {note}" for note in evaluation.notes),
+            *filter(None, [held_out_remark(*split_held_out(tokens))]),
         ),
     )
 

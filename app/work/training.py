@@ -20,10 +20,11 @@ from restorelcc.restoration.training import Restoration, Settings, Step, Trainin
 from restorelcc.restoration.weights import counted
 from restorelcc.selection.picks import Selection
 from restorelcc.storage.folders import check_room, check_writable
-from restorelcc.text.calibration import ELSEWHERE_WINDOWS, evaluation_tokens, sampled_windows, split_held_out
+from restorelcc.text.calibration import sampled_windows, split_held_out
+from restorelcc.text.overlap import sketch
 from restorelcc.text.sources import SELF
 from restorelcc.text.tokens import Tokens
-from restorelcc.workspace import Workspace
+from restorelcc.workspace import Workspace, second_text
 
 from ..values.picks import Picks
 from ..values.recipes import recipe_written
@@ -81,6 +82,7 @@ def start(
         allowed.check_training(settings.steps, sampled * length)
         check_writable(runs_folder())
         pair = yield from workspace.loading()
+        second_text(workspace, pair)  # What cannot be read, or is a copy, is said before the training.
         text, held_out = yield from texts(workspace, sampled, settings.seed)
         trainer = Training(pair, workspace.lost, picks.selection, text, held_out, settings, picks.weights())
         check_room((runs_folder(), run_bytes(trainer)))
@@ -140,6 +142,7 @@ def _about(workspace: Workspace, trainer: Training, sampled: int) -> dict[str, A
             "windows": len(text),
             "length": text.ids.shape[1],
         },
+        "sketch": sketch([text, trainer.held_out]),
         "parameters": findings.dense_size.parameters,
     }
 
@@ -206,12 +209,12 @@ def _kept(
 
 def _figures(workspace: Workspace, restoration: Restoration) -> Generator[Progress, None, dict[str, Any]]:
     """Of the whole evaluation text, and of the second one, as a run's config has them."""
-    pair, recipe = (yield from workspace.loading()), workspace.recipe
+    pair = yield from workspace.loading()
     within = partial(compensated, pair.pruned, restoration.compensation)
     judged = yield from measured(pair.dense, pair.pruned, workspace.findings.evaluation, within)
-    if recipe.elsewhere in (recipe.calibration, recipe.evaluation):
+    tokens = second_text(workspace, pair)
+    if tokens is None:
         return judged.figures()
-    length = workspace.findings.evaluation.ids.shape[1]
-    tokens = evaluation_tokens(recipe.elsewhere, pair.dense, pair.tokenizer, length, most=ELSEWHERE_WINDOWS)
     elsewhere = yield from measured(pair.dense, pair.pruned, tokens, within)
-    return judged.figures() | {"elsewhere": {"text": recipe.elsewhere} | elsewhere.figures()}
+    said = {"text": workspace.recipe.elsewhere, "notes": list(tokens.notes)}
+    return judged.figures() | {"elsewhere": said | elsewhere.figures()}

@@ -1,6 +1,6 @@
 """What is written to disk: adapters, checkpoints, model cards, runs, and what is known of a pair.
 
-export: adapter_fits, load_adapter, load_restored, made_for, save_checkpoint
+export: Adapter, adapter_fits, load_adapter, load_restored, made_for, save_checkpoint, trained_on
 export_formats: FORMATS
 findings: Findings, keep_findings, kept_findings, LIVE_TOKENS, LIVE_WINDOW, Recipe, Size
 provenance: code_digest

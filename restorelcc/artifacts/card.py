@@ -182,7 +182,7 @@ def _figures(about: Mapping[str, Any]) -> str:
     elsewhere = figures.get("elsewhere")
     if elsewhere:
         lines += ["", f"On {name_of(elsewhere.get('text'))}, which nothing was trained or chosen on:", ""]
-        lines += [*_table(elsewhere), "", *_shares(elsewhere)]
+        lines += [*_table(elsewhere), "", *_shares(elsewhere), *map(str, elsewhere.get("notes") or ())]
     return "\n".join(lines)
 
 

@@ -26,6 +26,8 @@ from ..models.pair import ModelPair
 from ..storage.digests import seal
 from ..storage.folders import LITTLE, check_free, whole
 from ..storage.formats import FORMAT, read_json, versions, write_json
+from ..text.overlap import BENIGN, share_sketched
+from ..text.tokens import Tokens
 from . import peft
 from .card import model_card, name_of
 
@@ -201,6 +203,22 @@ def adapter_fits(adapter: Adapter, model: PreTrainedModel) -> None:
             f"{differs}, so what it puts back is not what this one lost. Use the one it was made for, in the precision "
             "it is stored in."
         )
+
+
+def trained_on(adapter: Adapter, tokens: Tokens) -> list[str]:
+    """What should be said of a text to judge by, where an adapter says what it was trained on: that some of it is of
+    that. Adapters made before texts were sketched say nothing."""
+    text, known = adapter.about.get("calibration"), adapter.about.get("sketch")
+    if not isinstance(known, str):
+        return []
+    with foreign(
+        lambda reason: LoadError(f"What the adapter was trained on cannot be read ({reason}). Make it again.")
+    ):
+        share = share_sketched(tokens, known)
+    if share < BENIGN:
+        return []
+    source = name_of(text.get("source")) if isinstance(text, Mapping) else ""
+    return [f"About {share:.0%} of this text is of {source}, which the adapter was trained on: figures of it flatter."]
 
 
 def difference(about: Mapping[str, Any], model: PreTrainedModel) -> str:

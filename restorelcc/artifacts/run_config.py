@@ -86,7 +86,7 @@ def _like(default: object) -> Check:
 
 
 SIDE = of(perplexity=is_number, stderr=is_number, tokens=is_count)
-TEXTS = ("name", "dense", "pruned", "fingerprint", "evaluation", "ended")
+TEXTS = ("name", "dense", "pruned", "fingerprint", "evaluation", "ended", "sketch")
 MAPPINGS = ("recipe", "names", "calibration", "held_out", "figures", "settings", "versions")
 DISTANCE = of(nats=is_number, stderr=is_number)
 SHARES = ("recovered_share", "share_stderr", "nearer", "nearer_stderr")

@@ -14,7 +14,7 @@ from ..models.pair import ModelPair
 from ..progress_bar import watched
 from ..selection.scores import SCORES, ScoreInputs
 from ..selection.scoring import score_heads
-from ..text.calibration import calibration_tokens
+from ..text.calibration import calibration_tokens, held_out_remark
 from ..text.tokens import Tokens
 from .console import note
 
@@ -60,6 +60,13 @@ def note_pair(pair: ModelPair, told: bool = False) -> None:
     for remark in pair.remarks():
         if not (told and remark in pair.notes):
             note(remark)
+
+
+def note_held_out(training: Tokens, held_out: Tokens) -> None:
+    """Say what the windows that judge the training have in common with those trained on."""
+    said = held_out_remark(training, held_out)
+    if said:
+        note(said)
 
 
 def head_order(score: str, inputs: ScoreInputs) -> Tensor:

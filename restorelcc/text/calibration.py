@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from ..errors import LoadError, SettingError, TextError
 from ..hf.families import needs_start
 from ..hf.layout import cache_bytes, context_length, vocabulary_size
 from ..progress import Progress
-from . import sources
+from . import overlap, sources
 from .generate import generate
 from .spelling import known_tokens
 from .tokens import Cut, Tokens, lead, own_start, tokenized, whole
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DEFAULT_WINDOWS = 128
+LEAST = 3
+"""Windows of a text that has to train, to choose the best step, and to judge."""
+SCRAP = 0.02
+"""Share of a text to judge by that is too little of it: the end of one that was copied."""
 ELSEWHERE_WINDOWS = 64
 """Of a text that restorations are judged on and not made with."""
 LONGEST_WINDOW = 2048
@@ -56,6 +60,41 @@ def evaluation_tokens(
     return _tokens(source, "evaluation", model, tokenizer, window_length(model, length), stride, most)
 
 
+def evaluation_apart(
+    source: str,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    length: int | None,
+    most: int,
+    others: Mapping[str, Tokens],
+) -> Tokens:
+    """As `evaluation_tokens`, of windows that are none of the others': whatever file those are of, and wherever in it.
+    What of the rest stands in them too is said as a share (see `overlap`). others: by what they are called. Raises
+    TextError where nothing is left, and what `evaluation_tokens` does.
+    """
+    size, seen = window_length(model, length), list(others.values())
+    tokens = evaluation_tokens(source, model, tokenizer, size, most=most)
+    notes, theirs = list(tokens.notes), overlap.windows_of(tokens, seen)
+    if theirs.any() and len(tokens) == most:  # There may be more of it.
+        beyond = sum(int(other.real.sum()) for other in seen) // size + 1
+        tokens = evaluation_tokens(source, model, tokenizer, size, most=most + beyond)
+        theirs = overlap.windows_of(tokens, seen)
+    names = " or ".join(others)
+    kept = tokens[~theirs][:most]
+    if len(kept) < most and kept.count <= SCRAP * tokens.count:
+        raise TextError(
+            f"All of {source} that is read stands in {names} too, so nothing could be judged by it. Give "
+            "another text; one that is given by the same name for both is divided between them."
+        )
+    if theirs.any():
+        notes.append(
+            f"{int(theirs.sum()):,} of {len(tokens):,} windows stand in {names} too and are left out: {len(kept):,} "
+            "are of their own."
+        )
+    notes += filter(None, [overlap.remark(kept, others)])
+    return replace(kept, notes=tuple(notes))
+
+
 def calibration_tokens(
     source: str,
     dense: PreTrainedModel,
@@ -63,12 +102,38 @@ def calibration_tokens(
     length: int | None = None,
     most: int = DEFAULT_WINDOWS,
     seed: int = 0,
+    left: int = 0,
 ) -> Generator[Progress, None, Tokens]:
-    """Tokens of `source` (see `text`) to calibrate on, at most `most` windows; `self` is sampled from `dense`."""
+    """Tokens of `source` (see `text`) to calibrate on, at most `most` windows; `self` is sampled from `dense`.
+
+    left: windows that are asked of the same text to judge by. Where there are too few for both, each gets its part.
+    """
     size = window_length(dense, length)
     if source == sources.SELF:
         return (yield from sampled_windows(dense, tokenizer, size, most, seed))
-    return _tokens(source, "calibration", dense, tokenizer, size, None, most)
+    tokens = _tokens(source, "calibration", dense, tokenizer, size, None, most)
+    return _part(source, dense, tokenizer, tokens, most, left) if left else tokens
+
+
+def _part(
+    source: str, dense: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, tokens: Tokens, most: int, left: int
+) -> Tokens:
+    """Of a text of which `left` windows more are asked for: the first `most`, or where it has too few the first of
+    them. Raises TextError for a text too short to be divided."""
+    size = tokens.ids.shape[1]
+    whole = tokens if len(tokens) < most else _tokens(source, "calibration", dense, tokenizer, size, None, most + left)
+    count = len(whole)
+    if count >= most + left:
+        return tokens
+    if count < LEAST:
+        raise TextError(
+            f"{source} makes {count} window{'s' if count > 1 else ''} of {size} tokens and cannot be split into text "
+            f"to train on, to hold out and to evaluate on, which takes {LEAST}. Give shorter windows (--length), more "
+            "text, or another one to evaluate on."
+        )
+    part = max(2, count * most // (most + left))
+    note = f"It is the evaluation text too: {part:,} of its {count:,} windows calibrate, and the others are left to it."
+    return replace(tokens[:part], notes=(*tokens.notes, note))
 
 
 def _tokens(
@@ -124,6 +189,12 @@ def split_held_out(tokens: Tokens, share: float = 0.1) -> tuple[Tokens, Tokens]:
     held = torch.zeros(count, dtype=torch.bool)
     held[torch.linspace(0, count - 1, max(1, round(count * share))).round().long()] = True
     return tokens[~held], tokens[held]
+
+
+def held_out_remark(training: Tokens, held_out: Tokens) -> str:
+    """What the windows that choose the best step have in common with those trained on, as repeated rows have, in a
+    sentence; empty where that is nothing."""
+    return overlap.remark(held_out, {"those trained on": training}, "the held-out windows")
 
 
 def sampled_windows(

@@ -14,6 +14,7 @@ A source is one word on the command line or in the app:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -94,6 +95,33 @@ def file_of(source: str, others: Iterable[str], what: str = "text file") -> tupl
             f"{', '.join(others)}."
         )
     return place
+
+
+def same_text(source: str, purpose: str, other: str, other_purpose: str) -> bool:
+    """Whether two sources, each read for its purpose, are one text: one file by two names, or one split of a dataset.
+    Raises TextError."""
+    return _place(source, purpose) == _place(other, other_purpose)
+
+
+def has_parts(source: str) -> bool:
+    """Whether it gives one text to calibrate on, and another to evaluate on."""
+    return source == DEMO or (source in HUB and HUB[source][1] != HUB[source][2])
+
+
+def _place(source: str, purpose: str) -> tuple[str, ...]:
+    """Where a text is, however it is called."""
+    if source in (SELF, EVERYDAY):
+        return (source,)
+    if source == DEMO:
+        return (source, purpose)
+    if source in HUB:
+        dataset, calibration, evaluation, _ = HUB[source]
+        return (dataset, calibration if purpose == "calibration" else evaluation)
+    if source.startswith("hf:"):
+        name, split, _ = [*source.removeprefix("hf:").split(":", 2), "", ""][:3]
+        return (name, split or "train")
+    place = files.located(source)
+    return (source,) if place is None else (os.path.realpath(place[0]), place[1])
 
 
 def check_named(source: str) -> None:

@@ -165,10 +165,13 @@ def _texts() -> None:
         ("evaluation", "Evaluation text: perplexities are of it", given),
         ("elsewhere", "Second text: restorations are judged on it too, and nothing is made with it", given),
     ):
-        typed = st.session_state[KEY][name]
+        chosen = st.session_state[KEY][name]
         st.selectbox(
-            label, list(dict.fromkeys([*options, typed])), accept_new_options=True, help=help_text, **mirror(name)
+            label, list(dict.fromkeys([*options, chosen])), accept_new_options=True, help=help_text, **mirror(name)
         )
+    typed = st.session_state[KEY]
+    if typed["calibration"] == typed["evaluation"] and not sources.has_parts(typed["evaluation"]):
+        st.caption("One text for both: each gets windows of its own, so that nothing is judged by what it learnt.")
 
 
 def _windows() -> None:

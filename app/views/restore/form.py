@@ -9,6 +9,7 @@ import streamlit as st
 from restorelcc.restoration.choices import LOSSES, STARTS, UNITS, WAYS, WHAT, WHERE
 from restorelcc.restoration.constants import trained_parameters
 from restorelcc.restoration.training import DEFAULTS, PUBLISHED, Settings
+from restorelcc.text.sources import has_parts
 from restorelcc.workspace import Workspace
 
 from ...session import state
@@ -49,9 +50,13 @@ def what(workspace: Workspace) -> None:
     else:
         text = f"{len(findings.calibration)} windows of '{in_markdown(workspace.recipe.calibration)}'"
     start = STARTS[settings.start if settings else Settings().start]
+    recipe = workspace.recipe
+    evaluation = f"'{in_markdown(recipe.evaluation)}'"
+    if recipe.evaluation == recipe.calibration and not has_parts(recipe.evaluation):
+        evaluation = f"other windows of {evaluation}"
     st.caption(
-        f"Trains on {text}, of which a tenth is held out and judges every few steps; the evaluation text is measured "
-        f"at the end and is never trained on. Starts from {start.sentence}."
+        f"Trains on {text}, of which a tenth is held out and judges every few steps; the evaluation text, "
+        f"{evaluation}, is measured at the end and is never trained on. Starts from {start.sentence}."
     )
     set_by_hand = len(picks.factors)
     if set_by_hand and not start.by_hand:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...artifacts.export import adapter_fits, load_adapter
+from ...artifacts.export import Adapter, adapter_fits, load_adapter, trained_on
 from ...compensation.interface import compensated
 from ...errors import PairMismatch
 from ...evaluation.comparison import compare, distance, side_by_side
@@ -45,7 +45,10 @@ def evaluate(asked: Asked, loading: Loading, as_json: bool) -> None:
     model, tokenizer = load_model(asked.model, loading), load_tokenizer(asked.model, loading)
     note_model(model)
     tokens = evaluation_tokens(asked.source, model, tokenizer, asked.length, asked.stride, asked.windows)
-    within = _within(model, asked.adapter)
+    adapter = _adapter(model, asked.adapter)
+    within = nullcontext if adapter is None else partial(compensated, model, adapter.compensation)
+    if adapter is not None:
+        tokens = replace(tokens, notes=(*tokens.notes, *trained_on(adapter, tokens)))
     if asked.against is None:
         loss, more = watched(measure(model, tokens, within=within)), dict[str, Any]()
     else:
@@ -64,13 +67,13 @@ def evaluate(asked: Asked, loading: Loading, as_json: bool) -> None:
         say(remark)
 
 
-def _within(model: PreTrainedModel, adapter: Path | None) -> Callable[[], AbstractContextManager[None]]:
-    """What every forward pass is inside: what an adapter puts back, if there is one."""
-    if adapter is None:
-        return nullcontext
-    loaded = load_adapter(adapter)
-    adapter_fits(loaded, model)
-    return partial(compensated, model, loaded.compensation)
+def _adapter(model: PreTrainedModel, folder: Path | None) -> Adapter | None:
+    """What is put back, if anything is; it fits the model."""
+    if folder is None:
+        return None
+    adapter = load_adapter(folder)
+    adapter_fits(adapter, model)
+    return adapter
 
 
 def _against(

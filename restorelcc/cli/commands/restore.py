@@ -30,10 +30,12 @@ from ...restoration.weights import zeros
 from ...selection.picks import check_share, share_of_heads
 from ...selection.scores import ScoreInputs
 from ...storage.folders import check_free, check_room, check_writable
-from ...text.calibration import ELSEWHERE_WINDOWS, evaluation_tokens, split_held_out
+from ...text.calibration import ELSEWHERE_WINDOWS, evaluation_apart, held_out_remark, split_held_out
+from ...text.overlap import sketch
+from ...text.sources import same_text
 from ...text.tokens import Tokens
 from ..console import note, say, show_json, show_table, shown
-from ..opening import Text, head_order, note_pair, open_pair
+from ..opening import Text, head_order, note_held_out, note_pair, open_pair
 
 BEGUN_HERE = "command"
 """Of what is kept of a training: what the command line was asked for."""
@@ -137,7 +139,7 @@ def settings_of(given: dict[str, Any], epochs: float | None) -> Settings:
 
 def restore(asked: Asked, as_json: bool) -> None:
     """Train what is put back, keep it as a run, and export it. What cannot be written or merged is refused first."""
-    if asked.elsewhere == asked.text.source:
+    if asked.elsewhere and _trained_on(asked.elsewhere, asked.text.source):
         raise SettingError(
             f"{asked.elsewhere} is the text that is trained on. Give --elsewhere another one, of another kind, or ''."
         )
@@ -147,6 +149,9 @@ def restore(asked: Asked, as_json: bool) -> None:
     elsewhere = _elsewhere(asked, pair, tokens)
     export = max(FORMATS[asked.format].check(asked.folder, pair, kind) for kind in asked.settings.kinds)
     trainer = _picked(asked, pair, tokens)
+    note_held_out(trainer.tokens, trainer.held_out)
+    for remark in elsewhere.notes if elsewhere is not None else ():
+        note(f"{asked.elsewhere}: {remark}")
     check_room((asked.folder, export), (runs_folder(), run_bytes(trainer)))
     if trainer.memory > NOTABLE:
         note(
@@ -155,6 +160,11 @@ def restore(asked: Asked, as_json: bool) -> None:
     about = _about(asked, trainer, tokens.notes)
     with kept(trainer, asked.run_name, about, {BEGUN_HERE: asked.written()}) as keeper:
         _finish(asked, trainer, keeper, about, elsewhere, as_json)
+
+
+def _trained_on(source: str, calibration: str) -> bool:
+    """Whether a text to judge by is the one to train on, whatever they are called."""
+    return source == calibration or same_text(source, "evaluation", calibration, "calibration")
 
 
 def resume(name: str, changed: dict[str, Any], as_json: bool) -> None:
@@ -181,8 +191,8 @@ def _elsewhere(asked: Asked, pair: ModelPair, tokens: Tokens) -> Tokens | None:
     """The second text to judge by, in windows as long as those trained on."""
     if not asked.elsewhere:
         return None
-    length = tokens.ids.shape[1]
-    return evaluation_tokens(asked.elsewhere, pair.dense, pair.tokenizer, length, most=ELSEWHERE_WINDOWS)
+    length, others = tokens.ids.shape[1], {"the text trained on": tokens}
+    return evaluation_apart(asked.elsewhere, pair.dense, pair.tokenizer, length, ELSEWHERE_WINDOWS, others)
 
 
 def _finish(
@@ -269,6 +279,8 @@ class Judged:
     """On a text that nothing was trained or chosen on; None where none was asked for."""
     source: str
     """Of that text."""
+    notes: tuple[str, ...] = ()
+    """How it was read, and what of it was left out."""
 
     def figures(self) -> dict[str, Any]:
         """As they are kept with a run, and told to programs."""
@@ -276,7 +288,7 @@ class Judged:
         return (
             figures
             if self.elsewhere is None
-            else figures | {"elsewhere": {"text": self.source} | self.elsewhere.figures()}
+            else figures | {"elsewhere": {"text": self.source, "notes": list(self.notes)} | self.elsewhere.figures()}
         )
 
 
@@ -287,6 +299,7 @@ def _judged(asked: Asked, trainer: Training, restoration: Restoration, elsewhere
         watched(measured(pair.dense, pair.pruned, trainer.held_out, in_place)),
         None if elsewhere is None else watched(measured(pair.dense, pair.pruned, elsewhere, in_place)),
         asked.elsewhere,
+        () if elsewhere is None else elsewhere.notes,
     )
 
 
@@ -294,6 +307,7 @@ def _about(asked: Asked, trainer: Training, notes: Sequence[str]) -> dict[str, A
     """What the run says before it has figures. notes: on the text as it was read."""
     pair, tokens = trainer.pair, trainer.tokens
     text = {"source": asked.text.source, "windows": len(tokens), "length": tokens.ids.shape[1]}
+    notes = [*notes, *filter(None, [held_out_remark(tokens, trainer.held_out)])]
     return {
         "dense": pair.dense_name,
         "pruned": pair.pruned_name,
@@ -302,6 +316,7 @@ def _about(asked: Asked, trainer: Training, notes: Sequence[str]) -> dict[str, A
         **made_for(pair.pruned),
         "evaluation": JUDGED_BY,
         "calibration": text | {"notes": list(notes)},
+        "sketch": sketch([tokens, trainer.held_out]),
     }
 
 

@@ -21,7 +21,7 @@ from ...selection.scores import ScoreInputs
 from ...storage.folders import check_csv, write_csv
 from ...text.calibration import split_held_out
 from ..console import records, say, show_json, show_table, shown
-from ..opening import Text, head_order, open_pair
+from ..opening import Text, head_order, note_held_out, open_pair
 
 OUT = "restored"
 """Where the command line that is suggested would write."""
@@ -46,6 +46,7 @@ def sweep(
     check_csv(csv)
     pair, tokens = open_pair(dense, pruned, text, loading)
     training, held_out = split_held_out(tokens)
+    note_held_out(training, held_out)
     statistics = watched(capture(pair, tokens))
     lost = components(statistics)
     order = head_order(score, ScoreInputs(pair, statistics, lost, training, held_out, seed=text.seed))

@@ -1,60 +1,43 @@
-"""Heads: what every head lost, as a map; and one head in detail."""
+"""Heads: what every head lost, as a map; beside it one head in detail."""
 
 import streamlit as st
 
 from app.session import state
-from app.views.heads import all_heads, bounds, one_head, passage, score
+from app.views.heads import all_heads, bounds, panel, score
 from app.views.heads.closer import looks
-from app.widgets import controls, feedback
+from app.widgets import controls
 
 workspace = state.opened()
 metric = controls.metric()
-above, below = st.container(), st.container()
+left, right = st.columns([7, 5], gap="medium")
+below_left, below_right = st.columns([7, 5], gap="medium")
+text = st.container()
+
+with left:
+    there = score.available(workspace, metric)
 
 
 def whole_map() -> None:
     """All heads."""
-    with above:
-        there = score.available(workspace, metric)
     if there:
-        left, right = above.columns([7, 5], gap="medium")
         with left:
             all_heads.loss_map(workspace, metric)
-        with right:
-            all_heads.ranking(workspace, metric)
-            all_heads.profile(workspace, metric)
-    if metric == "ceiling":
-        with above:
-            bounds.section(workspace)
 
 
-def panel() -> None:
-    """The head in view."""
-    head = state.session().head
-    if head is None:
-        all_heads.none_in_view(workspace, metric)
-        return
-    one_head.title(workspace, head)
-    spread, text = st.columns([4, 6], gap="medium")
-    chosen = passage.chosen(workspace)
-    with text:
-        readable = feedback.models_there(workspace, "passage")
-        if readable:
-            passage.tinted(workspace, head, chosen)
-    with spread:
-        one_head.split(workspace, head)
-        one_head.spread(workspace, head)
-    if readable:
-        passage.attention(workspace, head, chosen)
-
-
-# A click is answered where it shows first; while the models are still to be loaded, the map, which needs none.
+# A click is answered where it shows first: the panel, once the models that a part of the page waits for are there.
 panel_first = workspace.loaded
 if not panel_first:
     whole_map()
-with below:
-    panel()
+with right:
+    panel.beside_the_map(workspace, metric)
 if panel_first:
     whole_map()
+with text:
+    panel.reading(workspace)
+if there:
+    with below_right:
+        panel.ranking(workspace, metric)
+if metric == "ceiling":
+    bounds.section(workspace)
 with st.container():
     looks.section(workspace)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import plotly.graph_objects as go
 
 from ..values.colours import LIGHT, Colours
@@ -28,6 +31,16 @@ def base(height: int, **layout: object) -> go.Figure:
         hoverlabel={"align": "left"},
     )
     return figure.update_layout(**layout)
+
+
+MANY = 3_000
+"""Points in a figure from which on the browser takes seconds to draw them one by one."""
+
+
+def points(count: int) -> Callable[..., Any]:
+    """The kind of trace that draws so many points: past `MANY` the graphics card does."""
+    kind: Callable[..., Any] = go.Scattergl if count > MANY else go.Scatter
+    return kind
 
 
 def outline(figure: go.Figure, x: float, y: float, reach: float, width: float, colours: Colours) -> None:

@@ -13,6 +13,7 @@ from restorelcc.capture.plane import Points, Projection
 
 from ..values.colours import Colours
 from ..values.verbatim import in_figure
+from . import common
 from .common import base, outline
 
 
@@ -128,7 +129,7 @@ def differences(
     figure = _plane(view)
     _cloud(figure, view.lost, names, colours.pruned, "lost")
     _mean(figure, view.lost, colours, "mean lost activation")
-    _rays(figure, view, sorted({*range(3), *picked, shown}), picked, shown, colours)
+    _rays(figure, view, sorted({*range(min(3, len(view.directions))), *picked, shown}), picked, shown, colours)
     return figure
 
 
@@ -150,9 +151,8 @@ def _plane(view: Projection) -> go.Figure:
 
 
 def _cloud(figure: go.Figure, points: Points, names: Sequence[str], colour: str, name: str) -> None:
-    kind = go.Scattergl if len(points) > 5_000 else go.Scatter
     figure.add_trace(
-        kind(
+        common.points(len(points))(
             x=points[:, 0],
             y=points[:, 1],
             mode="markers",

@@ -1,4 +1,4 @@
-"""Figures of heads: the map by layer and head, the ranking, the profile by layer, one head's spread and attention."""
+"""Figures of heads: the ranking, the profile by layer, one head's spread and attention."""
 
 from __future__ import annotations
 
@@ -14,90 +14,8 @@ from ..values.colours import Colours
 from ..values.picks import Head
 from ..values.verbatim import in_figure
 from ..values.words import head_name
-from .common import base, faint, outline, ticks
-
-
-def head_map(
-    table: Tensor,
-    measure: Measure,
-    colours: Colours,
-    picked: dict[Head, int] | None = None,
-    selected: Head | None = None,
-    height: int | None = None,
-    box: bool = False,
-) -> go.Figure:
-    """Layer × head as square cells; selecting gives points with (layer, head) as customdata.
-
-    table: [layer, head], NaN where nothing is known yet. picked: components picked of each head, drawn as a dot.
-    box: the mouse draws a box; Plotly then takes no clicks on cells, so the two are apart.
-    """
-    values = table.detach().double().numpy()
-    layers, heads = values.shape
-    height = height or int(min(760, max(280, 46 * layers + 70)))
-    figure = base(height, dragmode="select" if box else False, clickmode="event+select", hoverdistance=40)
-    _cells(figure, values, measure, colours)
-    _points_to_select(figure, values, measure, colours)
-    if picked:
-        _dots(figure, list(picked), colours)
-    if selected is not None:
-        outline(figure, x=selected[1], y=selected[0], reach=0.48, width=3, colours=colours)
-    axis = {"zeroline": False, "showgrid": False, "fixedrange": True, "constrain": "domain"}
-    figure.update_xaxes(title="head", range=[-0.5, heads - 0.5], tickvals=ticks(heads), **axis)
-    figure.update_yaxes(title="layer", range=[layers - 0.5, -0.5], tickvals=ticks(layers), scaleanchor="x", **axis)
-    return figure
-
-
-def _cells(figure: go.Figure, values: np.ndarray, measure: Measure, colours: Colours) -> None:
-    scale, low, high = shades(values, measure, colours)
-    figure.add_heatmap(
-        z=values,
-        xgap=2,
-        ygap=2,
-        colorscale=scale,
-        zmin=low,
-        zmax=high,
-        colorbar={"title": {"text": measure.unit, "side": "right"}, "thickness": 10, "len": 0.9, "x": 1.01},
-        hoverinfo="skip",
-    )
-
-
-def _points_to_select(figure: go.Figure, values: np.ndarray, measure: Measure, colours: Colours) -> None:
-    """An invisible point in every cell is what the mouse meets: heat maps report no selection."""
-    layer, head = (index.ravel() for index in np.indices(values.shape))
-    figure.add_scatter(
-        x=head,
-        y=layer,
-        mode="markers",
-        customdata=np.stack([layer, head], axis=1),
-        text=["not measured yet" if np.isnan(value) else f"{value:.4g}" for value in values.ravel()],
-        marker={"symbol": "square", "size": 22, "color": colours.text, "opacity": 0},
-        selected={"marker": {"opacity": 0}},
-        unselected={"marker": {"opacity": 0}},
-        hovertemplate="layer %{customdata[0]}, head %{customdata[1]}<br>" + measure.title + " %{text}<extra></extra>",
-    )
-
-
-def _dots(figure: go.Figure, heads: Sequence[Head], colours: Colours) -> None:
-    """Mark heads of which something is picked."""
-    line = {"width": 1.5, "color": colours.paper}
-    figure.add_scatter(
-        x=[head for _, head in heads],
-        y=[layer for layer, _ in heads],
-        mode="markers",
-        marker={"symbol": "circle", "size": 9, "color": colours.restored, "line": line},
-        hoverinfo="skip",
-    )
-
-
-def shades(values: np.ndarray, measure: Measure, colours: Colours) -> tuple[list[list[object]], float, float]:
-    """(colour scale, its lowest and its highest value) that fit what a measure is."""
-    known = values[np.isfinite(values)]
-    most = float(np.abs(known).max(initial=0.0)) or 1.0
-    if measure.scale == "change":
-        return colours.diverging(), -most, most
-    if measure.scale == "plain" and len(known):
-        return colours.plain(), float(known.min()), most
-    return colours.scale(), 0.0, most
+from .common import base, faint, ticks
+from .head_map import shades
 
 
 def ranking(

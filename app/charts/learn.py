@@ -15,7 +15,7 @@ from ..values.words import percent
 from ..work.lessons import Plane
 from ..work.live import Measured
 from .common import base
-from .heads import head_map
+from .head_map import head_map
 
 LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": None}
 RECOVERED = "recovered share"  # of the lost log-likelihood

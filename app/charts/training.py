@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from torch import Tensor
 
 from ..values.colours import Colours
-from .common import base
+from .common import base, points
 
 
 def losses(metrics: pd.DataFrame, colours: Colours) -> go.Figure:
@@ -73,9 +73,8 @@ def beta_against_alpha(alpha: Tensor, beta: Tensor, picked: Tensor, colours: Col
     places = picked.nonzero().numpy()
     x, y = alpha[picked].double().numpy(), beta[picked].double().numpy()
     figure = base(330)
-    kind = go.Scattergl if len(x) > 5_000 else go.Scatter
     figure.add_trace(
-        kind(
+        points(len(x))(
             x=x,
             y=y,
             mode="markers",

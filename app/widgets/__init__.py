@@ -2,5 +2,6 @@
 
 controls: by_head, figure, metric, mirrored, selected_points
 feedback: ARRIVALS, bar, cancel_button, doing, empty, GLANCE, guarded, models_there, pause, progress, refused, running
+head_chooser: by_number, by_rank
 tinted: show, Token
 """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
 from typing import Any, Literal
 
 import pandas as pd
@@ -15,6 +17,10 @@ from restorelcc.selection.scores import SCORES, captured, closer, computed
 
 from ..session import state
 
+NARROW = "-narrow"
+"""Ends the key of a chart that a phone shows instead of another."""
+SELECTED_IN = "selected-in"
+"""Where the session keeps the key of the chart that something was selected in last."""
 CONFIG: dict[str, Any] = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "autoScale2d"]}
 
 
@@ -36,19 +42,25 @@ def figure(
     on_select: Callable[[], None] | None = None,
     modes: Sequence[Literal["points", "box"]] = ("points", "box"),
     config: dict[str, Any] | None = None,
+    narrow: go.Figure | None = None,
 ) -> None:
     """A chart, with the table behind it, its CSV, and the choice of picture format.
 
-    alt: what the chart shows, in words, for those who cannot see it.
+    alt: what the chart shows, in words, for those who cannot see it. narrow: the same in another shape, which a phone
+    shows instead.
     """
     session = state.session()
     settings = (
         CONFIG | {"toImageButtonOptions": {"format": session.format, "filename": key, "scale": 2}} | (config or {})
     )
-    if on_select is None:
-        st.plotly_chart(chart, key=key, alt=alt, config=settings)
-    else:
-        st.plotly_chart(chart, key=key, alt=alt, config=settings, on_select=on_select, selection_mode=modes)
+    shapes = [("", key, chart)] if narrow is None else [("desk", key, chart), ("phone", key + NARROW, narrow)]
+    for screen, name, shape in shapes:
+        with st.container(key=f"{screen}-{key}") if screen else nullcontext():
+            if on_select is None:
+                st.plotly_chart(shape, key=name, alt=alt, config=settings)
+            else:
+                chosen = partial(_selected, name, on_select)
+                st.plotly_chart(shape, key=name, alt=alt, config=settings, on_select=chosen, selection_mode=modes)
     with st.popover("Data", icon=":material/table:", type="tertiary", key=f"data-{key}"):
         st.dataframe(table, hide_index=True, key=f"table-{key}")
         with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -68,6 +80,11 @@ def figure(
                 required=True,
                 **mirrored(f"format-{key}", session.format, lambda value: setattr(session, "format", value)),
             )
+
+
+def _selected(name: str, on_select: Callable[[], None]) -> None:
+    st.session_state[SELECTED_IN] = name
+    on_select()
 
 
 MEASURES = {
@@ -111,7 +128,8 @@ def metric() -> str:
 
 def selected_points(key: str) -> list[tuple[int, ...]]:
     """`customdata` of the points that are selected in the chart of this key, such as (layer, head)."""
-    chosen = st.session_state.get(key)
+    narrow = st.session_state.get(SELECTED_IN) == key + NARROW
+    chosen = st.session_state.get(key + NARROW if narrow else key)
     points = chosen["selection"]["points"] if chosen else []
     custom = [point["customdata"] for point in points if "customdata" in point]
     # Arrays travel packed, and what is picked from them comes back as {"0": …, "1": …}.

@@ -8,7 +8,7 @@ import streamlit as st
 from restorelcc.selection.scores import Measure
 from restorelcc.workspace import Workspace
 
-from ...charts import heads as head_charts
+from ...charts.head_map import head_maps
 from ...session import state
 from ...values.colours import colours
 from ...widgets import controls
@@ -29,7 +29,7 @@ def section(workspace: Workspace) -> None:
     )
     table = workspace.lost.energy[:, :, :k].sum(-1)
     picked = state.picks().by_head()
-    chart = head_charts.head_map(table, ENERGY, colours(state.dark()), picked, state.session().head)
+    chart, narrow = head_maps(table, ENERGY, colours(state.dark()), picked, state.session().head)
     places = [(layer, head) for layer in range(layers) for head in range(heads)]
     rows = [(*place, float(table[place]), picked.get(place, 0)) for place in places]
     controls.figure(
@@ -38,6 +38,7 @@ def section(workspace: Workspace) -> None:
         f"Map of the share of lost energy that the first {k} components of each head hold, "
         f"from {float(table.min()):.0%} to {float(table.max()):.0%}.",
         pd.DataFrame(rows, columns=["layer", "head", f"energy_of_{k}", "picked"]),
+        narrow=narrow,
         on_select=_map_selected,
         modes=("points",),
     )

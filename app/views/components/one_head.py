@@ -15,7 +15,7 @@ from ...values.colours import colours
 from ...values.picks import Head
 from ...values.verbatim import in_markdown
 from ...values.words import head_name
-from ...widgets import controls, feedback
+from ...widgets import controls, feedback, head_chooser
 from ...work import scores
 
 
@@ -30,40 +30,14 @@ def chosen(workspace: Workspace) -> Head:
     head = session.head if session.head is not None else order[0]
     rank = order.index(head)
     with st.container(horizontal=True, vertical_alignment="bottom", key="head-chooser"):
-        _by_number(workspace, head)
-        _by_rank(order, rank)
+        head_chooser.by_number(workspace, head)
+        head_chooser.by_rank(order, head)
         st.markdown(
             f"<span class='muted'>number {rank + 1} of {len(order)} by {score.title.lower()}: "
             f"{float(table[head]):.3g}</span>",
             unsafe_allow_html=True,
         )
     return head
-
-
-def _by_number(workspace: Workspace, head: Head) -> None:
-    layers, heads, _ = workspace.lost.shape
-    layer_input = controls.mirrored("choose-layer", head[0], lambda layer: state.look_at((int(layer), head[1])))
-    st.number_input("Layer", 0, layers - 1, width=110, **layer_input)
-    head_input = controls.mirrored("choose-head", head[1], lambda index: state.look_at((head[0], int(index))))
-    st.number_input("Head", 0, heads - 1, width=110, **head_input)
-
-
-def _by_rank(order: list[Head], rank: int) -> None:
-    """One step in the order of the measure. rank: of the head in view."""
-    st.button(
-        "Previous",
-        icon=":material/arrow_back:",
-        key="previous-head",
-        disabled=rank == 0,
-        on_click=lambda: state.look_at(order[rank - 1]),
-    )
-    st.button(
-        "Next",
-        icon=":material/arrow_forward:",
-        key="next-head",
-        disabled=rank == len(order) - 1,
-        on_click=lambda: state.look_at(order[rank + 1]),
-    )
 
 
 def scree(workspace: Workspace, head: Head) -> None:

@@ -6,10 +6,12 @@ import pandas as pd
 import streamlit as st
 from torch import Tensor
 
+from restorelcc.selection.picks import of_heads
 from restorelcc.selection.scores import SCORES, captured
 from restorelcc.workspace import Workspace
 
 from ...charts import heads as head_charts
+from ...charts.head_map import head_maps
 from ...session import state
 from ...values.colours import colours
 from ...values.words import head_name
@@ -37,17 +39,23 @@ def loss_map(workspace: Workspace, metric: str) -> None:
             label_visibility="collapsed",
             **controls.mirrored("mouse", session.mouse, lambda value: setattr(session, "mouse", value)),
         )
-    chart = head_charts.head_map(table, score, colours(state.dark()), picked, session.head, box=session.mouse == "box")
     first = head_charts.ranked(table, score)[0]
+    chart, narrow = head_maps(table, score, colours(state.dark()), picked, session.head, session.mouse == "box")
     controls.figure(
         chart,
         "head-map",
         f"Map of {score.title.lower()} by layer and head; {'the lowest' if score.lowest_first else 'the most'} is "
         f"{float(table[first]):.3g}, at {head_name(first)}.",
         _frame(workspace, metric),
+        narrow=narrow,
         on_select=lambda: _map_selected(workspace),
     )
     st.caption(f"{MOUSE_HELP[session.mouse]} A green dot marks heads with picks.")
+
+
+def there(workspace: Workspace, metric: str) -> bool:
+    """Whether the measure in view is known of any head."""
+    return scores.table(workspace, metric) is not None
 
 
 def _table(workspace: Workspace, metric: str) -> Tensor:
@@ -92,6 +100,30 @@ def ranking(workspace: Workspace, metric: str) -> None:
     )
 
 
+def first_to_picks(workspace: Workspace, metric: str) -> None:
+    """The first so many heads by the measure in view, to the picks at once."""
+    order, present = head_charts.ranked(_table(workspace, metric), SCORES[metric]), workspace.lost.present
+    heads = [head for head in order if bool(present[head])]
+    if not heads:
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom", key="first-heads"):
+        count = int(
+            st.number_input(
+                "How many", 1, len(heads), min(8, len(heads)), key="first-count", persist_state="session", width=110
+            )
+        )
+        wanted = of_heads(workspace.lost.shape, heads[:count]).picks
+        st.button(
+            f"Add the first {count} to picks" if count > 1 else "Add the first to picks",
+            key="pick-first",
+            icon=":material/add:",
+            disabled=wanted <= state.picks().selection.picks,
+            on_click=state.pick_heads,
+            args=(workspace, heads[:count]),
+            help="All components of the heads that come first by the measure in view, on top of what is picked.",
+        )
+
+
 def _bar_selected() -> None:
     points = controls.selected_points("head-ranking")
     if points:
@@ -108,11 +140,3 @@ def profile(workspace: Workspace, metric: str) -> None:
         f"Mean {score.title.lower()} of the heads of each layer, with the range from the lowest to the highest.",
         _frame(workspace, metric).groupby("layer")[metric].agg(["mean", "min", "max"]).reset_index(),
     )
-
-
-def none_in_view(workspace: Workspace, metric: str) -> None:
-    """Where there is a map to click on: that a click opens the panel of a head."""
-    if scores.table(workspace, metric) is not None:
-        st.info(
-            "Click a cell of the map, or a bar of the ranking, to see what that head lost.", icon=":material/ads_click:"
-        )

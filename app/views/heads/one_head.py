@@ -14,17 +14,19 @@ from ...values.colours import colours
 from ...values.pages import PAGES
 from ...values.picks import Head
 from ...values.words import signed
-from ...widgets import controls
+from ...widgets import controls, head_chooser
 from ...work import scores
 
 
 def title(workspace: Workspace, head: Head) -> None:
-    """Name, figures, and what can be done with the head."""
+    """Name, figures, and what can be done with the head; and another by its number."""
     gone = not bool(workspace.lost.present[head])
-    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="head-title"):
-        st.markdown(f"#### Layer {head[0]}, head {head[1]}", width="content")
-        figures = " · ".join([*_losses(workspace, head), *_changes(workspace, head)])
-        st.markdown(f"<span class='muted'>{figures}</span>", unsafe_allow_html=True, width="stretch")
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="head-title"):
+        st.markdown(f"#### Layer {head[0]}, head {head[1]}", width="stretch")
+        head_chooser.by_number(workspace, head)
+    figures = " · ".join([*_losses(workspace, head), *_changes(workspace, head)])
+    st.markdown(f"<span class='muted'>{figures}</span>", unsafe_allow_html=True)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="head-buttons"):
         _pick_buttons(workspace, head, gone)
         st.page_link(PAGES["components"].link, label="Its components", icon=":material/arrow_forward:")
     if gone:
@@ -34,7 +36,7 @@ def title(workspace: Workspace, head: Head) -> None:
 def _pick_buttons(workspace: Workspace, head: Head, gone: bool) -> None:
     picked, total = len(state.picks().components_of(*head)), workspace.lost.shape[2]
     st.button(
-        f"Add to picks ({picked} of {total} components in)" if picked else "Add to picks",
+        f"Add to picks ({picked} of {total} in)" if picked else "Add to picks",
         key="add-head",
         icon=":material/add:",
         type="primary",

@@ -10,8 +10,8 @@ from restorelcc.errors import RestoreLCCError
 from restorelcc.selection.scores import Measure
 from restorelcc.workspace import Workspace
 
-from ...charts import heads as head_charts
 from ...charts import learn as learn_charts
+from ...charts.head_map import head_map
 from ...session import state
 from ...values.colours import colours
 from ...values.picks import Head, Picks
@@ -74,7 +74,7 @@ def _share_of_a_constant(workspace: Workspace, head: Head) -> None:
         )
     with right, st.container(width=MAP):
         controls.figure(
-            head_charts.head_map(table, CONSTANT, colours(state.dark()), height=330),
+            head_map(table, CONSTANT, colours(state.dark()), height=330),
             "learn-constant",
             f"Share of lost energy that a constant can hold, by layer and head: {least:.0%} to {most:.0%}.",
             controls.by_head(table, "constant_share"),

@@ -15,8 +15,8 @@ from restorelcc.errors import RestoreLCCError
 from restorelcc.selection.scores import Measure
 from restorelcc.workspace import Workspace
 
-from ...charts import heads as head_charts
 from ...charts import training as training_charts
+from ...charts.head_map import head_maps
 from ...session import state
 from ...values import run_facts
 from ...values.colours import colours
@@ -146,14 +146,16 @@ def _sizes(compensation: Compensation, key: str) -> None:
     """The map of how much is put back into each head. key: of the figure."""
     norms, (symbol, unit) = compensation.norms, compensation.size
     measure = Measure(name="size", title=symbol, brief="how much is put back", unit=unit)
+    chart, narrow = head_maps(norms, measure, colours(state.dark()))
     st.markdown(
         f"##### Trained: {compensation.made_of}, {symbol}", help=f"How much is put back into each head, in {unit}."
     )
     controls.figure(
-        head_charts.head_map(norms, measure, colours(state.dark())),
+        chart,
         key,
         f"Map of how much is put back into each head, by layer and head, at most {float(norms.max()):.2f}.",
         controls.by_head(norms, "norm"),
+        narrow=narrow,
     )
 
 

@@ -140,12 +140,7 @@ def _dots(figure: go.Figure, heads: Sequence[Head], colours: Colours, across: bo
             x=[x for x, _ in places],
             y=[y for _, y in places],
             mode="markers",
-            marker={
-                "symbol": "circle",
-                "size": max(4.0, min(9.0, 0.6 * size)),
-                "color": colours.restored,
-                "line": line,
-            },
+            marker=dot | {"line": line},
             hoverinfo="skip",
         )
     )

@@ -5,6 +5,7 @@ comparison: compare, Comparison, distance, Distance, learns_the_text, measured, 
 ending: Ending
 losses: cross_entropy, distillation
 patching: all_heads, everything, Patch, patched
-perplexity: Difference, measure, paired_difference, Perplexity, perplexity, recovered_share, token_loss, TokenLoss
+perplexity: Difference, logits_of, losses, measure, paired_difference, Perplexity, perplexity, recovered_share,
+    token_loss, TokenLoss
 prefix: Prefix
 """

@@ -238,8 +238,7 @@ WATCHED = "restorelcc_watched"
 def watching_attention(model: PreTrainedModel, see: Callable[[int, Attended], None]) -> PreTrainedModel:
     """The same model, all tensors shared, that calls `see(layer, attended)` as it computes, of layers with heads.
 
-    For everything that computes attention through Transformers' interface, as its families do; of others nothing is
-    seen.
+    Raises UnsupportedModel, in its forward pass, where attention is not computed through Transformers' interface.
     """
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import eager_mask
@@ -251,7 +250,13 @@ def watching_attention(model: PreTrainedModel, see: Callable[[int, Attended], No
     twin = filled(skeleton(type(model), config), model, state_of(model))
     for layer, attention in enumerate(attentions(twin)):
         vars(attention)["see"] = partial(see, layer)  # beside its modules, as it is none
+        attention.register_forward_hook(_check_seen)
     return twin
+
+
+def _check_seen(module: nn.Module, *_: Any) -> None:
+    if not vars(module).pop("seen", False):
+        raise UnsupportedModel(f"{type(module).__name__} computes attention in a way of its own that cannot be seen.")
 
 
 def _watched(
@@ -264,6 +269,7 @@ def _watched(
     heads = query.shape[1] // value.shape[1]
     if "see" in vars(module):
         repeated = value.repeat_interleave(heads, dim=1)
+        vars(module)["seen"] = True
         vars(module)["see"](Attended(repeated, lambda: plain(module, query, key, value, mask, **how)[1]))
     computed: tuple[Tensor, Tensor] = plain(module, query, key, value, mask, **how)
     return computed

@@ -88,6 +88,7 @@ class Trait(Choice):
     computation: str
     """By its name."""
     values: str
+    errors: str = "errors"
 
 
 def _of_kinds() -> Iterator[Trait]:
@@ -120,7 +121,41 @@ def _of_kinds() -> Iterator[Trait]:
         )
 
 
-TRAITS = table(*_of_kinds())
+PATCHED = (
+    "Above 0, the rest of the pruned model has come to terms with the damage. Measured on held-out calibration text."
+)
+TRAITS = table(
+    *_of_kinds(),
+    Trait(
+        name="pattern",
+        title="Pattern alone",
+        brief="what the loss would change by if the head looked where it does in the dense model",
+        definition="The pruned model where this head looks, token by token, as in the dense model and still carries "
+        f"what pruning left (activation patching of its pattern alone): the change of the loss. {PATCHED}",
+        unit="change of NLL, nats per token",
+        scale="change",
+        first="lowest",
+        ranked="Heads with most to win from where they look",
+        computation="origin",
+        values="pattern.values",
+        errors="pattern.errors",
+    ),
+    Trait(
+        name="values",
+        title="Values alone",
+        brief="what the loss would change by if the head carried what it does in the dense model",
+        definition="The pruned model where what this head carries from each token, and how it writes it, is the dense "
+        "model's, and it looks where pruning left it (activation patching of W_O v alone): the change of the loss. "
+        f"Both together are *Ceiling*. {PATCHED}",
+        unit="change of NLL, nats per token",
+        scale="change",
+        first="lowest",
+        ranked="Heads with most to win from what they carry",
+        computation="origin",
+        values="values.values",
+        errors="values.errors",
+    ),
+)
 
 LOOKS = table(
     Choice(
@@ -128,6 +163,11 @@ LOOKS = table(
         title="Kinds of heads, and what pruning left of them",
         brief="which heads of the dense model are previous-token, duplicate-token, induction or first-token heads, and "
         "how strong they are in the pruned one",
+    ),
+    Choice(
+        name="depth",
+        title="Where the prediction departs",
+        brief="how far the pruned model's next-token distribution is from the dense one's, read after every layer",
     ),
 )
 """What the command line can look at closer, a table each."""

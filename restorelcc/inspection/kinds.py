@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import SettingError, UnsupportedModel
+from ..errors import SettingError
 from ..hf.layout import context_length, device_of, geometry, vocabulary_size
 from ..hf.overflow import check_finite
 from ..hf.twins import Attended, watching_attention
@@ -173,12 +173,11 @@ def _scores(
 
     The weights of one layer exist at a time. material: ids [text, pos] with what reads them; texts: rows of real text.
     """
-    shape, seen = geometry(model), set[int]()
+    shape = geometry(model)
     sums = {name: torch.zeros(shape.n_layers, shape.n_heads, dtype=torch.float64) for name in KINDS}
     read: Read = _on_repeated
 
     def see(layer: int, attended: Attended) -> None:
-        seen.add(layer)
         for name, values in read(attended.weigh().float()).items():
             sums[name][layer] += values.sum(0).double().cpu()
 
@@ -189,11 +188,6 @@ def _scores(
         with torch.no_grad():
             watched(ids.to(device_of(watched)), use_cache=False, logits_to_keep=1)
         done += len(ids)
-    if len(seen) < shape.n_layers:
-        raise UnsupportedModel(
-            f"{type(model).__name__} computes attention in a way of its own in {shape.n_layers - len(seen)} of "
-            f"{shape.n_layers} layers, so where its heads look cannot be seen."
-        )
     repeated = {"duplicate_token", "induction"}
     means = {name: values / (total - texts if name in repeated else texts) for name, values in sums.items()}
     check_finite(torch.stack([values.sum() for values in means.values()]), model, material[0][0])

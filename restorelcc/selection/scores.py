@@ -125,7 +125,13 @@ CLOSER = {
         "kinds",
         "one pass of either model, with plain attention, over 16 windows of text and 8 of random tokens",
         lazily("restorelcc.selection.scoring:kinds"),
-    )
+    ),
+    "origin": Computation(
+        "origin",
+        "two passes over held-out calibration text a head, from its layer on, and one of either model with plain "
+        "attention",
+        lazily("restorelcc.selection.scoring:origin"),
+    ),
 }
 CHANCE = Computation("chance", "nothing", lazily("restorelcc.selection.scoring:drawn"))
 

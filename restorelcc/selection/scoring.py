@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from operator import attrgetter
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ..capture.head_loss import HeadLoss, head_loss
 from ..capture.recoverable import recoverable
-from ..evaluation.perplexity import Difference
+from ..evaluation.perplexity import Difference, paired_difference
 from ..inspection.kinds import HeadKinds, head_kinds
+from ..inspection.origin import Part, patched_in_part
 from ..progress import Progress
 from ..registry import chosen
 from .picks import random_score
@@ -69,10 +70,15 @@ def result_of(score: Score, inputs: ScoreInputs) -> Generator[Progress, None, An
 
 def read(score: Score, result: Any) -> HeadScore:
     """The score in what its computation gave."""
-    values: Tensor = attrgetter(score.values)(result)
-    errors: Tensor | None = getattr(result, score.errors, None)
+    values: Tensor = _at(result, score.values)
+    errors: Tensor | None = _at(result, score.errors)
     notes: tuple[str, ...] = getattr(result, "notes", ())
     return HeadScore(values.double(), None if errors is None else errors.double(), notes)
+
+
+def _at(result: Any, place: str) -> Any:
+    """An attribute of an attribute …, None where there is none."""
+    return reduce(lambda part, name: getattr(part, name, None), place.split("."), result)
 
 
 def captured(inputs: ScoreInputs) -> Generator[Progress, None, HeadLoss]:
@@ -106,6 +112,30 @@ def split(inputs: ScoreInputs) -> Generator[Progress, None, Split]:
 def kinds(inputs: ScoreInputs) -> Generator[Progress, None, HeadKinds]:
     """What each head does, in both models."""
     return (yield from head_kinds(inputs.pair, inputs.training, inputs.seed))
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Change of the mean NLL where of each head alone the dense model's part is in place."""
+
+    pattern: HeadScore
+    """Where it looks."""
+    values: HeadScore
+    """What it carries."""
+
+
+def origin(inputs: ScoreInputs) -> Generator[Progress, None, Origin]:
+    """Where each head's loss comes from."""
+    shape = inputs.lost.shape[:2]
+    heads = [(layer, head) for layer in range(shape[0]) for head in range(shape[1])]
+    parts = [Part(0, 0, pattern=False, values=False)]
+    parts += [Part(*head, pattern=pattern, values=not pattern) for head in heads for pattern in (True, False)]
+    plain, *losses = yield from patched_in_part(inputs.pair, inputs.held_out, parts)
+    pattern = values = HeadScore.unknown(shape)
+    for head, looks, carries in zip(heads, losses[::2], losses[1::2], strict=True):
+        pattern = pattern.with_change(head, paired_difference(looks, plain))
+        values = values.with_change(head, paired_difference(carries, plain))
+    return Origin(pattern, values)
 
 
 def drawn(inputs: ScoreInputs) -> Generator[Progress, None, HeadScore]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import pandas as pd
 
 from ...inspection.definitions import KINDS, LOOKS
+from ...inspection.depth import departure
 from ...inspection.kinds import members
 from ...progress_bar import watched
 from ...registry import chosen
@@ -54,7 +55,19 @@ def _tell_kinds(frame: pd.DataFrame) -> Table:
     return ["kind", "layer.head", "dense", "pruned", "kept"], rows
 
 
+def _depth(inputs: ScoreInputs) -> pd.DataFrame:
+    """A row a layer, on held-out calibration text."""
+    (found,) = watched(departure(inputs.pair, inputs.held_out))
+    return found.to_pandas()
+
+
+def _tell_depth(frame: pd.DataFrame) -> Table:
+    rows = [[str(row["layer"]), f"{row['kl']:.4f} ± {row['kl_error']:.4f}"] for row in records(frame)]
+    return ["after layer", "KL to the dense model, nats per token"], rows
+
+
 _LOOKS: dict[str, tuple[Callable[[ScoreInputs], pd.DataFrame], Callable[[pd.DataFrame], Table]]] = {
     "kinds": (_kinds, _tell_kinds),
+    "depth": (_depth, _tell_depth),
 }
 """By name: what looks, and how what it finds is told."""

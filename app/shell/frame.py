@@ -11,11 +11,14 @@ from restorelcc.workspace import Workspace
 
 from ..session import links, state
 from ..values.colours import DARK, LIGHT, Colours
-from ..values.pages import PAGES
+from ..values.pages import PAGES, Page
 from ..widgets import feedback
 from ..work import open_pairs
 from ..work.jobs import State, jobs
 from .header import Header
+
+BY_NAME = "first-by-name"
+"""Where the session keeps whether the first page is in view under its name, instead of at the bare address."""
 
 
 def run(root: Path) -> None:
@@ -23,11 +26,11 @@ def run(root: Path) -> None:
     st.set_page_config(page_title="RestoreLCC Studio", page_icon=str(root / "assets" / "favicon.svg"), layout="wide")
     st.html(f"<style>{_variables()}{(root / 'app' / 'shell' / 'studio.css').read_text()}</style>")
     st.logo(str(root / "assets" / ("logo-dark.svg" if state.dark() else "logo.svg")), size="large")
-    screens = {
-        st.Page(root / "pages" / f"{page.name}.py", title=page.title, icon=page.icon, default=page.first): page
-        for page in PAGES.values()
-    }
+    screens = _screens(root)
     screen = st.navigation(list(screens), position="top")
+    if screen.visibility == "hidden":
+        st.session_state[BY_NAME] = not st.session_state.get(BY_NAME, False)
+        st.rerun()
     _read_link()
     workspace = _workspace()
     _pending()
@@ -40,6 +43,27 @@ def run(root: Path) -> None:
     elif not screens[screen].needs_pair:
         screen.run()
     _write_link()
+
+
+def _screens(root: Path) -> dict[st.Page, Page]:
+    """All pages as Streamlit has them. The first is reached at the bare address, where links made before lead, and by
+    its name as all others are: two entries, of which the navigation shows the one that is in view."""
+    by_name = st.session_state.get(BY_NAME, False)
+    screens: dict[st.Page, Page] = {}
+    hidden: dict[st.Page, Page] = {}
+    for page in PAGES.values():
+        for path in ("", page.name) if page.first else (page.name,):
+            seen = not page.first or (path != "") == by_name
+            entry = st.Page(
+                root / "pages" / f"{page.name}.py",
+                title=page.title,
+                icon=page.icon,
+                url_path=path,
+                default=not path,
+                visibility="visible" if seen else "hidden",
+            )
+            (screens if seen else hidden)[entry] = page
+    return screens | hidden  # links to a file lead to the first entry of it
 
 
 def _variables() -> str:

@@ -15,7 +15,7 @@ from restorelcc.workspace import Workspace
 from ..session import state
 from ..values.picks import Picks
 from ..values.verbatim import in_html
-from ..values.words import HELP, model_name, percent, signed
+from ..values.words import HELP, model_name, percent, short_name, signed
 from ..widgets import feedback
 from ..work import open_pairs
 from ..work.jobs import jobs
@@ -158,9 +158,12 @@ def _names(findings: Findings, picked: int) -> str:
     """What is compared, what pruning took, and how much is picked."""
     removed = 1 - findings.pruned_size.parameters / findings.dense_size.parameters
     less = f"{removed:.1%} of parameters gone" if removed else f"{findings.sparsity.sparsity:.1%} of weights zero"
+    dense, pruned = (
+        f'<span title="{in_html(model_name(name))}"><b>{in_html(short_name(name))}</b></span>'
+        for name in (findings.dense_name, findings.pruned_name)
+    )
     return (
-        f'<div class="names"><b>{in_html(model_name(findings.dense_name))}</b> <span class="muted">pruned:</span> '
-        f"<b>{in_html(findings.pruned_name)}</b>"
+        f'<div class="names">{dense} <span class="muted">pruned:</span> {pruned}'
         f'<div class="muted">{less} · {picked} picked</div></div>'
     )
 

@@ -2,11 +2,11 @@
 
 colours: colours, Colours, DARK, LIGHT
 names: cleaned, LONGEST, names_written
-pages: PAGES
+pages: Page, PAGES
 permits: FLAGS, give, given, Permits, START
 picks: Head, Picks, WHOLE
 recipes: recipe_read, recipe_written
 rules: CLOSED, give, given, OPEN, parted, Rules
 run_facts: differing, known, NAMES, number, pair_names, plain, recipe_of, setting, table, written
-words: count, head_name, HELP, model_name, percent, seconds, signed
+words: count, head_name, HELP, model_name, percent, seconds, short_name, signed
 """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 from restorelcc.models.loading import DEMO
 
 HELP = {
@@ -27,6 +29,13 @@ def count(number: float) -> str:
 def model_name(name: str) -> str:
     """What people call a model that is given by this name."""
     return "embedded model" if name == DEMO else name
+
+
+def short_name(name: str) -> str:
+    """A model's name where there is little room: of a folder, its last part; the whole of any other."""
+    folder = PurePath(name)
+    is_place = folder.is_absolute() or name.startswith((".", "~"))
+    return (folder.name if is_place else "") or model_name(name)
 
 
 def percent(share: float) -> str:

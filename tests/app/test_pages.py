@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.session import state
 from app.values.pages import PAGES
+from app.values.words import short_name
 from app.work import open_pairs
 from app.work.jobs import jobs
 from restorelcc.artifacts.findings import Recipe
@@ -260,3 +261,8 @@ def test_a_page_is_a_file_its_views_and_a_row():
     for folder in (ROOT / "pages", ROOT / "app" / "views"):
         assert {path.stem for path in folder.iterdir() if not path.name.startswith("__")} == set(PAGES)
     assert [page.name for page in PAGES.values() if page.first] == ["heads"]
+
+
+def test_a_folder_is_called_by_its_name_where_room_is_little():
+    names = ("/srv/models/smollm2", "/srv/models/smollm2/", "~/smollm2", "./smollm2", "org/smollm2", "demo", "/")
+    assert [short_name(name) for name in names] == ["smollm2"] * 4 + ["org/smollm2", "embedded model", "/"]

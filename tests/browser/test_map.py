@@ -1,4 +1,4 @@
-"""The Heads page as somebody uses it: its addresses, the map and the panel beside it, the scatter, scores of one's own."""
+"""The Heads page as somebody uses it: its addresses, the map and the panel beside it, the scatter, own scores."""
 
 import re
 

@@ -23,6 +23,7 @@ from restorelcc.compensation.interface import compensated
 from restorelcc.evaluation.perplexity import token_loss
 from restorelcc.hf.families import needs_start
 from restorelcc.models.pair import ModelPair
+from restorelcc.selection.predicted_effect import PredictedEffect
 from restorelcc.text.calibration import check_embedded
 from restorelcc.text.spelling import readable
 from restorelcc.text.tokens import as_text
@@ -137,6 +138,12 @@ def nll_of_three(
         return dense.nll[0].tolist(), pruned.nll[0].tolist(), restored.nll[0].tolist()
 
     return lane.run(_workspace, read)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def in_turn(recipe: Recipe, count: int, _effect: PredictedEffect, _workspace: Workspace) -> torch.Tensor:
+    """[layer, head, component] rank of components by what they do together, of the first `count` (see `Along`)."""
+    return _effect.along(_workspace.lost).in_turn(count)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -10,6 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from restorelcc.artifacts.findings import Findings
 from restorelcc.errors import RestoreLCCError
+from restorelcc.evaluation.perplexity import Difference
 from restorelcc.workspace import Workspace
 
 from ..session import state
@@ -17,10 +18,14 @@ from ..values.picks import Picks
 from ..values.verbatim import in_html
 from ..values.words import HELP, model_name, percent, short_name, signed
 from ..widgets import feedback
-from ..work import open_pairs
+from ..work import open_pairs, scores
 from ..work.jobs import jobs
 from ..work.live import Measured, Superseded, lane, unpicked
 
+PREDICTED = (
+    "Predicted at once from slopes and curvature of the loss on the calibration text, near the pruned model. The text "
+    "that is measured is another, and far from the pruned model a quadratic is no longer right."
+)
 LOOK = 1.0  # seconds after which who waits for a measurement is told how many come before
 
 
@@ -30,6 +35,7 @@ class Header:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace, self._picks = workspace, state.picks()
         known = lane.known(workspace, self._picks)
+        self._foretold = scores.foretold(workspace, self._picks)
         self._asked: Future[Measured] | None = None
         if known is not None or workspace.loaded:
             self._asked = self._ask()
@@ -71,7 +77,7 @@ class Header:
 
     def _draw(self, measured: Measured | None, ahead: int = 0) -> None:
         full = lane.known(self._workspace, self._picks, full=True)
-        self._place.html(_html(self._workspace, len(self._picks), measured, full, ahead))
+        self._place.html(_html(self._workspace, len(self._picks), measured, full, ahead, self._foretold))
 
 
 def _buttons(workspace: Workspace, picks: Picks) -> None:
@@ -122,28 +128,36 @@ def _measure_fully(workspace: Workspace, picks: Picks) -> None:
     st.session_state["full-job"] = job.id
 
 
-def _html(workspace: Workspace, picked: int, measured: Measured | None, full: Measured | None, ahead: int = 0) -> str:
+def _html(
+    workspace: Workspace,
+    picked: int,
+    measured: Measured | None,
+    full: Measured | None,
+    ahead: int = 0,
+    foretold: Difference | None = None,
+) -> str:
     """The header's inside: by the full set where that was measured, else by the live set, once it is. ahead: how many
-    measurements come before."""
+    measurements come before; foretold: the change that is predicted, which is shown until then, and beside it after."""
     shown, names = full or measured, _names(workspace.findings, picked)
     text = workspace.findings.evaluation if full else workspace.findings.live
     count = f"{text.count:,} tokens, {'full' if full else 'live'} set"
     if shown is None:
         known = unpicked(workspace)
-        numbers = _number("dense", "Dense", known.dense.value, known.dense.stderr)
-        numbers += '<div class="number picked working"><span>With my picks</span><b>measuring…</b></div>'
-        numbers += _number("pruned", "Pruned", known.pruned.value, known.pruned.stderr)
         waits = f"after {ahead} others" if ahead > 1 else "after another" if ahead else "measuring"
-        return _framed(names, numbers, _bar(math.nan, waits), waits, count)
+        numbers = _number("dense", "Dense", known.dense.value, known.dense.stderr)
+        numbers += _awaited(known, foretold)
+        numbers += _number("pruned", "Pruned", known.pruned.value, known.pruned.stderr)
+        if foretold is None:
+            return _framed(names, numbers, _bar(math.nan, waits), waits, count)
+        share = -foretold.nats / known.lost.nats if known.lost.nats > 0 else math.nan
+        label = waits if math.isnan(share) else f"≈ {percent(share)} · {waits}"
+        return _framed(names, numbers, _bar(share, label), f"{_in_nats(foretold)} predicted", count)
     numbers = (
         _number("dense", "Dense", shown.dense.value, shown.dense.stderr)
         + _number("picked", "With my picks", shown.picked.value, shown.picked.stderr)
         + _number("pruned", "Pruned", shown.pruned.value, shown.pruned.stderr)
     )
-    if picked == 0:
-        verdict = "nothing picked"
-    else:
-        verdict = f"{signed(shown.gain.nats)} ± {shown.gain.stderr:.4f} nats{_judged(shown)}"
+    verdict = "nothing picked" if picked == 0 else f"{_in_nats(shown.gain)}{_judged(shown)}"
     share = shown.share
     label = "pruning lost nothing here"
     if not math.isnan(share):
@@ -151,7 +165,7 @@ def _html(workspace: Workspace, picked: int, measured: Measured | None, full: Me
     near = ""
     if shown.nearer.known:
         near = f"{percent(shown.nearer.value)} ± {percent(shown.nearer.stderr)}"
-    return _framed(names, numbers, _bar(share, label, near), verdict, count)
+    return _framed(names, numbers, _bar(share, label, near), verdict, count, _missed(shown, foretold))
 
 
 def _names(findings: Findings, picked: int) -> str:
@@ -173,6 +187,32 @@ def _judged(shown: Measured) -> str:
     if abs(shown.gain.z) < 2:
         return " · within noise"
     return " · worse than pruned" if shown.gain.nats > 0 else ""
+
+
+def _in_nats(change: Difference) -> str:
+    return f"{signed(change.nats)} ± {change.stderr:.4f} nats"
+
+
+def _awaited(known: Measured, foretold: Difference | None) -> str:
+    """The picks' place among the numbers while they are measured. known: with nothing picked."""
+    if foretold is None:
+        return '<div class="number picked working"><span>With my picks</span><b>measuring…</b></div>'
+    value = known.pruned.value * math.exp(min(foretold.nats, 50.0))
+    return (
+        f'<div class="number picked working" title="{PREDICTED}"><span>With my picks</span>'
+        f'<b data-predicted="{value!r}">≈ {value:.2f}</b><small>predicted</small></div>'
+    )
+
+
+def _missed(shown: Measured, foretold: Difference | None) -> str:
+    """What was predicted, beside what is measured, and how far off it was."""
+    if foretold is None:
+        return ""
+    off = signed(foretold.nats - shown.gain.nats)
+    return (
+        f'<div class="muted foretold" title="{PREDICTED}" data-predicted="{foretold.nats!r}">'
+        f"predicted {signed(foretold.nats)}, off by {off}</div>"
+    )
 
 
 def _number(kind: str, label: str, value: float, error: float) -> str:
@@ -203,8 +243,9 @@ def _bar(share: float, label: str, near: str = "") -> str:
     )
 
 
-def _framed(names: str, numbers: str, bar: str, verdict: str, count: str) -> str:
+def _framed(names: str, numbers: str, bar: str, verdict: str, count: str, missed: str = "") -> str:
     return (
         f'<div class="studio-header">{names}<div class="numbers" aria-live="polite">{numbers}</div>{bar}'
-        f'<div class="verdict" title="{HELP["gain"]}"><b>{verdict}</b><div class="muted">{count}</div></div></div>'
+        f'<div class="verdict" title="{HELP["gain"]}"><b>{verdict}</b><div class="muted">{count}</div>{missed}</div>'
+        "</div>"
     )

@@ -44,8 +44,8 @@ lessons: check_merge, constant_share, Damage, damage, first_components, Lesson, 
     recipe_at, SPARSITIES, STEPS, training_job, training_key
 live: lane, Measured, Superseded, unpicked
 open_pairs: awaited, awaited_load, changed, loading, opening, warm_up, workspace
-scores: bounds_key, components_key, errors, key, known, missing, order, submit, submit_bounds, submit_components,
-    table, there
+scores: bounds_key, components_key, errors, foretold, key, known, missing, order, submit, submit_bounds,
+    submit_components, table, there
 sweeps: newest, Plan, plan_of, results_of, seconds, start
 training: go_on, goes_on, start, Unkept
 """

@@ -144,6 +144,11 @@ class Lane:
         key = (workspace.recipe, picks, False)
         return queued.index(key) if key in queued else 0
 
+    @property
+    def busy(self) -> bool:
+        """Somebody waits for a measurement."""
+        return bool(self._asked)
+
     def run(self, workspace: Workspace, call: Callable[[], T]) -> T:
         """Run something short on the thread of the workspace's device, and wait for it. Returns and raises what it
         does."""

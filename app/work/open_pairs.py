@@ -18,7 +18,7 @@ from restorelcc.progress import Progress
 from restorelcc.workspace import Workspace, open_workspace, pruned_name, stamp_of
 
 from ..values import permits
-from . import allowed
+from . import allowed, scores
 from .jobs import Job, State, jobs
 
 MOST = 3  # pairs in memory; the one longest unused goes first
@@ -140,10 +140,12 @@ def _warmed_up(opened: Workspace) -> None:
 
 
 def _prepare(opened: Workspace) -> None:
-    """Queue the pass over the live set that measurements of picks begin with. Who asks for one before joins it."""
+    """Queue the pass over the live set that measurements of picks begin with, and then that by which picks are
+    predicted. Who asks for one before joins it."""
 
     def work(job: Job) -> Generator[Progress, None, None]:
         yield from opened.preparing()  # Not returned: a job's result is remembered, and the models with it.
+        scores.foresee(opened)
 
     device = opened.recipe.loading.resolved_device()
     jobs.submit("Reading the live set", "", device, work, key=("prepare", opened.recipe), beside="loading")

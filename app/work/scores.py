@@ -6,6 +6,7 @@ No screen in here. Each is the work of a job; what measures one thing after anot
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -14,18 +15,28 @@ from typing import Any
 from torch import Tensor
 
 from restorelcc.artifacts.findings import Recipe
+from restorelcc.compensation.constants import injected
 from restorelcc.evaluation.perplexity import Difference
+from restorelcc.hf.layout import device_of
+from restorelcc.models.memory import activation_bytes, free_at
+from restorelcc.models.pair import ModelPair
 from restorelcc.progress import Progress
 from restorelcc.restoration.bounds import bounds
+from restorelcc.selection.joint_effect import together
 from restorelcc.selection.measured_effect import Trial, of_components, tried
-from restorelcc.selection.predicted_effect import PredictedEffect
+from restorelcc.selection.predicted_effect import SLOPES, PredictedEffect, Slopes, slopes_of
 from restorelcc.selection.scores import CAPTURE, SCORES, ScoreInputs, offered
 from restorelcc.selection.scoring import HeadScore, read, result_of
 from restorelcc.workspace import Workspace
 
-from .jobs import jobs
+from ..values.picks import Picks
+from .jobs import Job, jobs
+from .live import lane
 
-KEPT = 36  # results over all pairs; a pair has a dozen at most
+KEPT = 39  # results over all pairs; a pair has a dozen or so at most
+GENTLE = 2  # texts at once, in the background: a measurement that begins meanwhile waits for no more
+SPARE = 4  # times as much memory has to be free as the background takes
+PAUSE = 0.05  # seconds between looks whether measurements are over
 
 Work = Generator[Progress, None, Any]
 _lock = threading.Lock()
@@ -63,10 +74,10 @@ class _Known:
 # --- scores of heads --------------------------------------------------------------------------------------------
 
 
-def inputs(workspace: Workspace) -> ScoreInputs:
-    """What scores of a pair are computed from; its models are `loaded`."""
+def inputs(workspace: Workspace, pair: ModelPair | None = None) -> ScoreInputs:
+    """What scores of a pair are computed from; its models are `loaded`. pair: where the dense one need not compute."""
     return ScoreInputs(
-        pair=workspace.pair(),
+        pair=workspace.pair() if pair is None else pair,
         statistics=workspace.findings.statistics,
         lost=workspace.lost,
         training=workspace.training,
@@ -128,6 +139,49 @@ def order(workspace: Workspace, name: str) -> Tensor:
     if values is None:
         raise LookupError(f"{name} orders heads before it is computed")
     return SCORES[name].order(values)
+
+
+# --- what picks will do ------------------------------------------------------------------------------------------
+
+
+def foretold(workspace: Workspace, picks: Picks) -> Difference | None:
+    """The change of the loss that these picks are predicted to make, nats per token, in milliseconds; None where the
+    slopes are not known yet that it takes (see `foresee`)."""
+    effect: PredictedEffect | None = known(workspace.recipe, "effect")
+    slopes: Slopes | None = known(workspace.recipe, SLOPES) if effect is None else effect.slopes
+    if slopes is None or len(picks) == 0:
+        return None
+    return together(slopes, injected(workspace.lost, picks.weights()).vectors)
+
+
+def foresee(workspace: Workspace) -> None:
+    """Queue the pass that predictions of picks are made from, beside the device's other work: it lets measurements go
+    first, and is left out where memory is scarce."""
+
+    def work(job: Job) -> Work:
+        pair = yield from workspace.loading(dense=False)
+        tokens = GENTLE * workspace.training.ids.shape[1]
+        free = free_at(device_of(pair.pruned))
+        if free is not None and SPARE * activation_bytes(pair.pruned, tokens, pair.geometry.n_layers) > free:
+            return
+        steps = slopes_of(inputs(workspace, pair), GENTLE)
+        keep(workspace.recipe, SLOPES, (yield from _after_measurements(steps, job)))
+
+    if known(workspace.recipe, SLOPES) is None and known(workspace.recipe, "effect") is None:
+        device = workspace.recipe.loading.resolved_device()
+        title = "Preparing to predict picks"
+        jobs.submit(title, "", device, work, key=("foresee", workspace.recipe), beside="prediction")
+
+
+def _after_measurements(steps: Work, job: Job) -> Work:
+    """Steps that are taken while nobody waits for a measurement."""
+    while True:
+        while lane.busy and not job.stopping:
+            time.sleep(PAUSE)
+        try:
+            yield next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 # --- what could come back at all --------------------------------------------------------------------------------

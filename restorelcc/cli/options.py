@@ -186,6 +186,10 @@ def restore(
     components: Annotated[
         int | None, typer.Option(min=1, max=MOST, help="Strongest components a head. Default: all.")
     ] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option(min=1, max=MOST, help="Trained parameters: the components that do most together for so many."),
+    ] = None,
     learned: Annotated[bool, typer.Option(help="Train a free component b per head beside the magnitudes.")] = True,
     loss: Annotated[str, one_of(LOSSES, f"What is minimised. {briefs(LOSSES)}.")] = "kl",
     lr: Annotated[
@@ -237,7 +241,7 @@ def restore(
             raise SettingError("Give --dense, --pruned and --out, or --continue RUN for an interrupted training.")
         text = opening.Text(calibration, windows, length, seed)
         loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
-        picks = command.Picks(heads, score, components)
+        picks = command.Picks(heads, score, components, budget)
         given = {"loss": loss, "batch": batch, "start": start, "unit": unit, "patience": patience}
         given |= {"learned": learned, "seed": seed, "lr": lr, "steps": steps}
         given |= {"kind": what, "where": where, "way": way, "constants": constants}

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..capture.components import LostComponents
 from ..errors import SettingError
 from ..evaluation.losses import cross_entropy, distillation
+from ..evaluation.perplexity import Difference
 from ..hf.layout import device_of, geometry, hooked, output_projections
 from ..hf.overflow import check_finite
 from ..hf.weights import weight_of
@@ -25,6 +26,7 @@ from ..models.pair import ModelPair
 from ..progress import Progress, finish
 from ..text.tokens import Tokens
 from .greedy import in_turn
+from .joint_effect import Along, together
 from .scores import ScoreInputs
 
 Against = Literal["ce", "kl"]
@@ -34,6 +36,8 @@ are short where these texts had little to say."""
 LONGEST = 10.0
 """Peak rate, in r*. Later steps turn where the first overshoots, so several r* do well: at 3 to 9, what is best on
 embedded pairs and on SmolLM2-135M, the held-out loss falls from the first measurement on; there it rose at 35."""
+SLOPES = "slopes"
+"""Under which those of the loss are among the results, where they were found before anything was scored."""
 MOST_TOKENS = 33_000
 """That a prediction for the scores looks at; more would say little that these do not."""
 
@@ -129,6 +133,8 @@ class PredictedEffect:
     """[layer, head, component] change with it."""
     of_component_error: Tensor
     """[layer, head, component] its standard error, with texts as the sample."""
+    slopes: Slopes
+    """What it is predicted from."""
 
     @property
     def gradient_norm(self) -> Tensor:
@@ -139,6 +145,15 @@ class PredictedEffect:
     def at(self, magnitudes: Tensor) -> Tensor:
         """[layer, head, component] change where each component alone is put back with this magnitude."""
         return self.slope * magnitudes + self.curvature * magnitudes.square() / 2
+
+    def together(self, constants: Tensor) -> Difference:
+        """Change where all these constants [layer, head, d_head] are put back (see `joint_effect`)."""
+        return together(self.slopes, constants)
+
+    def along(self, components: LostComponents) -> Along:
+        """What to choose components by that do most together."""
+        factors = _fisher_factors(self.slopes)
+        return Along(self.gradient, factors, _floor(factors, DAMPING), components)
 
 
 def predicted(gradients: Slopes, components: LostComponents, damping: float = DAMPING) -> PredictedEffect:
@@ -151,9 +166,7 @@ def predicted(gradients: Slopes, components: LostComponents, damping: float = DA
         raise SettingError("One text shows no curvature: give at least 2, better 50, or shorter windows.")
     gradient, factors = gradients.by_text.sum(0) / gradients.counts.sum(), _fisher_factors(gradients)
     fisher = torch.einsum("tlhi,tlhj->lhij", factors, factors)
-    floor = damping * fisher.diagonal(dim1=-2, dim2=-1).mean(-1)
-    # A head whose output goes nowhere has no gradient and no curvature; 1 keeps the system solvable, and its answer 0.
-    floor = torch.where(floor > 0, floor, 1.0)
+    floor = _floor(factors, damping)
     damped = fisher + floor[..., None, None] * torch.eye(fisher.shape[-1])
     constants = -torch.linalg.solve(damped, gradient)
     of_head = (gradient * constants).sum(-1) / 2  # = g·s + ½ s·(F + λ) s at the best s
@@ -177,7 +190,15 @@ def predicted(gradients: Slopes, components: LostComponents, damping: float = DA
         best=best,
         of_component=slope * best / 2,
         of_component_error=along * best.abs(),
+        slopes=gradients,
     )
+
+
+def _floor(factors: Tensor, damping: float) -> Tensor:
+    """[layer, head] λ from [factor, layer, head, d_head] of the curvature."""
+    floor = damping * factors.square().sum(0).mean(-1)
+    # A head whose output goes nowhere has no gradient and no curvature; 1 keeps the system solvable, and its answer 0.
+    return torch.where(floor > 0, floor, 1.0)
 
 
 def _fisher_factors(gradients: Slopes) -> Tensor:
@@ -212,7 +233,14 @@ def longest_rate(pair: ModelPair, tokens: Tokens, against: Against, step: Callab
 
 def on_loss(inputs: ScoreInputs) -> Generator[Progress, None, PredictedEffect]:
     """Of every head and component on the loss of the training text."""
-    return predicted((yield from slopes(inputs.pair, _some(inputs.training), "ce")), inputs.lost)
+    return predicted((yield from slopes_of(inputs)), inputs.lost)
+
+
+def slopes_of(inputs: ScoreInputs, batch: int = 8) -> Generator[Progress, None, Slopes]:
+    """Of the loss on the training text, as far as it is worth reading; those among the results, where they are. They
+    foretell any picks (see `joint_effect`)."""
+    found: Slopes | None = inputs.results.get(SLOPES)
+    return (yield from slopes(inputs.pair, _some(inputs.training), "ce", batch)) if found is None else found
 
 
 def on_distance(inputs: ScoreInputs) -> Generator[Progress, None, PredictedEffect]:

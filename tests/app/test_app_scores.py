@@ -1,5 +1,6 @@
 """Scores that are computed on request: what they are, where they are shown, and that they are computed once."""
 
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +10,14 @@ from conftest import make_tokens
 from streamlit.testing.v1 import AppTest
 
 from app.session import state
+from app.values.picks import Picks
 from app.values.words import percent
 from app.work import open_pairs, scores
 from app.work.jobs import jobs
 from restorelcc.artifacts.findings import Recipe
+from restorelcc.compensation.constants import injected
 from restorelcc.progress import finish
+from restorelcc.selection.predicted_effect import on_loss
 from restorelcc.selection.scores import SCORES, ScoreInputs, captured, computed
 from restorelcc.selection.scoring import score_heads
 from restorelcc.workspace import Workspace
@@ -166,3 +170,45 @@ def test_the_ceilings_come_with_what_could_come_back_at_all(app: AppTest, worksp
     said = [caption.value for caption in app.caption if "every head perfect" in caption.value]
     assert len(said) == 1
     assert f"Constants trained in all heads bring back {percent(share)};" in said[0]
+
+
+def test_picks_are_predicted_in_the_background_and_the_best_of_a_budget_fills_them(app: AppTest, workspace: Workspace):
+    picks = Picks.none(workspace.lost.shape).scaled((1, 2, 0), 0.5)
+    assert scores.foretold(workspace, picks) is None
+    scores.foresee(workspace)
+    job = jobs.find(("foresee", workspace.recipe))
+    assert job is not None
+    assert job.wait(60)
+    assert job.error == ""
+    found = scores.foretold(workspace, picks)
+    effect = finish(on_loss(scores.inputs(workspace)))
+    back = injected(workspace.lost, picks.weights()).vectors
+    assert found is not None
+    assert found.nats == pytest.approx(effect.together(back).nats, rel=1e-4)
+    scores.submit(workspace, "predicted", "me", "")
+    done(workspace, "predicted")
+    app.switch_page("../../pages/components.py").run()
+    app.selectbox(key="strategy").set_value("together").run()
+    app.number_input(key="strategy-budget").set_value(20).run()
+    app.button(key="fill").click().run()
+    tab: state.Session = app.session_state["studio"]
+    assert tab.picks is not None
+    assert 1 <= len(tab.picks) <= 20
+    assert any(factor != 1 for _, factor in tab.picks.factors)
+    foretold = scores.foretold(workspace, tab.picks)
+    assert foretold is not None
+    assert foretold.nats < 0
+    header = next(part.proto.body for part in app.get("html") if "studio-header" in part.proto.body)
+    assert "predicted −" in header
+    assert "off by" in header
+
+
+def test_what_is_predicted_lets_measurements_go_first(workspace: Workspace, monkeypatch: pytest.MonkeyPatch):
+    order = []
+    monkeypatch.setattr(scores.lane, "_asked", {1: Future()})
+    monkeypatch.setattr(scores.time, "sleep", lambda _: order.append("paused") or scores.lane._asked.clear())
+    scores.foresee(workspace)
+    job = jobs.find(("foresee", workspace.recipe))
+    assert job is not None
+    assert job.wait(60)
+    assert order == ["paused"]

@@ -112,6 +112,16 @@ def test_inspect_lists_every_head_and_writes_the_table(pair_args, tmp_path):
     assert "Strongest lost components" in shown.stdout
 
 
+def test_a_budget_buys_the_components_that_do_most_together(pair_args, tmp_path):
+    options = [*pair_args, "--steps", 2, "--batch", 4, "--budget", 11]
+    whole = answer("restore", *options, "--out", tmp_path / "learned")
+    assert whole["trained_parameters"] == 11  # a head with its learned component takes 8, each component 1
+    assert answer("restore", *options, "--no-learned", "--out", tmp_path / "plain")["trained_parameters"] == 11
+    refused = call("restore", *options, "--heads", 0.5, "--out", tmp_path / "neither")
+    assert refused.exit_code == 2
+    assert "--budget says which components" in refused.stderr
+
+
 def test_restore_as_adapter_and_as_checkpoint_measure_the_same(folders, pair_args, text, tmp_path):
     options = [*pair_args, "--steps", 5, "--start", "alpha", "--loss", "ce", "--batch", 4]
     adapter = answer("restore", *options, "--out", tmp_path / "adapter")

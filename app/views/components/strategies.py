@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import streamlit as st
+from torch import Tensor
 
 from restorelcc.errors import RestoreLCCError
 from restorelcc.restoration.constants import trained_parameters
 from restorelcc.restoration.training import Settings
 from restorelcc.selection.picks import Selection, everything, random_heads, top_components, top_heads, within_budget
+from restorelcc.selection.predicted_effect import PredictedEffect
 from restorelcc.selection.scores import SCORES
 from restorelcc.workspace import Workspace
 
-from ...session import state
-from ...values.words import count
+from ...session import cache, state
+from ...values.picks import Picks
+from ...values.words import count, signed
 from ...widgets import feedback
 from ...work import scores
 from . import effect
@@ -37,6 +41,11 @@ STRATEGIES = {
         "The components that are predicted to lower the loss most, each on its own at its best magnitude; from one "
         "backward pass.",
     ),
+    "together": Strategy(
+        "Best set for a budget",
+        "The components that together are predicted to lower the loss most for a number of trained parameters: one "
+        "after the other, each time the one that adds most to those before it.",
+    ),
     "loss": Strategy(
         "Heads by a measure", "All or the first components of the heads that come first by a measure or score."
     ),
@@ -57,7 +66,7 @@ def section(workspace: Workspace) -> None:
         help="\n\n".join(f"**{strategy.label}**: {strategy.help}" for strategy in STRATEGIES.values()),
     )
     st.caption(STRATEGIES[kind].help)
-    if kind == "predicted" and scores.known(workspace.recipe, "effect") is None:
+    if kind in ("predicted", "together") and scores.known(workspace.recipe, "effect") is None:
         effect.compute(workspace, "strategy")
         return
     try:
@@ -70,11 +79,35 @@ def section(workspace: Workspace) -> None:
         f"{len(selection):,} components of {len(selection.heads)} heads; training them takes {count(cost)} parameters, "
         f"{cost / workspace.findings.dense_size.parameters:.3%} of the model."
     )
-    _take(selection)
+    filled = state.picks().of(selection)
+    if kind == "together" and st.toggle(
+        "At their best magnitudes",
+        value=True,
+        key="strategy-magnitudes",
+        persist_state="session",
+        help="Each put back as strongly as is predicted to be best beside the others, instead of by its mean α.",
+    ):
+        filled = _at_best(workspace, selection)
+    foretold = scores.foretold(workspace, filled)
+    if foretold is not None:
+        st.caption(
+            f"Put back untrained, predicted to change the loss by {signed(foretold.nats)} ± {foretold.stderr:.4f} nats "
+            "per token of the calibration text."
+        )
+    _take(selection, filled)
 
 
-def _take(selection: Selection) -> None:
-    """Buttons that put the selection in place of the picks, or beside them."""
+def _at_best(workspace: Workspace, selection: Selection) -> Picks:
+    """The picks with the magnitudes that are predicted to be best together, as multiples of α."""
+    effect: PredictedEffect = scores.known(workspace.recipe, "effect")
+    factors = effect.along(workspace.lost).best(selection.mask()) / workspace.lost.magnitude
+    found = ((pick, round(float(factors[pick]), 2)) for pick in sorted(selection.picks))
+    # A component without any mean has no multiples of it.
+    return Picks(selection, tuple((pick, factor) for pick, factor in found if factor != 1 and math.isfinite(factor)))
+
+
+def _take(selection: Selection, filled: Picks) -> None:
+    """Buttons that put the selection in place of the picks, as `filled` has it, or beside them."""
     picks = state.picks()
     with st.container(horizontal=True, key="strategy-buttons"):
         st.button(
@@ -82,8 +115,8 @@ def _take(selection: Selection) -> None:
             type="primary",
             key="fill",
             icon=":material/done_all:",
-            disabled=selection == picks.selection,
-            on_click=lambda: state.choose(state.picks().of(selection)),
+            disabled=filled == picks,
+            on_click=lambda: state.choose(filled),
         )
         st.button(
             "Add to the picks",
@@ -105,9 +138,9 @@ def _selection(workspace: Workspace, kind: str) -> Selection:
         number = _number("Components", most, min(200, most), "strategy-components")
         gain = -scores.known(workspace.recipe, "effect").of_component if kind == "predicted" else None
         return top_components(workspace.lost, number, gain)
-    if kind == "budget":
+    if kind in ("budget", "together"):
         budget = _number("Trained parameters", 2 * most, 1_000, "strategy-budget")
-        return within_budget(workspace.lost, budget)
+        return within_budget(workspace.lost, budget, score=_turns(workspace, budget) if kind == "together" else None)
     number = _number("Heads", heads, max(1, heads // 4), "strategy-heads")
     first = _number("First components of each", components, components, "strategy-first")
     if kind == "random":
@@ -122,6 +155,12 @@ def _selection(workspace: Workspace, kind: str) -> Selection:
         help="Scores are here once the Heads page has computed them.",
     )
     return top_heads(shape, scores.order(workspace, metric), number, first, present)
+
+
+def _turns(workspace: Workspace, budget: int) -> Tensor:
+    """[layer, head, component], highest for what is taken first where what components do together is what counts."""
+    effect: PredictedEffect = scores.known(workspace.recipe, "effect")
+    return -cache.in_turn(workspace.recipe, budget, effect, workspace)
 
 
 def _number(label: str, most: int, value: int, key: str) -> int:

@@ -27,7 +27,8 @@ from ...models.pair import ModelPair
 from ...progress_bar import watched
 from ...restoration.training import MOST_STEPS, Restoration, Settings, Step, Training
 from ...restoration.weights import zeros
-from ...selection.picks import check_share, share_of_heads
+from ...selection.picks import check_share, share_of_heads, within_budget
+from ...selection.predicted_effect import on_distance, on_loss
 from ...selection.scores import ScoreInputs
 from ...storage.folders import check_free, check_room, check_writable
 from ...text.calibration import ELSEWHERE_WINDOWS, evaluation_apart, held_out_remark, split_held_out
@@ -52,9 +53,13 @@ class Picks:
     """Share of all heads that the pruned model has."""
     score: str
     components: int | None
+    budget: int | None = None
+    """Trained parameters: the components that do most together for so many, whatever their heads."""
 
     def __post_init__(self) -> None:
         check_share(self.heads)
+        if self.budget is not None and (self.heads < 1 or self.components is not None):
+            raise SettingError("--budget says which components, so give it without --heads and --components.")
 
 
 @dataclass(frozen=True)
@@ -234,10 +239,15 @@ def _picked(asked: Asked, pair: ModelPair, tokens: Tokens) -> Training:
         settings = replace(settings, steps=max(1, round(asked.epochs * len(training) / settings.batch)))
     statistics = watched(capture(pair, tokens))
     lost = components(statistics)
-    # Where all are taken no order is needed, and a score may take a while.
-    score = picks.score if picks.heads < 1 else "relative_error"
-    order = head_order(score, ScoreInputs(pair, statistics, lost, training, held_out, seed=settings.seed))
-    selection = share_of_heads(lost, order, picks.heads, picks.components)
+    inputs = ScoreInputs(pair, statistics, lost, training, held_out, seed=settings.seed)
+    if picks.budget is not None:
+        effect = watched(on_distance(inputs) if settings.loss == "kl" else on_loss(inputs))
+        turns = effect.along(lost).in_turn(picks.budget)
+        selection = within_budget(lost, picks.budget, settings.learned, -turns)
+    else:
+        # Where all are taken no order is needed, and a score may take a while.
+        order = head_order(picks.score if picks.heads < 1 else "relative_error", inputs)
+        selection = share_of_heads(lost, order, picks.heads, picks.components)
     return Training(pair, lost, selection, training, held_out, settings)
 
 

@@ -135,6 +135,14 @@ def inspect(
             help=f"Measures of heads; the first orders. {briefs(computed())}. Of what heads do: {', '.join(closer())}.",
         ),
     ] = "",
+    own: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Scores made elsewhere: a CSV, or a JSON list, of layer, head and value. May be repeated; orders "
+            "where there are no --scores.",
+        ),
+    ] = None,
     contrast: Contrast = "demo",
     bounds: Bounds = False,
     look: Closer = "",
@@ -155,7 +163,9 @@ def inspect(
     def run() -> None:
         text = opening.Text(calibration, windows, length, seed)
         loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
-        asked = command.Asked(positions.value, top, csv, in_order, scores, contrast, one_at_a_time, bounds, look)
+        asked = command.Asked(
+            positions.value, top, csv, in_order, scores, contrast, one_at_a_time, bounds, look, tuple(own or ())
+        )
         command.inspect(dense, pruned, text, asked, loading, json)
 
     console.run(run)

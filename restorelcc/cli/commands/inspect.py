@@ -20,7 +20,8 @@ from ...progress_bar import watched
 from ...registry import chosen
 from ...restoration.bounds import bounds
 from ...restoration.injection import capture_in_order
-from ...selection.scores import SCORES, ScoreInputs, closer, computed
+from ...selection.own import OwnScore, own_file
+from ...selection.scores import SCORES, Score, ScoreInputs, closer, computed
 from ...selection.scoring import score_heads
 from ...storage.folders import check_csv, write_csv
 from ...text.calibration import split_held_out
@@ -61,6 +62,12 @@ class Asked:
     """What could come back at all, too."""
     closer: str = ""
     """Names of closer looks, with commas."""
+    own: tuple[Path, ...] = ()
+    """Files of scores made elsewhere; the first orders where no score is asked for."""
+
+    def owned(self, pair: ModelPair) -> list[OwnScore]:
+        """What these files say of the heads of a pair. Raises SettingError."""
+        return [own_file(path, (pair.geometry.n_layers, pair.geometry.n_heads)) for path in self.own]
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,12 @@ class Measured:
     """Tokens that the bounds are measured on."""
     looked: dict[str, pd.DataFrame]
     """What was found on a closer look, by the name of the look."""
+    own: dict[str, OwnScore]
+    """Scores that were given as files, by name."""
+
+    def rows(self, names: list[str]) -> dict[str, Score]:
+        """The scores of these names and those that were given: the first orders."""
+        return {name: SCORES[name] for name in names} | {name: each.row for name, each in self.own.items()}
 
 
 def inspect(dense: str, pruned: str, text: Text, asked: Asked, loading: Loading, as_json: bool) -> None:
@@ -90,7 +103,7 @@ def inspect(dense: str, pruned: str, text: Text, asked: Asked, loading: Loading,
     looks(asked.closer)
     check_csv(asked.csv)
     found = _measured(*_captured(dense, pruned, text, asked, loading, as_json), names, asked)
-    first = SCORES[names[0] if names else "output_weighted"]
+    first = next(iter(found.rows(names).values()), SCORES["output_weighted"])
     heads = found.heads.sort_values(first.name, ascending=first.lowest_first)
     try:
         if asked.csv is not None:
@@ -99,7 +112,7 @@ def inspect(dense: str, pruned: str, text: Text, asked: Asked, loading: Loading,
         if as_json:
             _tell_json(found, heads, asked.top)
         else:
-            _tell(found, heads.head(asked.top), names, asked.top)
+            _tell(found, heads.head(asked.top), found.rows(names), asked.top)
 
 
 def _captured(
@@ -110,6 +123,7 @@ def _captured(
     if why or asked.one_at_a_time:
         return _one_at_a_time(dense, pruned, text, asked, loading, why, as_json)
     pair, tokens = open_pair(dense, pruned, text, loading, as_json)
+    asked.owned(pair)  # Refused before what takes long.
     return pair, tokens, watched((capture_in_order if asked.in_order else capture)(pair, tokens, asked.positions))
 
 
@@ -127,6 +141,7 @@ def _one_at_a_time(
     if pruned == DEMO:  # Made from the dense one, and small.
         pruned = open_pair(dense, pruned, text, loading)[0].pruned_name
     pair = skeleton_pair(dense, pruned, loading)
+    asked.owned(pair)
     models = OneAtATime(pair, loading)
     tokens = text.tokens(models.dense() if text.source == SELF else pair.dense, pair.tokenizer)
     statistics = watched(capture_one_at_a_time(pair, models.dense, models.pruned, tokens, asked.positions))
@@ -145,10 +160,13 @@ def _measured(pair: ModelPair, tokens: Tokens, statistics: HeadStatistics, names
         heads = heads.assign(**score.columns(name))
         for remark in score.notes:
             note(f"{name}: {remark}")
+    own = {each.row.name: each for each in asked.owned(pair)}
+    for name, each in own.items():
+        heads = heads.assign(**each.scored.columns(name))
     reach = watched(bounds(pair, lost, training, held_out, held_out)).to_pandas() if asked.bounds else None
     strongest = lost.to_pandas().sort_values("variance", ascending=False)
     found = looked(inputs, looks(asked.closer))
-    return Measured(pair, statistics.count, heads, strongest, reach, held_out.count, found)
+    return Measured(pair, statistics.count, heads, strongest, reach, held_out.count, found, own)
 
 
 def _tell_json(found: Measured, heads: pd.DataFrame, top: int) -> None:
@@ -165,19 +183,17 @@ def _tell_json(found: Measured, heads: pd.DataFrame, top: int) -> None:
     show_json(tables)
 
 
-def _tell(found: Measured, heads: pd.DataFrame, names: list[str], top: int) -> None:
-    """For people. heads: those to list, in order. names: of the scores, the first of which orders."""
+def _tell(found: Measured, heads: pd.DataFrame, scores: dict[str, Score], top: int) -> None:
+    """For people. heads: those to list, in order. scores: by name, the first of which orders."""
     if found.pair.match is not None:
         say(f"{found.pair.match}")
-    columns = [*names, *METRICS]
+    columns = [*scores, *METRICS]
     rows = [
         [f"{row.layer}.{row.head}", *(f"{getattr(row, name):.4f}" for name in columns)] for row in heads.itertuples()
     ]
-    by = (
-        f"Heads by {SCORES[names[0]].title.lower()}"
-        if names
-        else "Heads that lost most, by what it changes in the residual stream"
-    )
+    by = "Heads that lost most, by what it changes in the residual stream"
+    for score in list(scores.values())[:1]:
+        by = f"Heads by {score.title.lower()}"
     show_table(f"{by} ({found.tokens} tokens)", ["layer.head", *(name.replace("_", " ") for name in columns)], rows)
     rows = [
         [f"{part.layer}.{part.head}.{part.component}", f"{part.energy:.1%}", f"{part.variance:.4f}",

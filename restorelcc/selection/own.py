@@ -112,8 +112,8 @@ def _table(file: str, rows: list[Mapping[str, Any]], shape: tuple[int, int]) -> 
         layer, head = (_whole(file, number, name, row.get(name)) for name in COLUMNS[:2])
         if not (0 <= layer < shape[0] and 0 <= head < shape[1]):
             raise SettingError(
-                f"{file}, row {number}: there is no head {shortened(f'{layer}.{head}', 40)}. This pair has {shape[0]} layers "
-                f"of {shape[1]} heads, counted from 0."
+                f"{file}, row {number}: there is no head {shortened(f'{layer}.{head}', 40)}. This pair has "
+                f"{shape[0]} layers of {shape[1]} heads, counted from 0."
             )
         if not values[layer, head].isnan():
             raise SettingError(f"{file}, row {number}: head {layer}.{head} has a value already. Give one a head.")

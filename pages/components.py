@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app.session import state
-from app.views.components import effect, energy_map, one_component, one_head, strategies
+from app.views.components import effect, energy_map, on_a_passage, one_component, one_head, strategies
 
 workspace = state.opened()
 head = one_head.chosen(workspace)
@@ -12,6 +12,7 @@ with left:
     one_head.scree(workspace, head)
     one_head.ticks(workspace, head)
     one_head.plane(workspace, head)
+    on_a_passage.section(workspace, head)
 with right:
     one_component.section(workspace, head)
     effect.section(workspace, head)

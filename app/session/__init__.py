@@ -1,7 +1,7 @@
 """What one browser tab remembers, its link, and what is computed for a view and kept. Every `st.cache_*` is in `cache`.
 
-cache: alike, in_turn, merge_check, metrics, moments, nll_of_three, opening, projection, reading, sample_contexts,
-    token_strings, vocabulary
+cache: along, alike, in_turn, merge_check, metrics, moments, nll_of_three, opening, passage_ids, projection, reading,
+    sample_contexts, strings_of, vocabulary
 links: applied, fitted, written
 state: call, choose, dark, look_at, opened, pick_heads, picks, redo, Session, session, show, undo, workspace
 """

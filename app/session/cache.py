@@ -9,7 +9,7 @@ import torch
 from restorelcc.artifacts.export import adapter_fits
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.artifacts.runs import Run
-from restorelcc.capture.passage import Reading, read_passage
+from restorelcc.capture.passage import Reading, lost_along, read_passage
 from restorelcc.capture.plane import Projection, project
 from restorelcc.capture.vocabulary import (
     Moment,
@@ -20,15 +20,17 @@ from restorelcc.capture.vocabulary import (
     written_alike,
 )
 from restorelcc.compensation.interface import compensated
+from restorelcc.errors import TextError
 from restorelcc.evaluation.perplexity import token_loss
 from restorelcc.hf.families import needs_start
 from restorelcc.models.pair import ModelPair
 from restorelcc.selection.predicted_effect import PredictedEffect
 from restorelcc.text.calibration import check_embedded
 from restorelcc.text.spelling import readable
-from restorelcc.text.tokens import as_text
+from restorelcc.text.tokens import as_text, lead, led, token_ids
 from restorelcc.workspace import Workspace
 
+from ..values.passages import Passage
 from ..work.lessons import MergeCheck, check_merge
 from ..work.live import lane
 
@@ -37,12 +39,11 @@ PASSAGE = 48  # tokens of the merge check
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def reading(recipe: Recipe, text: int, start: int, length: int, _workspace: Workspace) -> Reading:
-    """Tokens start … start + length of one calibration text, read by both models."""
+def reading(recipe: Recipe, passage: Passage, _workspace: Workspace) -> Reading:
+    """A passage, read by both models. Raises TextError, LoadError as `passage_ids` does."""
 
     def read() -> Reading:
-        pair = _workspace.pair()
-        return read_passage(pair, _passage(_workspace, pair, text, start, length))
+        return read_passage(_workspace.pair(), passage_ids(_workspace, passage))
 
     return lane.run(_workspace, read)
 
@@ -81,21 +82,66 @@ def moments(recipe: Recipe, layer: int, head: int, component: int, most: int, _w
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def token_strings(recipe: Recipe, text: int, start: int, length: int, _workspace: Workspace) -> list[str]:
-    """The tokens of a passage as text."""
-    pair = _workspace.pair(dense=False)
-    ids = _passage(_workspace, pair, text, start, length).tolist()
+def token_strings(
+    recipe: Recipe,
+    text: int,
+    start: int,
+    length: int,
+    _workspace: Workspace,
+    source: str = "calibration",
+    own: str = "",
+) -> list[str]:
+    """The tokens of a passage (see `Passage`) as text."""
+    pair, passage = _workspace.pair(dense=False), Passage(text, start, length, source, own)
+    ids = passage_ids(_workspace, passage).tolist()
     if start == 0 or needs_start(pair.pruned):
         return readable(pair.tokenizer, ids)
-    before = _workspace.findings.calibration.ids[text, start - 1 : start].tolist()
+    before = _row(_workspace, pair, passage)[start - 1 : start].tolist()
     return readable(pair.tokenizer, before + ids)[1:]  # so that the first has its space
 
 
-def _passage(workspace: Workspace, pair: ModelPair, text: int, start: int, length: int) -> torch.Tensor:
-    """[pos] ids of part of a calibration text, after its start token where the models need one."""
-    row = workspace.findings.calibration.ids[text]
-    head = row[:1] if start > 0 and needs_start(pair.pruned) else row[:0]
-    return torch.cat([head, row[start : start + length]])
+def strings_of(recipe: Recipe, passage: Passage, workspace: Workspace) -> list[str]:
+    """`token_strings` of a passage."""
+    where = passage.text, passage.start, passage.length
+    return token_strings(recipe, *where, workspace, source=passage.source, own=passage.own)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def along(
+    recipe: Recipe, passage: Passage, layer: int, head: int, component: int, _workspace: Workspace
+) -> list[float]:
+    """Of each token of a passage, what was lost of a head along one of its components; activation units."""
+    direction = _workspace.lost.directions[layer, head, component]
+
+    def read() -> list[float]:
+        values = lost_along(_workspace.pair(), passage_ids(_workspace, passage), layer, head, direction)
+        return [float(value) for value in values]
+
+    return lane.run(_workspace, read)
+
+
+def passage_ids(workspace: Workspace, passage: Passage) -> torch.Tensor:
+    """[pos] ids, after the text's start token where the models need one. Raises TextError where there are not two
+    tokens, LoadError for those that the models have no embedding for."""
+    pair = workspace.pair(dense=False)
+    row = _row(workspace, pair, passage)
+    head = row[:1] if passage.start > 0 and needs_start(pair.pruned) else row[:0]
+    ids = torch.cat([head, row[passage.start : passage.start + passage.length]])
+    if len(ids) < 2:
+        raise TextError("There are not two tokens to read here. Write more, or begin earlier (First token).")
+    if passage.source == "own":
+        check_embedded(ids, pair.pruned, pair.tokenizer)
+    return ids
+
+
+def _row(workspace: Workspace, pair: ModelPair, passage: Passage) -> torch.Tensor:
+    """[pos] ids of the whole window that a passage is of, or of what was typed, with what leads a text before it."""
+    findings = workspace.findings
+    if passage.source == "own":
+        ids = token_ids(pair.tokenizer, passage.own)
+        return torch.tensor(led(lead(pair.tokenizer), ids) if ids else [], dtype=torch.long)
+    tokens = findings.evaluation if passage.source == "evaluation" else findings.calibration
+    return tokens.ids[passage.text]
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

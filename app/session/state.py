@@ -13,6 +13,7 @@ from restorelcc.selection.picks import Pick, of_heads
 from restorelcc.workspace import Workspace
 
 from ..values.names import cleaned
+from ..values.passages import Passage
 from ..values.picks import Head, Picks
 from ..work import open_pairs
 
@@ -33,6 +34,8 @@ class Session:
     metric: str = "relative_error"
     head: tuple[int, int] | None = None
     component: int = 0
+    passage: Passage = field(default_factory=Passage)
+    """That heads and components are read on."""
     mouse: str = "look"
     """What the mouse does on the map of heads: look at one, or draw a box to pick."""
     picks: Picks | None = None

@@ -3,6 +3,7 @@
 colours: colours, Colours, DARK, LIGHT
 names: cleaned, LONGEST, names_written
 pages: Page, PAGES
+passages: LONGEST, Passage, SOURCES
 permits: FLAGS, give, given, Permits, START
 picks: Head, Picks, WHOLE
 recipes: recipe_read, recipe_written

@@ -4,7 +4,7 @@ ways to look at one head (in a plane, over a passage, in the vocabulary).
 components: components, LostComponents
 head_loss: head_loss, HeadLoss, METRICS
 one_at_a_time: capture_one_at_a_time
-passage: read_passage, Reading
+passage: lost_along, read_passage, Reading
 plane: Points, project, Projection
 recoverable: Recoverable, recoverable
 statistics: capture, HeadStatistics, MEANS, Positions, Samples

@@ -53,6 +53,15 @@ def read_passage(pair: ModelPair, ids: Tensor) -> Reading:
     )
 
 
+@torch.no_grad()
+def lost_along(pair: ModelPair, ids: Tensor, layer: int, head: int, direction: Tensor) -> Tensor:
+    """[pos] δz · direction of one head on `ids` [pos]; direction: [d_head]. float32, activation units."""
+    dense, pruned = (_activations(model, ids[None]) for model in (pair.dense, pair.pruned))
+    lost = (dense - _placed(pair, pruned, dense))[layer, head]
+    along: Tensor = lost @ direction.to(lost)
+    return along
+
+
 def _activations(model: PreTrainedModel, ids: Tensor) -> Tensor:
     """[layer, head, pos, d_head] float32 z for one row of `ids` [1, pos]."""
     z, _ = head_activations(model, ids)

@@ -41,3 +41,17 @@ def test_kinds_of_heads_are_a_table_and_colours_of_the_map(app: AppTest, workspa
     assert not app.exception
     assert any("Induction, change of every head" in text.value for text in app.markdown)
     assert app.selectbox(key="closer").value == "induction_change"
+
+
+def test_a_head_and_a_component_are_read_on_text_of_ones_own(app: AppTest, workspace: Workspace):
+    app.session_state["studio"].head = (1, 2)
+    app.run()
+    app.segmented_control(key="passage-source").set_value("own").run()
+    assert any("Write a text" in caption.value for caption in app.caption)
+    app.text_area(key="passage-own").set_value("the little dog ran in the park").run()
+    assert not app.exception
+    assert "park" in next(html.value for html in app.get("html") if 'data-head="L1 H2"' in html.value)
+    app.text_area(key="passage-own").set_value("dog").run()
+    app.switch_page("../../pages/components.py").run()
+    assert not app.exception
+    assert "dog" in next(html.value for html in app.get("html") if "data-component" in html.value)

@@ -7,7 +7,7 @@ import torch
 from conftest import make_model, noisy, z_values
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from restorelcc.capture.passage import attention_weights, read_passage
+from restorelcc.capture.passage import attention_weights, lost_along, read_passage
 from restorelcc.hf.layout import geometry
 from restorelcc.hf.twins import showing_attention
 from restorelcc.models.pair import paired
@@ -118,3 +118,9 @@ def test_showing_attention_copies_no_tensor():
     shown = showing_attention(model)
     ours, theirs = dict(model.named_parameters()), dict(shown.named_parameters())
     assert {name: p.data_ptr() for name, p in ours.items()} == {name: p.data_ptr() for name, p in theirs.items()}
+
+
+def test_what_was_lost_along_a_direction(pair, passage):
+    direction = torch.randn(8, generator=torch.Generator().manual_seed(1))
+    lost = heads(pair.dense, passage) - heads(pair.pruned, passage)
+    torch.testing.assert_close(lost_along(pair, passage, 1, 2, direction), lost[1, 2] @ direction)

@@ -2,6 +2,7 @@
 
 effect: section
 energy_map: section
+on_a_passage: section
 one_component: section
 one_head: chosen, plane, scree, ticks
 strategies: section

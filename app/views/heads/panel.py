@@ -7,7 +7,7 @@ import streamlit as st
 from restorelcc.workspace import Workspace
 
 from ...session import state
-from ...widgets import feedback
+from ...widgets import feedback, passages
 from . import all_heads, one_head, passage
 
 
@@ -37,7 +37,8 @@ def reading(workspace: Workspace) -> None:
     head = state.session().head
     if head is None:
         return
-    chosen = passage.chosen(workspace)
-    if feedback.models_there(workspace, "passage"):
-        passage.tinted(workspace, head, chosen)
-        passage.attention(workspace, head, chosen)
+    chosen = passages.chosen(workspace)
+    if feedback.models_there(workspace, "passage") and passages.written(chosen):
+        with feedback.guarded():
+            passage.tinted(workspace, head, chosen)
+            passage.attention(workspace, head, chosen)

@@ -1,8 +1,6 @@
-"""The head in view, read on a passage of calibration text: where it lost, and where it looks."""
+"""The head in view, read on a passage of text: where it lost, and where it looks."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import pandas as pd
 import streamlit as st
@@ -13,42 +11,17 @@ from restorelcc.workspace import Workspace
 from ...charts import heads as head_charts
 from ...session import cache, state
 from ...values.colours import colours
+from ...values.passages import Passage
 from ...values.picks import Head
 from ...values.words import head_name
 from ...widgets import controls
 from ...widgets import tinted as tinted_text
 
-PASSAGE = 64  # tokens, at most
-
-
-@dataclass(frozen=True)
-class Passage:
-    """Some tokens of one calibration text."""
-
-    text: int
-    start: int
-    length: int
-
-
-def chosen(workspace: Workspace) -> Passage:
-    """The passage that the head is read on, and the controls that choose it."""
-    texts, positions = workspace.findings.calibration.ids.shape
-    with st.container(horizontal=True, key="passage"):
-        text = st.number_input(
-            f"Window of calibration text (0 to {texts - 1})", 0, texts - 1, key="passage-text", persist_state="session"
-        )
-        start = st.number_input(
-            "First token", 0, max(0, positions - 8), step=16, key="passage-start", persist_state="session"
-        )
-    real = int(workspace.findings.calibration.real[text].sum())
-    start = min(int(start), max(0, real - 8))
-    return Passage(int(text), start, min(PASSAGE, real - start))
-
 
 def tinted(workspace: Workspace, head: Head, passage: Passage) -> None:
     """The passage, each token tinted by what the head lost there."""
-    reading = cache.reading(workspace.recipe, passage.text, passage.start, passage.length, workspace)
-    tokens = cache.token_strings(workspace.recipe, passage.text, passage.start, passage.length, workspace)
+    reading = cache.reading(workspace.recipe, passage, workspace)
+    tokens = cache.strings_of(workspace.recipe, passage, workspace)
     share = reading.share[head]
     scale = float(torch.quantile(share, 0.97).clamp(min=1e-9))
     st.markdown(
@@ -64,8 +37,8 @@ def tinted(workspace: Workspace, head: Head, passage: Passage) -> None:
 
 def attention(workspace: Workspace, head: Head, passage: Passage) -> None:
     """Where the head looks on the passage: in the dense model, in the pruned one, and the difference."""
-    reading = cache.reading(workspace.recipe, passage.text, passage.start, passage.length, workspace)
-    tokens = cache.token_strings(workspace.recipe, passage.text, passage.start, passage.length, workspace)
+    reading = cache.reading(workspace.recipe, passage, workspace)
+    tokens = cache.strings_of(workspace.recipe, passage, workspace)
     dense, pruned = reading.dense_attention[head], reading.pruned_attention[head]
     look = colours(state.dark())
     moved = float((dense - pruned).abs().sum(-1).mean() / 2)

@@ -31,7 +31,7 @@ from restorelcc.compensation.interface import Compensation, compensated
 from restorelcc.evaluation.comparison import Share, compare, side_by_side
 from restorelcc.models.pair import ModelPair
 from restorelcc.progress import finish
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.training import DEFAULTS, Settings, Training
 from restorelcc.selection.picks import everything
 from restorelcc.text.calibration import evaluation_tokens
 from restorelcc.text.tokens import Tokens
@@ -69,13 +69,15 @@ def summary(rows: list[Row], name: str) -> str:
 def restored(pair: ModelPair, workspace: Workspace, name: str, seed: int, args: argparse.Namespace) -> Row:
     """One restoration of all heads and what it took; `put_back` is what came of it."""
     given = {"steps": args.steps, "batch": args.batch, "lr": args.lr, "seed": seed, **TRAINED[name]}
+    settings = replace(DEFAULTS, **{key: value for key, value in given.items() if value is not None})
     picks = everything(workspace.lost.shape)
-    training = Training(pair, workspace.lost, picks, workspace.training, workspace.held_out, Settings(**given))
+    training = Training(pair, workspace.lost, picks, workspace.training, workspace.held_out, settings)
     began = time.perf_counter()
     curve = [step.held_out_loss for step in training.steps() if step.held_out_loss is not None]
     return {
-        "trained": name, "seed": seed, "seconds": round(time.perf_counter() - began),
-        "values": training.parameters.count, "tokens": training.history[-1].tokens,
+        "trained": name, "seed": seed, "lr": round(training.settings.lr, 4),
+        "seconds": round(time.perf_counter() - began), "values": training.parameters.count,
+        "tokens": training.history[-1].tokens,
         "held_out": [round(value, 5) for value in curve], "peak_mb": getrusage(RUSAGE_SELF).ru_maxrss // 1024,
         "put_back": training.result().compensation,
     }  # fmt: skip
@@ -109,7 +111,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=Settings.steps)
     parser.add_argument("--batch", type=int, default=Settings.batch)
-    parser.add_argument("--lr", type=float, default=Settings.lr)
+    parser.add_argument("--lr", type=float, help="peak rate; default: as anybody gets it, bounded")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--calibration", default=Recipe.calibration, help="source of the text to prune and train on")
     parser.add_argument("--length", type=int, help="tokens a window")

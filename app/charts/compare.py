@@ -10,20 +10,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from restorelcc.artifacts.runs import Run
 
 from ..values.colours import Colours
-from ..values.run_facts import number, setting
+from ..values.run_facts import measures_distance, number, setting
 from ..values.verbatim import in_figure, shortened, visible
 from ..values.words import count
 from .common import BELOW, LINES, SYMBOLS, base, palette
 
 VIEWS = {
     "perplexity": ("Perplexity", "perplexity of the held-out text"),
-    "share": ("Recovered share", "recovered share of the lost log-likelihood"),
+    "share": ("Recovered and nearer", "recovered share"),
     "loss": ("Training loss", "training loss, nats per token"),
 }
+NEARER = "nearer to the dense model"
 SMOOTH = 20  # training losses; single batches differ by more than what training wins
 LONGEST = 60  # letters of a run's name; a legend has room for no more
 
@@ -62,8 +64,20 @@ def lines(run: Run, metrics: pd.DataFrame) -> dict[str, float]:
     return {side: value for side, value in levels.items() if value is not None}
 
 
+def nearer_by_step(run: Run, metrics: pd.DataFrame) -> pd.Series:
+    """1 − KL(dense ‖ restored) / KL(dense ‖ pruned) of the held-out text by step, where that KL is what was minimised
+    and training began at the pruned model; NaN elsewhere."""
+    unknown = pd.Series(np.nan, index=metrics.index)
+    if "held_out_loss" not in metrics or not measures_distance(setting(run, "loss"), setting(run, "start")):
+        return unknown
+    far = pd.to_numeric(metrics["held_out_loss"], errors="coerce")
+    first = far[metrics["step"] == 0].dropna()
+    return 1 - far / float(first.iloc[0]) if len(first) and float(first.iloc[0]) > 0 else unknown
+
+
 def curve_table(runs: Sequence[Run], metrics: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row a run and step: run, folder, step, perplexity, stderr, share, loss (batch), smooth (mean of batches)."""
+    """One row a run and step: run, folder, step, perplexity, stderr, share (recovered), nearer, loss (batch), smooth
+    (mean of batches)."""
     parts = []
     for run in runs:
         steps = metrics.get(run.folder.name)
@@ -76,9 +90,10 @@ def curve_table(runs: Sequence[Run], metrics: Mapping[str, pd.DataFrame]) -> pd.
         part["share"] = np.nan
         if len(ends) == 2 and ends["pruned"] > ends["dense"]:
             part["share"] = np.log(ends["pruned"] / part["perplexity"]) / math.log(ends["pruned"] / ends["dense"])
+        part["nearer"] = nearer_by_step(run, steps)
         part["smooth"] = part["loss"].rolling(SMOOTH, min_periods=1).mean()
         parts.append(part)
-    columns = ["run", "folder", "step", "perplexity", "stderr", "loss", "share", "smooth"]
+    columns = ["run", "folder", "step", "perplexity", "stderr", "loss", "share", "nearer", "smooth"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
@@ -86,8 +101,37 @@ def curves(
     runs: Sequence[Run], view: str, frame: pd.DataFrame, ends: Mapping[str, Mapping[str, float]], colours: Colours
 ) -> go.Figure:
     """Learning curves over one another. frame: as `curve_table` gives it; ends: as `lines` does, by folder name."""
-    column, figure = "smooth" if view == "loss" else view, base(380)
-    drawn = looks(runs, colours)
+    if view == "share":
+        return _shares(runs, frame, colours)
+    figure = base(380)
+    _runs(figure, runs, frame, "smooth" if view == "loss" else view, colours)
+    for side, value in (_common(ends) if view == "perplexity" else {}).items():
+        _level(figure, side, value, colours)
+    figure.update_xaxes(title="step", rangemode="tozero")
+    figure.update_yaxes(title=VIEWS[view][1])
+    figure.update_layout(showlegend=True, legend=BELOW)
+    return figure
+
+
+def _shares(runs: Sequence[Run], frame: pd.DataFrame, colours: Colours) -> go.Figure:
+    """Both shares of what pruning did that is undone, one below the other: neither says enough alone."""
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.06)
+    figure.update_layout(base(560).layout)
+    for row, (column, title) in enumerate((("share", VIEWS["share"][1]), ("nearer", NEARER)), start=1):
+        _runs(figure, runs, frame, column, colours, row=row, col=1, showlegend=row == 1)
+        for side, value in (("pruned", 0.0), ("dense", 1.0)):
+            _level(figure, side, value, colours, row)
+        figure.update_yaxes(title=title, tickformat=".0%", row=row, col=1)
+    figure.update_xaxes(rangemode="tozero")
+    figure.update_xaxes(title="step", row=2, col=1)
+    return figure.update_layout(showlegend=True, legend=BELOW)
+
+
+def _runs(
+    figure: go.Figure, runs: Sequence[Run], frame: pd.DataFrame, column: str, colours: Colours, **place: Any
+) -> None:
+    """A line a run by step. place: its panel, and whether the legend names it."""
+    drawn, share = looks(runs, colours), column in ("share", "nearer")
     for run in runs:
         part = frame[frame["folder"] == run.folder.name].dropna(subset=[column])
         look = drawn[run.folder.name]
@@ -95,20 +139,13 @@ def curves(
             x=part["step"],
             y=part[column],
             name=in_figure(shortened(run.name, LONGEST)),
-            mode="lines" if view == "loss" else "lines+markers",
+            legendgroup=run.folder.name,
+            mode="lines" if column == "smooth" else "lines+markers",
             line={"color": look.colour, "dash": look.dash, "width": 2},
             marker={"size": 5, "color": look.colour},
-            hovertemplate="%{fullData.name}<br>step %{x}: "
-            + ("%{y:.1%}" if view == "share" else "%{y:.4f}")
-            + "<extra></extra>",
+            hovertemplate=f"%{{fullData.name}}<br>step %{{x}}: {'%{y:.1%}' if share else '%{y:.4f}'}<extra></extra>",
+            **place,
         )
-    levels = {"pruned": 0.0, "dense": 1.0} if view == "share" else _common(ends) if view == "perplexity" else {}
-    for side, value in levels.items():
-        _level(figure, side, value, colours)
-    figure.update_xaxes(title="step", rangemode="tozero")
-    figure.update_yaxes(title=VIEWS[view][1], tickformat=".0%" if view == "share" else None)
-    figure.update_layout(showlegend=True, legend=BELOW)
-    return figure
 
 
 def _common(ends: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -121,10 +158,13 @@ def _common(ends: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return common
 
 
-def _level(figure: go.Figure, side: str, value: float, colours: Colours) -> None:
-    figure.add_hline(y=value, line={"color": getattr(colours, side), "width": 1.5, "dash": "dot"})
+def _level(figure: go.Figure, side: str, value: float, colours: Colours, row: int = 1) -> None:
+    """A line at a model's level. row: of the panel."""
+    axis = "y" if row == 1 else f"y{row}"
+    line = {"color": getattr(colours, side), "width": 1.5, "dash": "dot"}
+    figure.add_shape(type="line", x0=0, x1=1, xref="paper", y0=value, y1=value, yref=axis, line=line)
     figure.add_annotation(
-        x=1, xref="paper", y=value, text=side, showarrow=False, xanchor="right", yanchor="bottom",
+        x=1, xref="paper", y=value, yref=axis, text=side, showarrow=False, xanchor="right", yanchor="bottom",
         font={"color": getattr(colours, side), "size": 12},
     )  # fmt: skip
 

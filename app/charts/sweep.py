@@ -1,4 +1,4 @@
-"""Figures of a sweep: recovered share by learning rate, and by how much text was trained on."""
+"""Figures of a sweep: both shares of what is undone by learning rate, and by how much text was trained on."""
 
 from __future__ import annotations
 
@@ -16,41 +16,46 @@ from ..values.colours import Colours
 from .common import BELOW, LINES, SYMBOLS, base, palette
 
 PANEL, EDGES = 210, 140  # pixels: a row of panels, and what is around them
+SHARES = {"recovered_share": ("share_stderr", "recovered share"), "nearer": ("nearer_stderr", "nearer to dense")}
+"""By column: the column of its standard error, and what it is called."""
 
 
 def shares(frame: pd.DataFrame, grid: Grid, colours: Colours) -> go.Figure:
-    """Recovered share against the learning rate: a panel for every number of components (across) and loss (down), a
-    line for every share of heads, with the most text that the grid has.
+    """Both shares against the learning rate: a panel for every number of components (across), loss and share (down), a
+    line for every share of heads, with the most text that the grid has. Without a row for how much nearer to the dense
+    model it came where that is not known.
 
     frame: as `restoration.sweep.to_pandas` gives it; panels not yet trained stay empty.
     """
     counts = sorted(grid.components, key=lambda count: inf if count is None else count)
     written = [Point(1.0, count, 0.1, "kl").components_written for count in counts]
+    done = frame[frame["text"] == max(grid.text)].dropna(subset=["recovered_share"])
+    drawn = [share for share in SHARES if share == "recovered_share" or done[share].notna().any()]
+    rows = [(loss, share) for loss in grid.loss for share in drawn]
     figure = make_subplots(
-        rows=len(grid.loss),
+        rows=len(rows),
         cols=len(written),
         shared_xaxes="all",
         shared_yaxes="all",
         horizontal_spacing=0.02,
-        vertical_spacing=0.36 / (len(grid.loss) + 1),
-        subplot_titles=[_title(count, loss) for loss in grid.loss for count in written],
+        vertical_spacing=0.36 / (len(rows) + 1),
+        subplot_titles=[_title(count, loss) for loss, _ in rows for count in written],
     )
-    figure.update_layout(base(PANEL * len(grid.loss) + EDGES).layout)
+    figure.update_layout(base(PANEL * len(rows) + EDGES).layout)
     figure.update_annotations(font={"size": 13, "color": colours.text})
-    done = frame[frame["text"] == max(grid.text)].dropna(subset=["recovered_share"])
     low, high = _reach(done)
-    for row, loss in enumerate(grid.loss, start=1):
+    for row, (loss, what) in enumerate(rows, start=1):
         for column, count in enumerate(written, start=1):
             panel = done[(done["loss"] == loss) & (done["components"] == count)]
             for index, share in enumerate(sorted(grid.heads)):
                 points = panel[panel["heads"] == share].sort_values("lr")
-                figure.add_trace(_line(points, share, index, row == column == 1, colours), row=row, col=column)
+                figure.add_trace(_line(points, what, share, index, row == column == 1, colours), row=row, col=column)
             _levels(figure, row, column, high, colours)
-        figure.update_yaxes(title="recovered share", row=row, col=1)
+        figure.update_yaxes(title=SHARES[what][1], row=row, col=1)
     figure.update_xaxes(
         type="log", tickvals=grid.lr, ticktext=[f"{rate:g}" for rate in grid.lr], fixedrange=True, range=_ends(grid.lr)
     )
-    figure.update_xaxes(title="peak learning rate", row=len(grid.loss))
+    figure.update_xaxes(title="peak learning rate", row=len(rows))
     figure.update_yaxes(tickformat=".0%", range=[low, high], fixedrange=True, zeroline=False)
     title = {"text": "share of the heads", "font": {"size": 12}}
     figure.update_layout(showlegend=True, legend=BELOW | {"title": title}, margin={"t": 48, "l": 64, "b": 84})
@@ -71,25 +76,37 @@ def _levels(figure: go.Figure, row: int, column: int, high: float, colours: Colo
 
 
 def amounts(curves: Sequence[Enough], names: Sequence[str], colours: Colours) -> go.Figure:
-    """Recovered share against the tokens trained on, a line a setting; a ring marks where they suffice."""
-    figure = base(300)
-    for index, (curve, name) in enumerate(zip(curves, names, strict=True)):
+    """Both shares against the tokens trained on, a line each a setting; a ring marks where they suffice."""
+    figure = base(340)
+    lines = [
+        (index, curve, f"{name}, {LOSSES[curve.least.point.loss].short}", nearer)
+        for index, (curve, name) in enumerate(zip(curves, names, strict=True))
+        for nearer in (False, True)
+    ]
+    for index, curve, name, nearer in lines:
         colour = palette(colours)[index % len(palette(colours))]
+        shares = [result.judged.nearer if nearer else result.judged.recovered for result in curve.results]
+        if nearer and not any(share.known for share in shares):
+            continue
+        what = SHARES["nearer" if nearer else "recovered_share"][1]
         figure.add_scatter(
             x=[result.tokens for result in curve.results],
-            y=[result.recovered_share for result in curve.results],
-            error_y={"array": [result.share_stderr for result in curve.results], "thickness": 1, "width": 3},
-            name=f"{name}, {LOSSES[curve.least.point.loss].short}",
+            y=[share.value for share in shares],
+            error_y={"array": [share.stderr for share in shares], "thickness": 1, "width": 3},
+            name=f"{name}: nearer" if nearer else name,
             mode="lines+markers",
-            line={"color": colour, "width": 2, "dash": LINES[index % len(LINES)]},
+            line={"color": colour, "width": 1 if nearer else 2, "dash": "dot" if nearer else LINES[index % len(LINES)]},
             marker={
                 "size": [14 if result is curve.least else 8 for result in curve.results],
                 "color": colour,
                 "symbol": ["circle-open" if result is curve.least else "circle" for result in curve.results],
                 "line": {"width": 2},
             },
-            customdata=[[result.share_stderr, result.perplexity.value] for result in curve.results],
-            hovertemplate="%{x:,} tokens<br>%{y:.1%} ± %{customdata[0]:.1%} recovered"
+            customdata=[
+                [share.stderr, result.judged.restored.value]
+                for share, result in zip(shares, curve.results, strict=True)
+            ],
+            hovertemplate="%{x:,} tokens<br>" + what + " %{y:.1%} ± %{customdata[0]:.1%}"
             "<br>perplexity %{customdata[1]:.3f}<extra></extra>",
         )
     places = sorted({result.tokens for curve in curves for result in curve.results})
@@ -97,7 +114,7 @@ def amounts(curves: Sequence[Enough], names: Sequence[str], colours: Colours) ->
         title="tokens trained on", type="log", tickvals=places, ticktext=[f"{tokens:,}" for tokens in places],
         fixedrange=True,
     )  # fmt: skip
-    figure.update_yaxes(title="recovered share", tickformat=".0%", fixedrange=True, zeroline=True)
+    figure.update_yaxes(title="share undone", tickformat=".0%", fixedrange=True, zeroline=True)
     return figure.update_layout(showlegend=True, legend=BELOW, margin={"l": 64, "b": 84})
 
 
@@ -115,20 +132,22 @@ def _title(count: str, loss: str) -> str:
     return f"{number(count)}<br>{LOSSES[loss].short}"  # two lines, for phones
 
 
-def _line(points: pd.DataFrame, share: float, index: int, named: bool, colours: Colours) -> go.Scatter:
+def _line(points: pd.DataFrame, what: str, share: float, index: int, named: bool, colours: Colours) -> go.Scatter:
+    """One of `SHARES` by rate, of a share of the heads."""
+    error, name = SHARES[what]
     colour = palette(colours)[index % len(palette(colours))]
     return go.Scatter(
         x=points["lr"],
-        y=points["recovered_share"],
+        y=points[what],
         name=percent(share),
         legendgroup=f"{share}",
         showlegend=named,
         mode="lines+markers",
         line={"color": colour, "width": 2, "dash": LINES[index % len(LINES)]},
         marker={"size": 8, "color": colour, "symbol": SYMBOLS[index % len(SYMBOLS)]},
-        error_y={"array": points["share_stderr"], "thickness": 1, "width": 3},
-        customdata=points[["share_stderr", "perplexity", "trained_parameters"]].to_numpy(),
-        hovertemplate="%{fullData.name} of the heads, rate %{x:g}<br>%{y:.1%} ± %{customdata[0]:.1%} recovered"
+        error_y={"array": points[error], "thickness": 1, "width": 3},
+        customdata=points[[error, "perplexity", "trained_parameters"]].to_numpy(),
+        hovertemplate="%{fullData.name} of the heads, rate %{x:g}<br>" + name + " %{y:.1%} ± %{customdata[0]:.1%}"
         "<br>perplexity %{customdata[1]:.3f}, %{customdata[2]:,} parameters<extra></extra>",
     )
 
@@ -137,8 +156,8 @@ def _reach(done: pd.DataFrame) -> tuple[float, float]:
     """(lowest, highest) share on the axis: 0, every point with its error, and the dense 1 where that is near."""
     if done.empty:
         return -0.1, 1.1
-    low = min(0.0, float((done["recovered_share"] - done["share_stderr"]).min()))
-    high = max(0.0, float((done["recovered_share"] + done["share_stderr"]).max()))
+    ends = [done[share] + side * done[error] for share, (error, _) in SHARES.items() for side in (-1, 1)]
+    low, high = (edge(0.0, *(end for part in ends for end in part.dropna())) for edge in (min, max))
     high = max(high, 1.0) if high > 0.5 else high
     room = 0.1 * (high - low) or 0.1
     return low - room, high + room

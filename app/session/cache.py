@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 import torch
@@ -21,9 +24,11 @@ from restorelcc.capture.vocabulary import (
 )
 from restorelcc.compensation.interface import compensated
 from restorelcc.errors import TextError
-from restorelcc.evaluation.perplexity import token_loss
+from restorelcc.evaluation.comparison import side_by_side
+from restorelcc.evaluation.perplexity import TokenLoss
 from restorelcc.hf.families import needs_start
 from restorelcc.models.pair import ModelPair
+from restorelcc.progress import finish
 from restorelcc.selection.predicted_effect import PredictedEffect
 from restorelcc.text.calibration import check_embedded
 from restorelcc.text.spelling import readable
@@ -163,25 +168,22 @@ def opening(recipe: Recipe, _workspace: Workspace) -> str:
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def nll_of_three(
+def losses_of_three(
     recipe: Recipe, run: str, ids: tuple[int, ...], _workspace: Workspace, _run: Run
-) -> tuple[list[float], list[float], list[float]]:
-    """NLL of every token by the dense, the pruned and the restored model, nats; 0 for what is not predicted, as the
-    first.
+) -> list[TokenLoss]:
+    """Of one text by the dense, the pruned and the restored model, the latter two with their distance to the dense one.
 
     Raises LoadError if the run is of another pruned model, or the tokenizer of another model.
     """
     adapter = _run.adapter()
 
-    def read() -> tuple[list[float], list[float], list[float]]:
+    def read() -> list[TokenLoss]:
         pair = _workspace.pair()
         tokens = as_text(pair.tokenizer, ids)
         check_embedded(tokens.ids, pair.dense, pair.tokenizer)
         adapter_fits(adapter, pair.pruned)
-        dense, pruned = token_loss(pair.dense, tokens), token_loss(pair.pruned, tokens)
-        with compensated(pair.pruned, adapter.compensation):
-            restored = token_loss(pair.pruned, tokens)
-        return dense.nll[0].tolist(), pruned.nll[0].tolist(), restored.nll[0].tolist()
+        in_place = partial(compensated, pair.pruned, adapter.compensation)
+        return finish(side_by_side(pair.dense, tokens, [(pair.pruned, nullcontext), (pair.pruned, in_place)]))
 
     return lane.run(_workspace, read)
 

@@ -23,6 +23,7 @@ from restorelcc.evaluation import comparison
 from restorelcc.evaluation.perplexity import Difference
 from restorelcc.models.loading import DEMO
 from restorelcc.pruning.layerwise import Pruning
+from restorelcc.restoration.choices import LOSSES
 from restorelcc.restoration.training import Settings
 from restorelcc.workspace import pruned_name
 
@@ -61,13 +62,25 @@ SHARES = {"recovered_share": "share_stderr", "nearer": "nearer_stderr"}
 """Shares of what pruning did that is undone (see `evaluation.comparison`), and the names of their standard errors."""
 
 
+UNKNOWN = "distance unknown"
+"""Of a run that was kept before distances to the dense model were measured."""
+
+
 def share(run: Run, name: str, *within: str) -> str:
     """One of `SHARES` with its error, in words: of the evaluation text, or of the text `within`; empty where it is not
-    known."""
+    known. Of how much nearer it came that is said, where the other share is known: that one says too little alone."""
     value, error = (number(run, "figures", *within, of) for of in (name, SHARES[name]))
     if value is None:
-        return ""
+        alone = name == "nearer" and number(run, "figures", *within, "recovered_share") is not None
+        return UNKNOWN if alone else ""
     return (f"{value:.1%}" + (f" ± {error:.1%}" if error is not None else "")).replace("-", "−")
+
+
+def measures_distance(loss: object, start: object) -> bool:
+    """Whether the held-out loss of a training is the distance to the dense model, and its first one the pruned
+    model's. Both by name, as settings have them."""
+    row = LOSSES.get(str(loss))
+    return row is not None and row.against == "dense" and start == "zero"
 
 
 def elsewhere(run: Run) -> str:
@@ -146,8 +159,11 @@ def table(runs: Sequence[Run], columns: Sequence[str], parameters: Mapping[str, 
             "recovered": number(run, "figures", "recovered_share"),
             "recovered_stderr": number(run, "figures", "share_stderr"),
             "nearer": number(run, "figures", "nearer"),
+            "nearer_stderr": number(run, "figures", "nearer_stderr"),
             "elsewhere": number(run, "figures", "elsewhere", "recovered_share"),
+            "elsewhere_stderr": number(run, "figures", "elsewhere", "share_stderr"),
             "nearer_elsewhere": number(run, "figures", "elsewhere", "nearer"),
+            "nearer_elsewhere_stderr": number(run, "figures", "elsewhere", "nearer_stderr"),
             "perplexity": number(run, "figures", "restored", "perplexity"),
             "stderr": number(run, "figures", "restored", "stderr"),
             "gain": number(run, "figures", "gain", "nats"),

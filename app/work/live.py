@@ -15,7 +15,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Hashable
 from concurrent.futures import Future
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,7 +24,7 @@ import torch
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.compensation.constants import injected
 from restorelcc.compensation.interface import compensated
-from restorelcc.evaluation.comparison import Comparison, Within, compare, side_by_side
+from restorelcc.evaluation.comparison import Comparison, Share, Within, compare, side_by_side
 from restorelcc.evaluation.perplexity import Perplexity, TokenLoss
 from restorelcc.progress import Progress, finish
 from restorelcc.selection.probing import single_threaded
@@ -70,9 +70,11 @@ def compared(dense: TokenLoss, pruned: TokenLoss, picked: TokenLoss) -> Measured
 
 
 def unpicked(workspace: Workspace) -> Measured:
-    """With nothing put back, on the live set: that is the pruned model, and known without any model."""
+    """With nothing put back, on the live set: that is the pruned model, and known without any model. It is no nearer to
+    the dense one than it is."""
     findings = workspace.findings
-    return compared(findings.live_dense, findings.live_pruned, findings.live_pruned)
+    known = compared(findings.live_dense, findings.live_pruned, findings.live_pruned)
+    return replace(known, nearer=Share(0.0, 0.0))
 
 
 Key = tuple[Recipe, Picks, bool]

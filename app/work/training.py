@@ -67,7 +67,8 @@ def start(
     sampled: int = 0,
     names: dict[str, str] | None = None,
 ) -> Job:
-    """Queue it. The job's notes are the dense model's held-out perplexity, then every `Step`; its result is the Run.
+    """Queue it. The job's notes are the dense model's held-out perplexity, the settings as they are trained with,
+    then every `Step`; its result is the Run.
 
     picks: what is trained; their magnitudes count where `settings.start` is what is picked, and are kept with the run.
     sampled: windows to sample from the dense model and train on instead of the calibration text; 0: none. names: what
@@ -162,7 +163,7 @@ def _finished(
 def _trained(job: Job, trainer: Training, keeper: Keeper) -> Generator[Progress, None, tuple[Perplexity, Perplexity]]:
     """Train until the end, or until the job is stopped; returns held-out perplexities: dense, pruned."""
     dense = perplexity((yield from measure(trainer.pair.dense, trainer.held_out)))
-    job.notes.append(dense)
+    job.notes += [dense, trainer.settings]
     pruned = perplexity((yield from measure(trainer.pair.pruned, trainer.held_out)))
     steps, said = trainer.settings.steps, ""
     job.notes.extend(trainer.history)

@@ -211,4 +211,6 @@ def _shares(figures: Mapping[str, Any]) -> list[str]:
         share, spread = figures.get(name), figures.get(error)
         if share is not None and math.isfinite(share):
             lines.append(what.format(f"{share:.1%}" + ("" if spread is None else f" ± {spread:.1%}")))
+        elif lines:
+            lines.append("How far the restored model is from the dense one was not measured.")
     return lines

@@ -76,11 +76,12 @@ def note(line: str) -> None:
     sys.stderr.write(line + "\n")
 
 
-def show_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """Text left, numbers right."""
+def show_table(title: str, columns: list[str], rows: list[list[str]], names: bool = False) -> None:
+    """Text left, numbers right. names: the first column is of short names, and stays on one line however narrow the
+    terminal is."""
     table = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right")
+        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=names and index == 0)
     for row in rows:
         table.add_row(*row)
     out.print(table)

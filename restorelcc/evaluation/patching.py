@@ -21,7 +21,7 @@ from ..hf.weights import weight_of
 from ..models.pair import ModelPair
 from ..progress import Progress, finish
 from ..text.tokens import Tokens
-from .perplexity import TokenLoss
+from .perplexity import TokenLoss, joined
 from .prefix import Prefix
 
 if TYPE_CHECKING:
@@ -59,26 +59,33 @@ def everything(shape: HeadGeometry) -> Patch:
 
 
 def patched(
-    pair: ModelPair, tokens: Tokens, patches: Sequence[Patch], batch: int = 8
+    pair: ModelPair, tokens: Tokens, patches: Sequence[Patch], batch: int = 8, distances: bool = False
 ) -> Generator[Progress, None, list[TokenLoss]]:
     """The pruned model's loss under every patch; yields after each patch of each batch of texts.
 
-    Memory: for one batch, what every attention and MLP of the dense model computes; at most `MEMORY`, so where texts
-    are long and the model is large a batch is smaller. Layers below a patch are not computed again.
+    distances: measure how far the dense model is, too, which takes its logits of a batch. Memory: for one batch, what
+    every attention and MLP of the dense model computes; at most `MEMORY`, so where texts are long and the model is
+    large a batch is smaller. Layers below a patch are not computed again.
     """
     batch = min(batch, _fitting(pair.dense, tokens.ids.shape[1]))
-    parts: list[list[Tensor]] = [[] for _ in patches]
+    parts: list[list[TokenLoss]] = [[] for _ in patches]
     batches = list(tokens.batches(batch))
     for number, part in enumerate(batches):
-        dense = _read(pair.dense, part.ids)
-        prefix = Prefix(pair.pruned, part, batch=len(part))
+        dense = _read(pair.dense, part.ids, 0 if distances else 1)
+        teacher = dense.logits if distances else None
+        prefix = Prefix(pair.pruned, part, len(part), teacher=None if teacher is None else partial(_same, teacher))
         finish(prefix.measured())
         for index, patch in enumerate(patches):
             yield Progress("patching", number * len(patches) + index, len(batches) * len(patches))
-            loss = finish(prefix.again(patch.first, within=partial(_in_place, pair, dense, patch)))
-            parts[index].append(loss.nll)
+            within = partial(_in_place, pair, dense, patch)
+            parts[index].append(finish(prefix.again(patch.first, within=within)))
     yield Progress("patching", len(batches) * len(patches), len(batches) * len(patches))
-    return [TokenLoss(torch.cat(nll), tokens.scored) for nll in parts]
+    return [joined(of_patch) for of_patch in parts]
+
+
+def _same(teacher: Tensor, _: int) -> Tensor:
+    """The dense model's logits of the one batch there is."""
+    return teacher
 
 
 def _fitting(model: PreTrainedModel, length: int) -> int:
@@ -95,22 +102,25 @@ class _Outputs:
     z: list[Tensor]
     attention: list[Tensor]
     mlp: list[Tensor]
+    logits: Tensor
+    """[batch, pos, vocabulary], of the last positions alone where no more were asked for."""
 
 
 @torch.no_grad()
-def _read(model: PreTrainedModel, ids: Tensor) -> _Outputs:
-    outputs = _Outputs([], [], [])
+def _read(model: PreTrainedModel, ids: Tensor, last: int) -> _Outputs:
+    """last: positions whose logits are computed; 0: all."""
+    z, attention, mlp = list[Tensor](), list[Tensor](), list[Tensor]()
 
     def keep(_: int, inputs: Tensor, output: Tensor) -> None:
-        outputs.z.append(inputs)
-        outputs.attention.append(output)
+        z.append(inputs)
+        attention.append(output)
 
     def keep_mlp(_: int, __: Tensor, output: Any) -> None:
-        outputs.mlp.append(_first(output))
+        mlp.append(_first(output))
 
     with hooked(output_projections(model), keep), hooked(mlps(model), keep_mlp):
-        model(ids.to(device_of(model)), use_cache=False, logits_to_keep=1)
-    return outputs
+        logits = model(ids.to(device_of(model)), use_cache=False, logits_to_keep=last).logits
+    return _Outputs(z, attention, mlp, logits)
 
 
 @contextmanager

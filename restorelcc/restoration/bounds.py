@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
 
 from ..capture.components import LostComponents
 from ..compensation.interface import compensated
+from ..evaluation.comparison import compare, side_by_side
 from ..evaluation.patching import Patch, all_heads, everything, patched
-from ..evaluation.perplexity import TokenLoss, measure, paired_difference, perplexity, recovered_share
+from ..evaluation.perplexity import TokenLoss
 from ..models.pair import ModelPair
 from ..progress import Progress
 from ..selection.picks import everything as everything_picked
@@ -22,12 +24,15 @@ from ..text.tokens import Tokens
 from .training import Settings, Training
 
 PRUNED, CONSTANTS, HEADS, MLPS, DENSE = "pruned", "constants", "heads", "mlps", "dense"
-COLUMNS = ["what", "layer", "perplexity", "stderr", "change", "change_stderr", "recovered_share", "share_stderr"]
+COLUMNS = [
+    "what", "layer", "perplexity", "stderr", "change", "change_stderr", "recovered_share", "share_stderr", "nearer",
+    "nearer_stderr",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Losses of the same tokens, from nothing put back to everything."""
+    """Losses of the same tokens with their distance to the dense model, from nothing put back to everything."""
 
     pruned: TokenLoss
     constants: TokenLoss
@@ -43,8 +48,8 @@ class Bounds:
 
     def to_pandas(self) -> pd.DataFrame:
         """A row each. what: pruned, constants, heads (of one `layer`, or of all: NA), mlps, dense; perplexity with its
-        standard error; change of the mean NLL against pruned in nats per token, paired; recovered share of the lost
-        log-likelihood, NaN where pruning lost nothing, its standard error from that of the change."""
+        standard error; change of the mean NLL against pruned in nats per token, paired; both shares
+        of `Comparison` with their standard errors: recovered, NaN where pruning lost nothing, and nearer."""
         rows: list[tuple[str, int | None, TokenLoss]] = [
             (PRUNED, None, self.pruned),
             (CONSTANTS, None, self.constants),
@@ -57,12 +62,10 @@ class Bounds:
         return frame.astype({"layer": "Int64"})
 
     def _row(self, what: str, layer: int | None, loss: TokenLoss) -> tuple[object, ...]:
-        ends = perplexity(self.dense), perplexity(self.pruned)
-        measured, change = perplexity(loss), paired_difference(loss, self.pruned)
-        lost = ends[1].nats - ends[0].nats
-        share_error = change.stderr / lost if lost > 0 else float("nan")
-        share = recovered_share(*ends, measured)
-        return what, layer, measured.value, measured.stderr, change.nats, change.stderr, share, share_error
+        found = compare(self.dense, self.pruned, loss)
+        shares = [part for share in (found.recovered, found.nearer) for part in (share.value, share.stderr)]
+        measured, change = found.restored, found.gain
+        return what, layer, measured.value, measured.stderr, change.nats, change.stderr, *shares
 
 
 def bounds(
@@ -82,10 +85,11 @@ def bounds(
     for step in trainer.steps():
         yield Progress("training every head's constant", step.step, trainer.settings.steps)
     put_back = trainer.result().compensation
-    constants = yield from measure(pair.pruned, tokens, within=lambda: compensated(pair.pruned, put_back))
+    within = partial(compensated, pair.pruned, put_back)
+    _, constants = yield from side_by_side(pair.dense, tokens, [(pair.pruned, within)])
     shape = pair.geometry
     layers = range(shape.n_layers)
     by_layer = [all_heads(shape, layer) for layer in layers]
     patches = [Patch(), *by_layer, all_heads(shape), Patch(mlps=frozenset(layers)), everything(shape)]
-    pruned, *each, heads, mlps, dense = yield from patched(pair, tokens, patches)
+    pruned, *each, heads, mlps, dense = yield from patched(pair, tokens, patches, distances=True)
     return Bounds(pruned, constants, tuple(each), heads, mlps, dense)

@@ -23,8 +23,8 @@ from torch import Tensor
 from ..capture.components import LostComponents
 from ..compensation.interface import compensated
 from ..errors import RestoreLCCError, SettingError
-from ..evaluation.comparison import compare, side_by_side
-from ..evaluation.perplexity import Difference, Perplexity, TokenLoss, paired_difference
+from ..evaluation.comparison import Comparison, compare, side_by_side
+from ..evaluation.perplexity import TokenLoss, paired_difference
 from ..hf.failures import RAN_OUT, out_of_memory
 from ..models.memory import let_go
 from ..models.pair import ModelPair
@@ -148,13 +148,8 @@ class SweepResult:
     trained_parameters: int
     held_out_loss: float
     """What the point minimised, at its best step, nats per token. Points of different losses do not compare by it."""
-    perplexity: Perplexity
-    gain: Difference
-    """Restored minus pruned, paired by window; nats per token, negative is better."""
-    recovered_share: float
-    """Of the lost log-likelihood; NaN where pruning lost nothing on these windows."""
-    share_stderr: float
-    """Standard error of the share, from that of the gain."""
+    judged: Comparison
+    """Of the held-out windows: the dense, the pruned and the restored model."""
     best_step: int
     tokens: int
     """Tokens of the windows it trained on, each counted once."""
@@ -162,11 +157,6 @@ class SweepResult:
     """Of the held-out windows, so that two points can be compared token by token."""
     seconds: float
     """Training and measuring."""
-    dense: Perplexity
-    pruned: Perplexity
-    nearer: float = math.nan
-    """Share of the pruned model's distance to the dense one that is gone (see `evaluation.comparison`)."""
-    nearer_stderr: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -229,25 +219,17 @@ def _judged(point: Point, training: Training, dense: TokenLoss, pruned: TokenLos
     best = next(step for step in restoration.history if step.step == restoration.best_step)
     put_back = [(model, lambda: compensated(model, restoration.compensation))]
     _, restored = finish(side_by_side(training.pair.dense, training.held_out, put_back))
-    judged = compare(dense, pruned, restored)
     return SweepResult(
         point=point,
         picked_heads=len(training.selection.heads),
         picked_components=len(training.selection),
         trained_parameters=restoration.trained_parameters,
         held_out_loss=math.nan if best.held_out_loss is None else best.held_out_loss,
-        perplexity=judged.restored,
-        gain=judged.gain,
-        recovered_share=judged.recovered.value,
-        share_stderr=judged.recovered.stderr,
-        nearer=judged.nearer.value,
-        nearer_stderr=judged.nearer.stderr,
+        judged=compare(dense, pruned, restored),
         best_step=restoration.best_step,
         tokens=int(training.tokens.real.sum()),
         restored=restored,
         seconds=0.0,
-        dense=judged.dense,
-        pruned=judged.pruned,
     )
 
 
@@ -293,13 +275,17 @@ def _row(result: SweepResult | Failure) -> dict[str, object]:
     if isinstance(result, Failure):
         return row | {"error": result.error}
     counts = ("tokens", "picked_heads", "picked_components", "trained_parameters", "best_step", "seconds")
-    figures = ("held_out_loss", "recovered_share", "share_stderr", "nearer", "nearer_stderr")
+    judged = result.judged
     return row | {
-        **{name: getattr(result, name) for name in (*counts, *figures)},
-        "perplexity": result.perplexity.value,
-        "stderr": result.perplexity.stderr,
-        "gain": result.gain.nats,
-        "gain_stderr": result.gain.stderr,
+        **{name: getattr(result, name) for name in (*counts, "held_out_loss")},
+        "perplexity": judged.restored.value,
+        "stderr": judged.restored.stderr,
+        "recovered_share": judged.recovered.value,
+        "share_stderr": judged.recovered.stderr,
+        "nearer": judged.nearer.value,
+        "nearer_stderr": judged.nearer.stderr,
+        "gain": judged.gain.nats,
+        "gain_stderr": judged.gain.stderr,
         "error": "",
     }
 

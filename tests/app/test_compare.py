@@ -4,6 +4,7 @@ import json
 import re
 import threading
 from dataclasses import replace
+from functools import partial
 from html import unescape
 from pathlib import Path
 
@@ -17,12 +18,14 @@ from app.session import state
 from app.values import run_facts
 from app.values.colours import LIGHT
 from app.values.recipes import recipe_written
+from app.values.words import percent
 from app.work import open_pairs
 from app.work.jobs import jobs
 from restorelcc.artifacts.findings import Findings, Recipe, Size
 from restorelcc.artifacts.runs import list_runs, runs_folder, save_run
 from restorelcc.compensation.constants import injected
 from restorelcc.compensation.interface import compensated
+from restorelcc.evaluation.comparison import measured
 from restorelcc.evaluation.perplexity import measure, token_loss
 from restorelcc.progress import Progress, finish
 from restorelcc.pruning.layerwise import Pruning
@@ -250,6 +253,36 @@ def test_tints_are_the_engines_differences(workspace, runs):
     app.text_area(key="read-own").set_value("a big red <b>ball</b>").run()
     assert not app.exception
     assert len(re.findall("data-change", bodies(app))) >= 4
+
+
+def test_how_much_nearer_stands_beside_what_a_text_recovered(workspace, runs):
+    pair, tokens = workspace.pair(), whole(workspace.findings.evaluation.ids[:1])
+    within = partial(compensated, pair.pruned, runs[0].adapter().compensation)
+    found = finish(measured(pair.dense, pair.pruned, tokens, within))
+    share = f"{percent(found.nearer.value)} ± {percent(found.nearer.stderr)} nearer to the dense model"
+    assert [share in text.value for text in opened().markdown].count(True) == 1
+
+
+def test_a_run_from_before_distances_were_measured_says_so(workspace, runs):
+    assert "30.0%" in run_facts.share(runs[0], "recovered_share")
+    assert run_facts.share(runs[0], "nearer") == "distance unknown"
+    assert any("distance unknown" in caption.value for caption in opened().caption)
+
+
+def test_curves_know_how_much_nearer_what_distils_came(workspace, runs):
+    distilled, steps = runs[0], runs[0].metrics()
+    far = steps["held_out_loss"].dropna()
+    expected = 1 - far / far.iloc[0]
+    torch.testing.assert_close(
+        torch.tensor(charts.nearer_by_step(distilled, steps).dropna().to_numpy()), torch.tensor(expected.to_numpy())
+    )
+    figure = charts.curves(
+        [distilled], "share", charts.curve_table([distilled], {distilled.folder.name: steps}), {}, LIGHT
+    )
+    assert [trace.yaxis for trace in figure.data] == ["y", "y2"]
+    assert list(figure.data[1].y) == pytest.approx(expected.tolist())
+    distilled.config["settings"]["loss"] = "ce"
+    assert charts.nearer_by_step(distilled, steps).isna().all()
 
 
 def test_what_is_put_back_into_another_pruned_model_is_refused(workspace):

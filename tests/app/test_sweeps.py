@@ -16,6 +16,7 @@ from app.views.restore.settings import KEY
 from app.work import sweeps
 from app.work.jobs import Job, Jobs, State
 from app.work.sweeps import Plan
+from restorelcc.evaluation.comparison import NOTHING, Comparison, Distance, Share
 from restorelcc.evaluation.perplexity import Difference, Perplexity, TokenLoss
 from restorelcc.progress import Progress
 from restorelcc.restoration.sweep import Failure, Grid, Point, SweepResult, best_first, enough, to_pandas
@@ -156,24 +157,30 @@ def _waiting(job: Job):
 SCORED = torch.ones(4, 2, dtype=torch.bool)
 
 
-def result(heads: float, components: int | None, lr: float, loss: str, share: float, text: float = 1.0) -> SweepResult:
+def result(
+    heads: float,
+    components: int | None,
+    lr: float,
+    loss: str,
+    share: float,
+    text: float = 1.0,
+    nearer: Share | None = None,
+) -> SweepResult:
     dense, pruned, restored = (Perplexity(value, math.log(value), 100, 0.1) for value in (8.0, 10.0, 9.0))
+    far = Distance(math.nan, math.nan)
+    judged = Comparison(dense, pruned, restored, Difference(-share, 0.01), Difference(math.log(1.25), 0.01),
+                        Share(share, 0.01), far, far, nearer or NOTHING, 1)  # fmt: skip
     return SweepResult(
         point=Point(heads, components, lr, loss, text),
         picked_heads=1,
         picked_components=1,
         trained_parameters=1,
         held_out_loss=1 - share,
-        perplexity=restored,
-        gain=Difference(-share, 0.01),
-        recovered_share=share,
-        share_stderr=0.01,
+        judged=judged,
         best_step=1,
         tokens=round(1000 * text),
         restored=TokenLoss(1 - share + torch.arange(8.0, dtype=torch.float64).view(4, 2) / 1e4, SCORED),
         seconds=1.0,
-        dense=dense,
-        pruned=pruned,
     )
 
 
@@ -197,6 +204,16 @@ def test_every_panel_has_its_lines_and_points(look):
     assert texts.count("dense, 100% ↑") == 4  # far above: drawn to scale it would flatten all else
     assert {shape.y0 for shape in figure.layout.shapes} == {0.0}
     assert "2 components<br>distilled" in texts
+
+
+def test_how_much_nearer_stands_beside_what_is_recovered():
+    grid = Grid((1.0,), (None,), (0.1, 0.2), ("kl",), text=(0.5, 1.0))
+    results = [result(1.0, None, p.lr, "kl", 0.3, p.text, Share(0.2 * p.text, 0.02)) for p in grid.points()]
+    figure = sweep_charts.shares(to_pandas(results), grid, LIGHT)
+    assert [list(trace.y) for trace in figure.data] == [[0.3, 0.3], [0.2, 0.2]]
+    assert [figure.layout.yaxis.title.text, figure.layout.yaxis2.title.text] == ["recovered share", "nearer to dense"]
+    recovered, nearer = sweep_charts.amounts(enough(results)[:1], ["all"], LIGHT).data
+    assert (list(recovered.y), list(nearer.y)) == ([0.3, 0.3], [0.1, 0.2])
 
 
 def test_the_dense_model_is_drawn_where_it_is_near():

@@ -1,7 +1,10 @@
 """Patching: all of it is the dense model, none of it the pruned one, and a part is what a plain swap gives."""
 
+from contextlib import nullcontext
+
 import torch
 
+from restorelcc.evaluation.comparison import side_by_side
 from restorelcc.evaluation.patching import Patch, all_heads, everything, patched
 from restorelcc.evaluation.perplexity import token_loss
 from restorelcc.models.pair import ModelPair
@@ -13,6 +16,15 @@ def test_everything_patched_is_the_dense_model_and_nothing_the_pruned(pair: Mode
     whole, none = finish(patched(pair, tokens, [everything(pair.geometry), Patch()], batch=4))
     assert torch.equal(whole.nll, token_loss(pair.dense, tokens, batch=4).nll)
     assert torch.equal(none.nll, token_loss(pair.pruned, tokens, batch=4).nll)
+
+
+def test_distances_are_to_the_dense_model(pair: ModelPair, tokens: Tokens):
+    whole, none = finish(patched(pair, tokens, [everything(pair.geometry), Patch()], batch=4, distances=True))
+    _, pruned = finish(side_by_side(pair.dense, tokens, [(pair.pruned, nullcontext)], batch=4))
+    assert whole.kl is not None
+    assert float(whole.kl.abs().max()) < 1e-6
+    assert torch.equal(none.kl, pruned.kl)
+    assert float(none.kl.sum()) > 0
 
 
 def test_one_head_is_swapped_and_no_other(pair: ModelPair, tokens: Tokens):

@@ -53,3 +53,8 @@ def test_the_table_has_shares_between_pruned_and_dense(pair: ModelPair, lost: Lo
     assert after.nats < before.nats
     shares = -frame["change"] / (before.nats - after.nats)
     assert frame["recovered_share"].tolist() == pytest.approx(shares.tolist())
+    far = found.pruned.kl.sum()
+    near = [1 - float(loss.kl.sum() / far) for loss in (found.pruned, found.constants, *found.layers, found.heads)]
+    assert frame["nearer"].tolist()[:6] == pytest.approx(near)
+    assert (near[0], frame["nearer"].iloc[-1]) == (0, pytest.approx(1))
+    assert all(frame["nearer_stderr"][1:-1] > 0)

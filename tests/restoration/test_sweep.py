@@ -109,11 +109,11 @@ def test_points_are_the_restorations_that_they_say(run, pair, lost, score, texts
         with compensated(pair.pruned, training.result().compensation):
             restored = token_loss(pair.pruned, texts)
         difference = (restored.nll - plain["pruned"].nll).sum(1) / texts.scored.sum(1)  # windows of one length
-        assert result.gain.nats == pytest.approx(float(difference.mean()), abs=1e-6)
-        assert result.gain.stderr == pytest.approx(float(difference.std()) / math.sqrt(8), abs=1e-6)
-        assert result.recovered_share == pytest.approx(-float(difference.mean()) / (before - dense), abs=1e-4)
-        assert result.share_stderr == pytest.approx(result.gain.stderr / (before - dense), rel=1e-6)
-        assert math.log(result.perplexity.value) == pytest.approx(before + float(difference.mean()), abs=1e-6)
+        assert result.judged.gain.nats == pytest.approx(float(difference.mean()), abs=1e-6)
+        assert result.judged.gain.stderr == pytest.approx(float(difference.std()) / math.sqrt(8), abs=1e-6)
+        assert result.judged.recovered.value == pytest.approx(-float(difference.mean()) / (before - dense), abs=1e-4)
+        assert result.judged.recovered.stderr == pytest.approx(result.judged.gain.stderr / (before - dense), rel=1e-6)
+        assert math.log(result.judged.restored.value) == pytest.approx(before + float(difference.mean()), abs=1e-6)
         assert result.held_out_loss == pytest.approx(min(step.held_out_loss or 99 for step in history), rel=1e-5)
         assert result.trained_parameters == training.result().trained_parameters
         assert (result.picked_heads, result.picked_components) == (

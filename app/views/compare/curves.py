@@ -15,7 +15,10 @@ from ...session import cache, state
 from ...values import run_facts
 from ...values.colours import colours
 from ...values.verbatim import in_markdown
+from ...values.words import HELP
 from ...widgets import controls
+
+SHARES = ("recovered", "recovered_stderr", "nearer", "nearer_stderr")
 
 
 def metrics(runs: Sequence[Run]) -> dict[str, pd.DataFrame]:
@@ -36,8 +39,8 @@ def by_step(runs: Sequence[Run]) -> None:
     """Learning curves over one another."""
     st.markdown(
         "##### Learning curves",
-        help="The held-out text chooses the best step; it is not trained on. Recovered share puts runs of different "
-        "pairs on one scale.",
+        help="The held-out text chooses the best step; it is not trained on. Shares put runs of different pairs on one "
+        f"scale. {HELP['share']} {HELP['nearer']}",
     )
     view, steps = _view(), metrics(runs)
     frame = compare_charts.curve_table(runs, steps)
@@ -52,6 +55,20 @@ def by_step(runs: Sequence[Run]) -> None:
         frame.drop(columns="folder").rename(columns={"smooth": smooth}),
     )
     _remarks(runs, view, ends)
+    if view == "share":
+        _unmeasured(runs, frame)
+
+
+def _unmeasured(runs: Sequence[Run], frame: pd.DataFrame) -> None:
+    """Whose share is drawn while its distance to the dense model is not known."""
+    known = frame.groupby("folder")[["share", "nearer"]].count()
+    lacking = set(known[(known["share"] > 0) & (known["nearer"] == 0)].index)
+    if lacking:
+        names = ", ".join(in_markdown(run.name) for run in runs if run.folder.name in lacking)
+        st.caption(
+            f"Distance unknown: how much nearer to the dense model training came was not measured by step of {names}, "
+            "which minimised another loss, so its share may be what learns the text."
+        )
 
 
 def _view() -> str:
@@ -98,5 +115,5 @@ def by_size(runs: Sequence[Run]) -> None:
         compare_charts.against_size(runs, frame, colours(state.dark())),
         "compare-sizes",
         f"Perplexity of {len(runs)} restored models against how many numbers were trained, with standard errors.",
-        frame[["run", "trained", "perplexity", "stderr", "recovered"]],
+        frame[["run", "trained", "perplexity", "stderr", *SHARES]],
     )

@@ -68,12 +68,11 @@ def _to_open(run: Run, recipe: Recipe) -> None:
 
 def about(run: Run, workspace: Workspace) -> None:
     """A line that says what the run in view came to."""
-    share = run_facts.number(run, "figures", "recovered_share")
     trained = run_facts.number(run, "trained_parameters")
     facts = [
         f"{model_name(workspace.findings.dense_name)}, pruned: {workspace.findings.pruned_name}",
         f"{count(trained)} trained parameters" if trained is not None else "",
-        f"{share:.0%}".replace("-", "−") + " of the lost log-likelihood recovered" if share is not None else "",
-        f"nearer to the dense model by {nearer}" if (nearer := run_facts.share(run, "nearer")) else "",
+        f"{share} of the lost log-likelihood recovered" if (share := run_facts.share(run, "recovered_share")) else "",
+        f"nearer to the dense model: {nearer}" if (nearer := run_facts.share(run, "nearer")) else "",
     ]
     st.caption(" · ".join(in_markdown(fact) for fact in facts if fact))

@@ -101,7 +101,10 @@ def _columns(frame: pd.DataFrame, differ: Sequence[str]) -> dict[str, Any]:
         "gain": column.NumberColumn("gain, nats", format="%+.4f", help=HELP["gain"]),
         "gain_stderr": column.NumberColumn("± se", format="%.4f", help="Standard error of the gain, paired by window."),
         "trained": column.NumberColumn("trained", format="localized", help="Numbers that were trained: β and b."),
-        "recovered_stderr": column.NumberColumn("± se", format="percent", help="Standard error of the share."),
+        **{
+            name: column.NumberColumn("± se", format="percent", help="Standard error of the share.")
+            for name in ("recovered_stderr", "nearer_stderr", "elsewhere_stderr", "nearer_elsewhere_stderr")
+        },
         "share": column.NumberColumn(
             "of the model",
             format="percent",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 import streamlit as st
-import torch
-from torch import Tensor
 
 from restorelcc.artifacts.runs import Run
-from restorelcc.evaluation.perplexity import TokenLoss, paired_difference, perplexity, recovered_share
+from restorelcc.evaluation.comparison import Share, compare
+from restorelcc.evaluation.perplexity import TokenLoss
 from restorelcc.hf.layout import context_length
 from restorelcc.text.spelling import readable
 from restorelcc.text.tokens import as_text, lead, led, token_ids
@@ -18,7 +17,7 @@ from ...charts import compare as compare_charts
 from ...session import cache, state
 from ...values.colours import Colours, colours
 from ...values.verbatim import in_markdown
-from ...values.words import signed
+from ...values.words import HELP, percent, signed
 from ...widgets import controls, feedback, tinted
 from ...work.continuation import MODELS
 
@@ -37,7 +36,8 @@ def token_by_token(workspace: Workspace, run: Run) -> None:
         st.info("Give a text of at least two tokens.", icon=":material/notes:")
         return
     with feedback.guarded():
-        nll = cache.nll_of_three(workspace.recipe, run.folder.name, tuple(ids), workspace, run)
+        losses = cache.losses_of_three(workspace.recipe, run.folder.name, tuple(ids), workspace, run)
+        nll = [loss.nll[0].tolist() for loss in losses]
         tokenizer = workspace.pair().tokenizer
         predicted = as_text(tokenizer, ids).scored
         tokens = readable(tokenizer, ids)
@@ -48,7 +48,7 @@ def token_by_token(workspace: Workspace, run: Run) -> None:
         with text:
             _tinted(frame, scored, colours(state.dark()))
         with figures:
-            _sums(nll, predicted)
+            _sums(losses)
             _helped(scored)
         controls.figure(
             compare_charts.cumulated(scored, colours(state.dark())),
@@ -109,27 +109,32 @@ def _tinted(frame: pd.DataFrame, scored: pd.DataFrame, look: Colours) -> None:
     )
 
 
-def _sums(nll: tuple[list[float], list[float], list[float]], predicted: Tensor) -> None:
-    losses = [TokenLoss(torch.tensor([values], dtype=torch.float64), predicted) for values in nll]
-    dense, pruned, restored = (perplexity(loss) for loss in losses)
+def _sums(losses: list[TokenLoss]) -> None:
+    """What the text cost the dense, the pruned and the restored model, and both shares of what pruning did to it."""
+    found = compare(*losses)
     numbers = "".join(
         f'<div style="border-left:3px solid var(--{name});padding-left:.6rem"><div class="muted">'
-        f'{name.capitalize()}</div><b style="font-variant-numeric:tabular-nums">{sum(values):.1f} nats</b>'
-        f'<div class="muted">perplexity {found.value:.2f}</div></div>'
-        for name, values, found in zip(MODELS, nll, (dense, pruned, restored), strict=True)
+        f'{name.capitalize()}</div><b style="font-variant-numeric:tabular-nums">{float(loss.nll.sum()):.1f} nats</b>'
+        f'<div class="muted">perplexity {whole.value:.2f}</div></div>'
+        for name, loss, whole in zip(MODELS, losses, (found.dense, found.pruned, found.restored), strict=True)
     )
     st.html(f'<div style="display:flex;flex-wrap:wrap;gap:1.4rem" data-sums>{numbers}</div>')
-    gain, share = paired_difference(losses[2], losses[1]), recovered_share(dense, pruned, restored)
     recovered = (
-        f"{share:.0%}".replace("-", "−") + " of the loss recovered here."
-        if share == share
-        else "Pruning lost nothing on this text."
+        f"{_share(found.recovered)} of the loss recovered here"
+        if found.recovered.known
+        else "Pruning lost nothing here"
     )
+    nearer = f", {_share(found.nearer)} nearer to the dense model." if found.nearer.known else "."
     st.markdown(
-        f"Restored − pruned: **{signed(gain.nats)} ± {gain.stderr:.4f}** nats a token. {recovered}",
-        help="The error takes tokens for independent, which neighbours are not, so it is too small; one text says "
-        "little about others. The table above has what was measured on many.",
+        f"Restored − pruned: **{signed(found.gain.nats)} ± {found.gain.stderr:.4f}** nats a token. {recovered}{nearer}",
+        help="Errors take tokens for independent, which neighbours are not, so they are too small; one text says "
+        f"little about others. The table above has what was measured on many. {HELP['nearer']}",
     )
+
+
+def _share(share: Share) -> str:
+    """A share with its error, in whole per cent."""
+    return f"{percent(share.value)} ± {percent(share.stderr)}"
 
 
 def _helped(scored: pd.DataFrame) -> None:

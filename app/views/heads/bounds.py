@@ -8,9 +8,10 @@ import streamlit as st
 from restorelcc.restoration.bounds import CONSTANTS, DENSE, HEADS, MLPS, PRUNED
 from restorelcc.workspace import Workspace
 
-from ...charts import learn as learn_charts
+from ...charts import both_shares
 from ...session import state
 from ...values.colours import colours
+from ...values.words import HELP as HELP_OF
 from ...values.words import percent
 from ...widgets import controls, feedback
 from ...work import scores
@@ -52,27 +53,25 @@ def _figure(frame: pd.DataFrame) -> None:
         st.info("On this text the pruned model is no worse than the dense one, so there is nothing to recover.")
         return
     rows = frame[~frame["what"].isin([PRUNED, DENSE])]
-    names = [_name(what, layer) for what, layer in zip(rows["what"], rows["layer"], strict=True)]
-    shares = _whole_model(rows)
-    written = {what: percent(share) for what, share in shares.items()}
+    rows = rows.assign(name=[_name(what, layer) for what, layer in zip(rows["what"], rows["layer"], strict=True)])
+    shares, nearer = _whole_model(rows, "recovered_share"), _whole_model(rows, "nearer")
+    written = {what: f"{percent(share)}, nearer {percent(nearer[what])}," for what, share in shares.items()}
     controls.figure(
-        learn_charts.shares(
-            list(zip(names, rows["recovered_share"], strict=True)),
-            colours(state.dark()),
-            marked=(NAMES[CONSTANTS],),
-            errors=rows["share_stderr"].tolist(),
-        ),
+        both_shares.bars(rows, colours(state.dark()), marked=(NAMES[CONSTANTS],)),
         "bounds",
         f"Recovered share on the live set: {written[CONSTANTS]} with constants in all heads, {written[HEADS]} with "
         f"all heads perfect, {written[MLPS]} with all MLPs perfect.",
         frame,
     )
-    st.caption(f"{_reading(shares)} Lines are one standard error.")
+    st.caption(
+        f"{_reading(shares, nearer)} Lines are one standard error.", help=f"{HELP_OF['share']} {HELP_OF['nearer']}"
+    )
 
 
-def _reading(shares: dict[str, float]) -> str:
-    """What the shares of the whole model mean."""
+def _reading(shares: dict[str, float], nearer: dict[str, float]) -> str:
+    """What the shares of the whole model mean. nearer: of its distance to the dense one that is gone."""
     written = {what: percent(share) for what, share in shares.items()}
+    near = {what: percent(share) for what, share in nearer.items()}
     if shares[HEADS] < 0:
         heads = (
             f"With every head perfect the model is worse than pruned ({written[HEADS]}): its heads have come to terms "
@@ -82,7 +81,8 @@ def _reading(shares: dict[str, float]) -> str:
         heads = f"With every head perfect {written[HEADS]} would come back."
     return (
         f"{heads} With every MLP perfect it would be {written[MLPS]}. Constants trained in all heads bring back "
-        f"{written[CONSTANTS]}; they are fitted to the pruned model as it is."
+        f"{written[CONSTANTS]}; they are fitted to the pruned model as it is. Nearer to the dense model: {near[HEADS]} "
+        f"with every head perfect, {near[MLPS]} with every MLP, {near[CONSTANTS]} with constants."
     )
 
 
@@ -90,6 +90,6 @@ def _name(what: str, layer: object) -> str:
     return NAMES[what] if layer is pd.NA else f"Heads of layer {layer} perfect"
 
 
-def _whole_model(rows: pd.DataFrame) -> dict[str, float]:
-    """The recovered shares that are not of one layer alone, by what is made perfect."""
-    return dict(rows[rows["layer"].isna()].set_index("what")["recovered_share"])
+def _whole_model(rows: pd.DataFrame, share: str) -> dict[str, float]:
+    """The shares of this column that are not of one layer alone, by what is made perfect."""
+    return dict(rows[rows["layer"].isna()].set_index("what")[share])

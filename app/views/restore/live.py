@@ -8,13 +8,14 @@ import pandas as pd
 import streamlit as st
 
 from restorelcc.artifacts.runs import Run, step_rows
-from restorelcc.restoration.training import Step
+from restorelcc.restoration.training import Settings, Step
 
 from ...charts import training as training_charts
 from ...session import state
 from ...values.colours import colours
+from ...values.run_facts import measures_distance
 from ...values.verbatim import in_markdown
-from ...values.words import percent, seconds
+from ...values.words import HELP, percent, seconds
 from ...widgets import feedback
 from ...work.jobs import Job, State, jobs
 from ...work.training import Unkept
@@ -71,9 +72,25 @@ def _figures(job: Job, steps: list[Step]) -> None:
     dense, pruned, now = job.notes[0], measured[0], measured[-1]
     lost = pruned.nats - dense.nats
     share = percent((pruned.nats - now.nats) / lost) if lost > 0 else "–"
+    near = _nearer(job, steps)
     with st.container(horizontal=True, key="live-figures"):  # In columns they would be twice as many elements to draw.
         st.metric("Recovered so far", share, help="Of the lost log-likelihood, on the held-out windows.")
+        st.metric(
+            "Nearer so far",
+            "unknown" if near is None else percent(near),
+            help=f"On the held-out windows. {HELP['nearer']} Known where that distance is minimised, from zero; both "
+            "shares are measured with their errors at the end.",
+        )
         st.metric("Held-out perplexity", f"{now.value:.3f}", help=f"± {now.stderr:.2f}, one standard error")
         st.metric("Learning rate", f"{last.lr:.3g}")
         st.metric("Tokens/s", f"{last.tokens_per_second:,.0f}", help="Of training; measurements left out.")
         st.metric("So far", seconds(last.seconds), help=f"{last.tokens:,} tokens trained on, repeats counted.")
+
+
+def _nearer(job: Job, steps: list[Step]) -> float | None:
+    """Share of the pruned model's distance to the dense one that is gone; None where the loss is no such distance."""
+    settings = next((note for note in list(job.notes) if isinstance(note, Settings)), None)
+    losses = [step.held_out_loss for step in steps if step.held_out_loss is not None]
+    if settings is None or not measures_distance(settings.loss, settings.start) or not losses[0] > 0:
+        return None
+    return 1 - losses[-1] / losses[0]

@@ -29,7 +29,8 @@ def panels(plan: Plan) -> DeltaGenerator:
 def alt(plan: Plan) -> str:
     """The figure of a sweep in words."""
     return (
-        "Recovered share of the lost log-likelihood against the learning rate, a panel for every number of components "
+        "Recovered share of the lost log-likelihood, and below it how much nearer to the dense model, against the "
+        "learning rate, a panel for every number of components "
         f"and loss, a line for every share of the heads: {', '.join(f'{share:g}' for share in plan.grid.heads)}."
     )
 
@@ -73,8 +74,8 @@ def _amounts(curves: list[Enough]) -> None:
     controls.figure(
         sweep_charts.amounts(curves, [name for name, _ in verdicts], colours(state.dark())),
         "sweep-tokens",
-        "Recovered share of the lost log-likelihood against the tokens trained on, a line a setting. "
-        + " ".join(text for _, text in verdicts),
+        "Recovered share of the lost log-likelihood, and how much nearer to the dense model, dotted, against the "
+        "tokens trained on, two lines a setting. " + " ".join(text for _, text in verdicts),
         to_pandas([result for curve in curves for result in curve.results]),
     )
     for name, text in verdicts:
@@ -96,13 +97,12 @@ def _text(result: SweepResult | Failure) -> str:
 
 def _result(result: SweepResult) -> str:
     """A point of the grid and what it came to, as Markdown."""
-    share = result.recovered_share
-    recovered = f"recovered {share:.1%} ± {result.share_stderr:.1%}, ".replace("-", "−") if share == share else ""
-    if result.nearer == result.nearer:
-        recovered += f"nearer {result.nearer:.1%} ± {result.nearer_stderr:.1%}, ".replace("-", "−")
+    judged = result.judged
+    shares = {"recovered": judged.recovered, "nearer": judged.nearer}
+    written = "".join(f"{name} {share}, ".replace("-", "−") for name, share in shares.items() if share.known)
     return (
-        f"{_settings(result)}{_text(result)} :gray[· {recovered}perplexity {result.perplexity.value:.3f}, "
-        f"{signed(result.gain.nats)} ± {result.gain.stderr:.4f} nats, loss {result.held_out_loss:.4f}, "
+        f"{_settings(result)}{_text(result)} :gray[· {written}perplexity {judged.restored.value:.3f}, "
+        f"{signed(judged.gain.nats)} ± {judged.gain.stderr:.4f} nats, loss {result.held_out_loss:.4f}, "
         f"{count(result.trained_parameters)} parameters]"
     )
 

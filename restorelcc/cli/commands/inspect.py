@@ -13,6 +13,7 @@ from ...capture.head_loss import METRICS, head_loss
 from ...capture.one_at_a_time import capture_one_at_a_time
 from ...capture.statistics import HeadStatistics, Positions, capture
 from ...errors import SettingError
+from ...evaluation.comparison import Share
 from ...models.loading import DEMO, Loading
 from ...models.memory import too_big
 from ...models.pair import ModelPair, OneAtATime, skeleton_pair
@@ -32,6 +33,7 @@ from ..opening import Text, note_pair, open_pair
 from .closer import looked, looks
 from .closer import tell as tell_looked
 
+SHARES = (("recovered_share", "share_stderr"), ("nearer", "nearer_stderr"))
 BOUNDS = {
     "pruned": "pruned",
     "constants": "constant in every head",
@@ -202,7 +204,7 @@ def _tell(found: Measured, heads: pd.DataFrame, scores: dict[str, Score], top: i
     ]  # fmt: skip
     show_table("Strongest lost components", ["layer.head.component", "of its head", "mean square", "mean (α)"], rows)
     if found.bounds is not None:
-        show_table(f"What could come back at all ({found.held_out} held-out tokens)", *_reach(found.bounds))
+        show_table(f"What could come back at all ({found.held_out} held-out tokens)", *_reach(found.bounds), names=True)
     tell_looked(found.looked)
 
 
@@ -211,7 +213,7 @@ def _reach(frame: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     rows = []
     for row in records(frame):
         name = BOUNDS[row["what"]] if row["layer"] is None else f"heads of layer {row['layer']} dense"
-        share = "" if pd.isna(row["recovered_share"]) else f"{row['recovered_share']:.1%} ± {row['share_stderr']:.1%}"
+        shares = [str(Share(row[name], row[error])) for name, error in SHARES]
         change = f"{row['change']:+.4f} ± {row['change_stderr']:.4f}"
-        rows.append([name, f"{row['perplexity']:.3f} ± {row['stderr']:.3f}", change, share])
-    return ["", "perplexity", "nats against pruned", "recovered"], rows
+        rows.append([name, f"{row['perplexity']:.3f} ± {row['stderr']:.3f}", change, *shares])
+    return ["", "perplexity", "nats against pruned", "recovered", "nearer"], rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -57,10 +58,20 @@ def _facts(training: Unfinished) -> dict[str, Any]:
 
 def _row(run: Run) -> list[str]:
     figures = run.config.get("figures", {})
-    shares = [figures.get(name) for name in ("recovered_share", "nearer")]  # null where pruning lost nothing
+    recovered, nearer = _share(figures, "recovered_share", "share_stderr"), _share(figures, "nearer", "nearer_stderr")
+    if recovered and not nearer:
+        nearer = "unknown"  # Kept before distances were measured.
     made = f"{run.created:%Y-%m-%d %H:%M}" if run.created else ""
     trained = str(run.config.get("trained_parameters", ""))
-    return [run.name, made, trained, *("" if share is None else f"{share:.1%}" for share in shares), str(run.folder)]
+    return [run.name, made, trained, recovered, nearer, str(run.folder)]
+
+
+def _share(figures: Mapping[str, Any], name: str, error: str) -> str:
+    """A share with its error; empty where it is not known, as where pruning lost nothing."""
+    value, spread = figures.get(name), figures.get(error)
+    if value is None:
+        return ""
+    return f"{value:.1%}" if spread is None else f"{value:.1%} ± {spread:.1%}"
 
 
 def families(as_json: bool) -> None:

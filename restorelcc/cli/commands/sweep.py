@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
@@ -93,7 +92,7 @@ def _tell_json(
 ) -> None:
     """What is done, for programs."""
     ends = _ends(results)
-    models = {"dense": ends.dense.figures(), "pruned": ends.pruned.figures()} if ends else {}
+    models = {"dense": ends.judged.dense.figures(), "pruned": ends.judged.pruned.figures()} if ends else {}
     suffice = [
         {"setting": _named(replace(text.least.point, text=1.0)), "tokens": text.least.tokens, "says": str(text)}
         for text in enough(results)
@@ -106,7 +105,7 @@ def _tell(results: list[SweepResult | Failure], grid: Grid, restoring: Callable[
     """What is done, for people."""
     ends = _ends(results)
     if ends is not None:
-        say(f"{held_out} held-out windows: dense {shown(ends.dense)}, pruned {shown(ends.pruned)}")
+        say(f"{held_out} held-out windows: dense {shown(ends.judged.dense)}, pruned {shown(ends.judged.pruned)}")
     for loss, group in best_first(results).items():
         columns = ["heads", "components", "lr", "tokens", "held-out loss", "perplexity", "recovered", "nearer",
                    "nats against pruned", "trained", "best step", "s"]  # fmt: skip
@@ -127,17 +126,17 @@ def _tell(results: list[SweepResult | Failure], grid: Grid, restoring: Callable[
 
 def _row(result: SweepResult) -> list[str]:
     """Of the table of one loss."""
-    point, share = result.point, result.recovered_share
+    point, judged = result.point, result.judged
     return [
         f"{point.heads:g}",
         point.components_written,
         f"{point.lr:g}",
         f"{result.tokens:,}",
         f"{result.held_out_loss:.4f}",
-        shown(result.perplexity),
-        "" if math.isnan(share) else f"{share:.1%} ± {result.share_stderr:.1%}",
-        "" if math.isnan(result.nearer) else f"{result.nearer:.1%} ± {result.nearer_stderr:.1%}",
-        f"{result.gain.nats:+.4f} ± {result.gain.stderr:.4f}",
+        shown(judged.restored),
+        str(judged.recovered),
+        str(judged.nearer),
+        f"{judged.gain.nats:+.4f} ± {judged.gain.stderr:.4f}",
         str(result.trained_parameters),
         str(result.best_step),
         f"{result.seconds:.0f}",

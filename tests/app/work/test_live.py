@@ -11,7 +11,7 @@ from conftest import WORDS
 
 from app.shell import header
 from app.values.picks import Picks
-from app.work.live import Lane, Superseded, compared
+from app.work.live import Lane, Superseded, compared, unpicked
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.compensation.constants import injected
 from restorelcc.compensation.interface import compensated
@@ -41,6 +41,11 @@ def workspace(pair, tmp_path_factory):
         windows=8, captured=4, evaluated=12, length=16,
     )  # fmt: skip
     return finish(open_workspace(recipe))
+
+
+def test_with_nothing_picked_nothing_is_recovered_and_nothing_nearer(workspace):
+    known = unpicked(workspace)
+    assert (known.gain.nats, known.nearer.value, known.nearer.stderr) == (0, 0, 0)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from app.widgets import feedback
 runs = table.listed()
 interrupted.section("compare")
 if not runs:
+    one_run.gone([])
     feedback.empty(
         "No run is kept on this machine yet. Restore a pair: every restoration is kept as a run and listed here.",
         PAGES["restore"].link,

@@ -5,6 +5,7 @@ RestoreLCCError
 │   ├── NoTokenizer        a model has none beside it
 │   └── UnsupportedModel   it loads, but its attention heads cannot be found
 ├── PairMismatch         the dense and the pruned model are not two states of one model
+│   └── SwappedSides       they are, but each was given as the other
 ├── NotFinite            a model computes infinite values or NaN
 ├── TextError            there is no usable text in what was given
 ├── SettingError         a number or name outside what makes sense
@@ -39,6 +40,10 @@ class UnsupportedModel(LoadError):
 
 class PairMismatch(RestoreLCCError):
     """The dense and the pruned model are not two states of one model."""
+
+
+class SwappedSides(PairMismatch):
+    """The dense model was given as the pruned one, and the pruned one as the dense."""
 
 
 class NotFinite(RestoreLCCError):

@@ -40,6 +40,20 @@ def finish(work: Generator[Progress, None, T], report: Callable[[Progress], None
             report(step)
 
 
+def duration(seconds: float) -> str:
+    """A time for people, to two units: 42 s, 3 min 05 s, 5 h 44 min, 2 d 03 h."""
+    whole = round(seconds)
+    if whole < 90:
+        return f"{whole} s"
+    if whole < 3_600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    hours = round(seconds / 3_600)
+    return f"{hours // 24} d {hours % 24:02d} h"
+
+
 class Standing(StrEnum):
     """How far something is that is made once."""
 

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import torch
+
 from .artifacts.findings import LIVE_TOKENS, LIVE_WINDOW, Findings, Recipe, Size, keep_findings, kept_findings
 from .capture.components import LostComponents, components
 from .capture.head_loss import HeadLoss, head_loss
@@ -23,7 +25,7 @@ from .capture.statistics import HeadStatistics, capture
 from .demo.pair import demo_dense, demo_pair
 from .errors import LoadError, SettingError
 from .evaluation.ending import Ending
-from .evaluation.perplexity import TokenLoss, measure
+from .evaluation.perplexity import TokenLoss, measure, paired_difference
 from .evaluation.prefix import Prefix
 from .hf.weights import values_of
 from .models.loading import DEMO, load_model, load_tokenizer, source_of
@@ -93,6 +95,25 @@ class Workspace:
         if loaded is not None:
             said += loaded.models.remarks()
         return [remark for remark in said if remark]
+
+    def suspicion(self) -> tuple[str, bool]:
+        """(what a pair of which nothing is lost looks like, in a sentence, empty where it looks like one before and
+        after pruning; whether each model seems to be given as the other)."""
+        found = self.findings
+        if torch.equal(found.live_dense.nll, found.live_pruned.nll):
+            return (
+                f"{found.dense_name} and {found.pruned_name} compute the same: this looks like one model given twice, "
+                "so nothing is lost and nothing can be restored. Give the pruned one.",
+                False,
+            )
+        lost = paired_difference(found.live_pruned, found.live_dense)
+        if lost.z < -2 and found.pruned_size.nonzero >= found.dense_size.nonzero:
+            return (
+                f"{found.pruned_name}, given as the pruned model, predicts the text better than {found.dense_name} "
+                f"({lost.nats:+.4f} ± {lost.stderr:.4f} nats per token) and has no more zeros: they look swapped.",
+                True,
+            )
+        return "", False
 
     def loading(self, dense: bool = True) -> Generator[Progress, None, ModelPair]:
         """The models: at once where they are in memory, else loaded, which takes seconds to minutes, or waited for

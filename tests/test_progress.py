@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from restorelcc.errors import LoadError
-from restorelcc.progress import Once, Progress, Standing, finish
+from restorelcc.progress import Once, Progress, Standing, duration, finish
 
 SOON = 10  # seconds; what should happen does so in milliseconds
 
@@ -135,3 +135,12 @@ def test_what_is_at_hand_is_not_made(work):
     once = Once(work, value="at hand")
     assert (once.standing, once.value, finish(once.made())) == (Standing.READY, "at hand", "at hand")
     assert work.times == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.4, "0 s"), (89, "89 s"), (90, "1 min 30 s"), (185.4, "3 min 05 s"), (3_599.6, "1 h 00 min"),
+     (343 * 60 + 43, "5 h 44 min"), (47.99 * 3_600, "47 h 59 min"), (51 * 3_600, "2 d 03 h")],
+)  # fmt: skip
+def test_a_duration_is_told_to_two_units(seconds, said):
+    assert duration(seconds) == said

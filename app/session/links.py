@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from operator import ge
 
-from restorelcc.errors import SettingError
+from restorelcc.errors import SettingError, shortened
 from restorelcc.selection.scores import offered
 from restorelcc.workspace import Workspace
 
@@ -16,6 +16,7 @@ from ..values.recipes import recipe_read, recipe_written
 from .state import Session
 
 LONGEST = 1_500  # characters of picks; browsers and chat programs cut much longer links
+MOST_NAMED = 3  # of several that cannot be read
 
 
 def written(session: Session) -> dict[str, str]:
@@ -40,21 +41,39 @@ def written(session: Session) -> dict[str, str]:
     return link
 
 
-def applied(session: Session, link: Mapping[str, str]) -> None:
-    """Set the view from a link. Raises SettingError; what was read until then stays."""
+def applied(session: Session, link: Mapping[str, str]) -> str:
+    """Set the view from a link; what of it cannot be read is left out and named in a sentence, empty where all can.
+    Raises SettingError for a pair that cannot be; what was read until then stays, and its message names the rest."""
     session.run = link.get("run", "")
+    unread = []
     if link.get("metric") in offered():
         session.metric = link["metric"]
-    if "head" in link:
+    elif link.get("metric"):
+        unread.append(_named("measure", link["metric"]))
+    if link.get("head"):
         matched = re.fullmatch(rf"({WHOLE})\.({WHOLE})", link["head"])
         if matched is not None:
             session.head = (int(matched[1]), int(matched[2]))
+        else:
+            unread.append(_named("head", link["head"]))
     if re.fullmatch(WHOLE, link.get("component", "")):
         session.component = int(link["component"])
+    elif link.get("component"):
+        unread.append(_named("component", link["component"]))
     session.names = names.from_text(link.get("names", ""))
+    unread += [_named("name", part) for part in names.unread(link.get("names", ""))[:MOST_NAMED]]
     session.link = {"picks": link["picks"]} if "picks" in link else {}
     session.fitted = False
-    session.recipe = recipe_read(link)
+    said = f"Of the link, {', '.join(unread)} cannot be read and {'is' if len(unread) == 1 else 'are'} left out."
+    try:
+        session.recipe = recipe_read(link)
+    except SettingError as error:
+        raise SettingError(f"{error} {said if unread else ''}".strip()) from error
+    return said if unread else ""
+
+
+def _named(what: str, text: str) -> str:
+    return f"{what} '{shortened(text, 40)}'"
 
 
 def fitted(session: Session, workspace: Workspace) -> str:

@@ -50,6 +50,10 @@ class Session:
     """What the link asked for and the pair is needed for."""
     fitted: bool = True
     """False from when a link was read until its pair is open and what does not exist there was left out."""
+    said: str = ""
+    """What of the link could not be read, or does not fit the pair; until it is dismissed, or another page in view."""
+    said_on: str = ""
+    """The page that it is in view on."""
     format: str = "png"
     """Of figures saved from a chart."""
 

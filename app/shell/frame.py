@@ -6,12 +6,14 @@ from pathlib import Path
 
 import streamlit as st
 
-from restorelcc.errors import RestoreLCCError
+from restorelcc.artifacts.findings import Recipe
+from restorelcc.errors import RestoreLCCError, SwappedSides
 from restorelcc.workspace import Workspace
 
 from ..session import links, state
 from ..values.colours import DARK, LIGHT, Colours
 from ..values.pages import PAGES, Page
+from ..values.verbatim import in_message
 from ..widgets import feedback
 from ..work import open_pairs
 from ..work.jobs import State, jobs
@@ -33,9 +35,11 @@ def run(root: Path) -> None:
         st.rerun()
     _read_link()
     workspace = _workspace()
+    _said(screens[screen].name)
     _pending()
     if workspace is not None:
         header = Header(workspace)
+        _suspicion(workspace)
         _full_measurement()
         screen.run()
         header.finish()
@@ -78,10 +82,22 @@ def _read_link() -> None:
     if st.session_state.get("link-read"):
         return
     st.session_state["link-read"] = True
+    session = state.session()
     try:
-        links.applied(state.session(), dict(st.query_params))
+        session.said = links.applied(session, dict(st.query_params))
     except RestoreLCCError as error:
-        feedback.refused(error)
+        session.said = str(error)
+
+
+def _said(page: str) -> None:
+    """What is wrong with the link, until it is dismissed or another page is turned to: reruns come by themselves."""
+    session = state.session()
+    session.said_on = session.said_on or page
+    if session.said and session.said_on == page:
+        feedback.refused(session.said)
+        st.button("Dismiss", key="dismiss-said", type="tertiary", on_click=lambda: setattr(session, "said", ""))
+    elif session.said:
+        session.said = ""
 
 
 def _write_link() -> None:
@@ -98,10 +114,11 @@ def _workspace() -> Workspace | None:
         return None
     workspace = state.workspace()
     if workspace is not None and not session.fitted:
-        with feedback.guarded():
+        try:
             lacking = links.fitted(session, workspace)
-            if lacking:
-                feedback.refused(lacking)
+        except RestoreLCCError as error:
+            lacking = str(error)
+        session.said = f"{session.said} {lacking}".strip()
     return workspace
 
 
@@ -113,8 +130,11 @@ def _opened(session: state.Session) -> bool:
         return True
     feedback.progress(job)
     if job.finished:
-        st.page_link(PAGES["pair"].link, label="Choose a pair", icon=PAGES["pair"].icon)
-        st.button("Try again", on_click=lambda: _again(session))
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if job.refusal is SwappedSides:
+                _swap_button(session.recipe)
+            st.button("Try again", on_click=lambda: _again(session))
+            st.page_link(PAGES["pair"].link, label="Choose a pair", icon=PAGES["pair"].icon)
     return False
 
 
@@ -135,7 +155,40 @@ def _pending() -> None:
     elif job.state == State.CANCELLED:
         session.pending = ""
     elif job.finished:  # What went wrong stays in view until it is read.
-        st.button("Dismiss", key="dismiss", on_click=lambda: setattr(session, "pending", ""), type="tertiary")
+        with st.container(horizontal=True):
+            if job.refusal is SwappedSides and isinstance(job.key, tuple):
+                _swap_button(job.key[1])
+            st.button("Dismiss", key="dismiss", on_click=lambda: setattr(session, "pending", ""), type="tertiary")
+
+
+def _swap_button(recipe: Recipe) -> None:
+    """Opens the pair with either model in the other's place."""
+    other = open_pairs.swapped(recipe)
+    if other is not None:
+        st.button("Swap them", key="swap", type="primary", icon=":material/swap_horiz:", on_click=_swap, args=(other,))
+
+
+def _swap(recipe: Recipe) -> None:
+    session, typed = state.session(), st.session_state.get("pair-form")
+    if typed and (typed["dense"].strip(), typed["pruned"].strip()) == (recipe.pruned, recipe.dense):
+        typed["dense"], typed["pruned"] = typed["pruned"], typed["dense"]
+    if open_pairs.workspace(session.recipe) is None:  # Nothing else is in view.
+        state.show(recipe)
+    else:
+        session.pending = open_pairs.opening(recipe, session.owner).id
+
+
+def _suspicion(workspace: Workspace) -> None:
+    """What a pair looks like of which nothing is lost, with the way out of it."""
+    said, swap = workspace.suspicion()
+    if not said:
+        return
+    with st.container(border=True, key="suspicion"):
+        st.warning(in_message(said), icon=":material/swap_horiz:" if swap else ":material/content_copy:")
+        if swap:
+            _swap_button(workspace.recipe)
+        else:
+            st.page_link(PAGES["pair"].link, label="Choose another pair", icon=PAGES["pair"].icon)
 
 
 def _full_measurement() -> None:

@@ -9,5 +9,5 @@ picks: Head, Picks, WHOLE
 recipes: recipe_read, recipe_written
 rules: CLOSED, give, given, OPEN, parted, Rules
 run_facts: differing, known, NAMES, number, pair_names, plain, recipe_of, setting, table, written
-words: count, head_name, HELP, model_name, percent, seconds, short_name, signed
+words: count, head_name, HELP, model_name, percent, short_name, signed
 """

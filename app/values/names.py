@@ -28,10 +28,18 @@ def to_text(names: Names, picked: Collection[Pick]) -> str:
 
 def from_text(text: str) -> dict[Pick, str]:
     """What `to_text` wrote; what cannot be read is left out, since a name changes nothing."""
-    names: dict[Pick, str] = {}
-    for part in text.split("~"):
-        place, _, name = part.partition("=")
-        matched = re.fullmatch(r"([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})", place)
-        if matched and cleaned(name):
-            names[int(matched[1]), int(matched[2]), int(matched[3])] = cleaned(name)
-    return names
+    return dict(filter(None, map(_read, text.split("~"))))
+
+
+def unread(text: str) -> list[str]:
+    """The parts of it that `from_text` leaves out."""
+    return [part for part in text.split("~") if part and _read(part) is None]
+
+
+def _read(part: str) -> tuple[Pick, str] | None:
+    """One name and what is called so."""
+    place, _, name = part.partition("=")
+    matched = re.fullmatch(r"([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})", place)
+    if not matched or not cleaned(name):
+        return None
+    return (int(matched[1]), int(matched[2]), int(matched[3])), cleaned(name)

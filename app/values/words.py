@@ -43,12 +43,6 @@ def percent(share: float) -> str:
     return f"{share:.0%}".replace("-", "−")
 
 
-def seconds(value: float) -> str:
-    """A time for people: 42 s, 3 min 05 s."""
-    whole = round(value)
-    return f"{whole} s" if whole < 90 else f"{whole // 60} min {whole % 60:02d} s"
-
-
 def signed(value: float, digits: int = 4) -> str:
     """A change: +0.0123, −0.0123 with a minus sign rather than a hyphen."""
     return f"{value:+.{digits}f}".replace("-", "−")

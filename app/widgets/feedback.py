@@ -9,11 +9,11 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from restorelcc.errors import RestoreLCCError
+from restorelcc.progress import duration
 from restorelcc.workspace import Workspace
 
 from ..session import state
 from ..values.verbatim import in_markdown, in_message
-from ..values.words import seconds
 from ..work import open_pairs
 from ..work.jobs import Job, State, jobs
 
@@ -43,7 +43,7 @@ def time_left(job: Job) -> str:
     """From the pace so far; empty where it cannot be known."""
     if job.fraction < 0.05 or job.started is None:
         return ""
-    return f", about {seconds(job.seconds * (1 - job.fraction) / job.fraction)} left"
+    return f", about {duration(job.seconds * (1 - job.fraction) / job.fraction)} left"
 
 
 def pause(job: Job) -> float:
@@ -113,11 +113,25 @@ def doing(job: Job) -> str:
     """What it does now, as Markdown."""
     title = in_markdown(job.title)
     if job.state == State.QUEUED:
-        return f"{title}: waiting, {jobs.waiting_before(job)} before it"
+        return f"{title}: {waits_for(job)}"
     if job.stopping:
         return f"{title}: stopping"
     what = job.progress.what if job.progress else "starting"
     return f"{title}: {in_markdown(what)}{time_left(job)}"
+
+
+def waits_for(job: Job) -> str:
+    """What a queued job waits for, whose that is, how long it takes still, and which place it has; as Markdown."""
+    ahead = jobs.ahead(job)
+    if not ahead:
+        return "about to begin"
+    first, owner = ahead[0], state.session().owner
+    whose = "yours" if first.owner == owner else "somebody else's" if first.owner else "the server's own"
+    left = time_left(first)
+    said = f"waiting for {in_markdown(first.title)} ({whose}{left}{' of the stage it is in' if left else ''})"
+    more = len(ahead) - 1
+    others = f" and {more} other{'s' if more > 1 else ''} after it" if more else ""
+    return f"{said}{others}; place {len(ahead)} in the queue"
 
 
 def cancel_button(job: Job, place: DeltaGenerator, key: str, label: str = "Cancel") -> None:

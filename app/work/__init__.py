@@ -5,7 +5,8 @@ to draw. What takes longer runs elsewhere:
 
 - *Job workers* (`jobs`): what takes seconds to hours, and whatever changes memory or disk: opening, loading, scores,
   training, sweeps, exports. A queue a device, one job at a time, the worker its thread; it ends with the queue. Beside
-  it a device has a queue for `loading` models and one for `text`, so that neither waits behind a training.
+  it a device has a queue for `loading` models, one for `text` and one for `reading` what is kept of a pair, so that
+  none of these waits behind a training.
 - *The live thread* (`live`): what a page waits for, a second or less: perplexities of the picks, and short calls that
   views hand to it (`lane.run`). One a device. Of what one tab asks only the last is measured. Where several tabs
   wait, a processor measures several picks at once, in threads of one core each, for a second or so at a time. It ends
@@ -43,7 +44,7 @@ jobs: Job, jobs, State
 lessons: check_merge, constant_share, Damage, damage, first_components, Lesson, MergeCheck, Plane, plane, pruning_job,
     recipe_at, SPARSITIES, STEPS, training_job, training_key
 live: lane, Measured, Superseded, unpicked
-open_pairs: awaited, awaited_load, changed, loading, opening, warm_up, workspace
+open_pairs: awaited, awaited_load, changed, loading, opening, swapped, warm_up, workspace
 scores: bounds_key, components_key, errors, foretold, key, known, missing, order, submit, submit_bounds,
     submit_components, table, there
 sweeps: newest, Plan, plan_of, results_of, seconds, start

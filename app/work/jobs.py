@@ -61,6 +61,8 @@ class Job:
     progress: Progress | None = None
     result: Any = None
     error: str = ""
+    refusal: type[RestoreLCCError] | None = None
+    """What kind of error it is, where the engine refused something. Not the error, which holds on to what it was of."""
     notes: list[Any] = field(default_factory=list)
     """What the work shows on its way, such as training steps."""
     queued: float = field(default_factory=time.monotonic)
@@ -155,13 +157,17 @@ class Jobs:
         with self._lock:
             return next((job for job in reversed((*self._finished, *self._alive())) if job.key == key), None)
 
+    def ahead(self, job: Job) -> list[Job]:
+        """The jobs that come first: the one that runs, then those queued earlier."""
+        with self._lock:
+            queue = list(self._queues.get(job.queue, deque()))
+            if job not in queue:
+                return []
+            return [*filter(None, [self._running.get(job.queue)]), *queue[: queue.index(job)]]
+
     def waiting_before(self, job: Job) -> int:
         """How many jobs come first: running ones and those queued earlier."""
-        with self._lock:
-            queue = self._queues.get(job.queue, deque())
-            if job not in queue:
-                return 0
-            return queue.index(job) + (job.queue in self._running)
+        return len(self.ahead(job))
 
     def listed(self) -> list[Job]:
         """Running, then queued, then finished ones, newest first."""
@@ -212,7 +218,7 @@ class Jobs:
                     work.close()
                     return State.CANCELLED
         except RestoreLCCError as error:
-            job.error = str(error)
+            job.error, job.refusal = str(error), type(error)
         except torch.OutOfMemoryError:
             job.error = (
                 f"The memory of {job.device} is full. Use a smaller batch or window, half precision, or another device."

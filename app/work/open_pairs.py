@@ -12,7 +12,7 @@ from weakref import WeakSet
 
 import torch
 
-from restorelcc.artifacts.findings import Recipe
+from restorelcc.artifacts.findings import Recipe, is_kept
 from restorelcc.models.loading import DEMO
 from restorelcc.progress import Progress
 from restorelcc.workspace import Workspace, open_workspace, pruned_name, stamp_of
@@ -55,7 +55,14 @@ def opening(recipe: Recipe, owner: str) -> Job:
         return recipe
 
     title = f"Opening {recipe.dense} and {pruned_name(recipe)}"
-    return jobs.submit(title, owner, recipe.loading.resolved_device(), work, key=("open", recipe))
+    # What is kept of a pair is read in a moment and computes nothing, so it waits for no training.
+    beside = "reading" if is_kept(recipe) else ""
+    return jobs.submit(title, owner, recipe.loading.resolved_device(), work, key=("open", recipe), beside=beside)
+
+
+def swapped(recipe: Recipe) -> Recipe | None:
+    """With either model in the other's place; None where one of them is made here."""
+    return None if recipe.pruned is None else replace(recipe, dense=recipe.pruned, pruned=recipe.dense)
 
 
 def changed(recipe: Recipe) -> bool:

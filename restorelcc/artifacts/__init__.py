@@ -2,7 +2,7 @@
 
 export: Adapter, adapter_fits, load_adapter, load_restored, made_for, save_checkpoint, trained_on
 export_formats: FORMATS
-findings: Findings, keep_findings, kept_findings, LIVE_TOKENS, LIVE_WINDOW, Recipe, Size
+findings: Findings, is_kept, keep_findings, kept_findings, LIVE_TOKENS, LIVE_WINDOW, Recipe, Size
 provenance: code_digest
 runs: ADAPTER, bring_back, discard_run, empty_trash, list_runs, load_run, LONGEST_NAME, rename_run, Run, run_bytes,
     runs_folder, save_run, step_rows

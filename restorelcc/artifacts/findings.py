@@ -133,6 +133,11 @@ def kept_findings(recipe: Recipe) -> Findings | None:
         return None
 
 
+def is_kept(recipe: Recipe) -> bool:
+    """Whether `kept_findings` has something of this recipe to read."""
+    return _keepable(recipe) and (_place(recipe) / FACTS).is_file()
+
+
 def keep_findings(recipe: Recipe, findings: Findings) -> None:
     """Keep in the user's cache, where that makes sense. A cache that cannot be written to costs time, no more."""
     if _keepable(recipe):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ..errors import PairMismatch
+from ..errors import PairMismatch, SwappedSides
 from ..hf.layout import decoder_layers
 from ..hf.weights import embedding_of, prunable
 
@@ -87,9 +87,9 @@ def zero_share(model: PreTrainedModel) -> float:
 
 
 def check_sides(dense: float, pruned: float, dense_name: str, pruned_name: str) -> None:
-    """Raises PairMismatch where the model given as the dense one has more zeros, dense and pruned being shares."""
+    """Raises SwappedSides where the model given as the dense one has more zeros, dense and pruned being shares."""
     if dense > pruned + MORE_ZEROS:
-        raise PairMismatch(
+        raise SwappedSides(
             f"{dense_name}, given as the dense model, has {dense:.1%} zeros in its weight matrices, and {pruned_name} "
             f"{pruned:.1%}: they are the wrong way round. Give the model with fewer zeros as the dense one."
         )

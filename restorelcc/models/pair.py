@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..errors import LoadError, NoTokenizer, PairMismatch, shortened
+from ..errors import LoadError, NoTokenizer, PairMismatch, SwappedSides, shortened
 from ..hf.config import differences
 from ..hf.layout import HeadGeometry, geometry, remarks, stored_in, vocabulary_size
 from ..hf.narrow import head_weights
@@ -186,7 +186,7 @@ def paired(
         differ.append(f"vocabulary {vocabularies[0]} against {vocabularies[1]}")
     names = shortened(dense_name), shortened(pruned_name)
     if fewer_heads(theirs, ours):
-        raise PairMismatch(
+        raise SwappedSides(
             f"{names[0]}, given as the dense model, has fewer heads than {names[1]} ({'; '.join(differ)}): they are "
             "the wrong way round. Give the model with more heads as the dense one."
         )

@@ -232,3 +232,31 @@ def test_picks_that_cannot_be_are_told_with_the_rest(workspace):
         links.fitted(session, workspace)
     assert session.head is None
     assert links.written(session) == {}
+
+
+@pytest.mark.parametrize(
+    ("link", "said"),
+    [
+        ({}, ""),
+        ({"metric": "cosine_distance", "head": "0.1", "component": "3", "names": "0.1.0=speech"}, ""),
+        ({"metric": "shininess"}, "Of the link, measure 'shininess' cannot be read and is left out."),
+        ({"head": "nine", "component": "-1"}, "head 'nine', component '-1' cannot be read and are left out."),
+        ({"names": "0.1.0=speech~here=there"}, "name 'here=there' cannot be read"),
+        ({"head": "9" * 5000}, "…"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_read_is_named(workspace, link, said):
+    session = Session(owner="me")
+    told = links.applied(session, link)
+    assert said in told
+    assert bool(told) == bool(said)
+    assert len(told) < 200
+    if "names" in link:
+        assert session.names == {(0, 1, 0): "speech"}
+
+
+def test_a_pair_that_cannot_be_is_told_with_the_rest():
+    session = Session(owner="me")
+    with pytest.raises(SettingError, match=r"windows.*measure 'x' cannot be read"):
+        links.applied(session, {"metric": "x", "windows": "1"})

@@ -9,7 +9,7 @@ from commands import answer, call
 from conftest import configured, make_model, noisy, rewritten
 from families import make_family
 
-from restorelcc.errors import PairMismatch
+from restorelcc.errors import PairMismatch, SwappedSides
 from restorelcc.models.loading import Loading
 from restorelcc.models.pair import load_pair, paired, skeleton_pair
 from restorelcc.progress import finish
@@ -116,6 +116,8 @@ def test_sides_the_wrong_way_round_are_refused(folders, text, more):
     assert result.exit_code == 2
     assert "the wrong way round" in result.stderr
     assert result.stderr.count("\n") == 1
+    with pytest.raises(SwappedSides):
+        load_pair(str(folders[1]), str(folders[0]))
 
 
 def test_sides_of_a_narrower_pair_too(tmp_path, tokenizer, tokens):

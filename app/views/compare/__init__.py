@@ -3,7 +3,7 @@
 continuation: section
 curves: by_size, by_step
 damaged: section
-one_run: in_view
+one_run: gone, in_view
 pair_of_run: about, pair_of
 table: listed, section
 token_by_token: token_by_token

@@ -13,7 +13,7 @@ from ...session import state
 from ...values import run_facts
 from ...values.pages import PAGES
 from ...values.picks import Picks
-from ...values.verbatim import in_markdown, visible
+from ...values.verbatim import in_markdown, shortened, visible
 from ...widgets import controls, feedback
 from ...work import allowed
 from ...work.jobs import jobs
@@ -28,6 +28,7 @@ def in_view(runs: list[Run], compared: Sequence[Run]) -> Run:
     """The run that is looked at more closely, with what can be done with it."""
     by_folder = {run.folder.name: run for run in runs}
     folder = _folder(by_folder, compared)
+    gone([*by_folder], f"{in_markdown(by_folder[folder].name)} is shown in its place.")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="run-actions"):
         st.selectbox(
             "Run in view",
@@ -59,8 +60,28 @@ def _folder(by_folder: Mapping[str, Run], compared: Sequence[Run]) -> str:
     """The folder of the run in view: the one chosen here, the one that the Restore page shows, or one of those
     compared, where there is one that can be tried on text at once."""
     first = next((run for run in compared if workspace_of(run) is not None), compared[0])
-    wanted = (st.session_state.get("compare-run"), state.session().run, first.folder.name)
+    wanted = (st.session_state.get("compare-run"), _of_the_link(), first.folder.name)
     return next(str(folder) for folder in wanted if folder in by_folder)
+
+
+def _of_the_link() -> str:
+    """The folder of the run in the link, which while it was trained was the id of a job."""
+    named = state.session().run
+    job = jobs.get(named) if named else None
+    return job.result.folder.name if job is not None and isinstance(job.result, Run) else named
+
+
+def gone(folders: Sequence[str], instead: str = "") -> None:
+    """Says so where the run that the link names is not among those that are kept, nor under way. instead: what there
+    is to see, as Markdown."""
+    wanted, chosen = _of_the_link(), st.session_state.get("compare-run")
+    if not wanted or wanted in folders or chosen in folders or jobs.get(wanted) is not None:
+        return
+    st.warning(
+        f"The run that the link names, {in_markdown(shortened(wanted, 60))}, is not kept here: it was deleted, or made "
+        f"on another machine. {instead}",
+        icon=":material/link_off:",
+    )
 
 
 def _look(folder: str) -> None:

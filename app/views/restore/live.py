@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from restorelcc.artifacts.runs import Run, step_rows
+from restorelcc.progress import duration
 from restorelcc.restoration.training import Settings, Step
 
 from ...charts import training as training_charts
@@ -15,7 +16,7 @@ from ...session import state
 from ...values.colours import colours
 from ...values.run_facts import measures_distance
 from ...values.verbatim import in_markdown
-from ...values.words import HELP, percent, seconds
+from ...values.words import HELP, percent
 from ...widgets import feedback
 from ...work.jobs import Job, State, jobs
 from ...work.training import Unkept
@@ -84,7 +85,7 @@ def _figures(job: Job, steps: list[Step]) -> None:
         st.metric("Held-out perplexity", f"{now.value:.3f}", help=f"± {now.stderr:.2f}, one standard error")
         st.metric("Learning rate", f"{last.lr:.3g}")
         st.metric("Tokens/s", f"{last.tokens_per_second:,.0f}", help="Of training; measurements left out.")
-        st.metric("So far", seconds(last.seconds), help=f"{last.tokens:,} tokens trained on, repeats counted.")
+        st.metric("So far", duration(last.seconds), help=f"{last.tokens:,} tokens trained on, repeats counted.")
 
 
 def _nearer(job: Job, steps: list[Step]) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -31,13 +32,13 @@ SHARES = (("recovered_share", "Recovered", HELP["share"]), ("nearer", "Nearer", 
 
 def kept(name: str) -> Run | None:
     """A run by the name of its folder; None, with a message, if there is none."""
-    if not name or Path(name).name != name:  # A link must not name a folder elsewhere.
+    if not name:
         return None
-    try:
-        return load_run(runs_folder() / name)
-    except RestoreLCCError:
-        st.info("The restoration that the link names is no longer kept here.", icon=":material/info:")
-        return None
+    if Path(name).name == name:  # A link must not name a folder elsewhere.
+        with suppress(RestoreLCCError):
+            return load_run(runs_folder() / name)
+    st.info("The restoration that the link names is no longer kept here.", icon=":material/info:")
+    return None
 
 
 def section(workspace: Workspace, run: Run) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from restorelcc.errors import RestoreLCCError
+from restorelcc.progress import duration
 from restorelcc.registry import definitions
 from restorelcc.restoration.choices import LOSSES
 from restorelcc.restoration.sweep import Grid, to_pandas
@@ -17,7 +18,6 @@ from restorelcc.workspace import Workspace
 from ...charts import sweep as sweep_charts
 from ...session import state
 from ...values.colours import colours
-from ...values.words import seconds
 from ...widgets import feedback
 from ...work import scores, sweeps
 from ...work.jobs import Job, State
@@ -148,7 +148,7 @@ def _size(workspace: Workspace, grid: Grid) -> str:
     """How many points a grid has, and about how long they take."""
     number, steps = len(grid.points()), grid.settings.steps
     needed = sweeps.seconds(workspace, grid, state.session().owner)
-    time = "how long that takes is known after the first restoration" if needed is None else f"about {seconds(needed)}"
+    time = "how long that takes is known after the first restoration" if needed is None else f"about {duration(needed)}"
     return f"{number} {'point' if number == 1 else 'points'} of {steps} steps: {time}."
 
 

@@ -24,6 +24,7 @@ from ...foreign import foreign
 from ...hf.narrow import pruning_record
 from ...models.loading import Loading
 from ...models.pair import ModelPair
+from ...progress import duration
 from ...progress_bar import watched
 from ...restoration.training import MOST_STEPS, Restoration, Settings, Step, Training
 from ...restoration.weights import zeros
@@ -274,8 +275,8 @@ def _line(step: Step, held_out: Perplexity, settings: Settings) -> str:
     loss = "" if step.step == 0 else f"loss {step.loss:.4f}  {step.tokens_per_second:.0f} tokens/s  "
     best = "  best" if step.best else ""
     judged = f"held-out loss {step.held_out_loss:.4f}, perplexity {shown(held_out)}"
-    minutes = step.seconds / max(1, step.step) * (settings.steps - step.step) / 60
-    left = f"  about {minutes:.0f} min left" if step.step and minutes >= 1 else ""
+    seconds = step.seconds / max(1, step.step) * (settings.steps - step.step)
+    left = f"  about {duration(seconds)} left" if step.step and seconds >= 60 else ""
     return f"step {step.step:>4} of {settings.steps}  {loss}{judged}{best}{left}"
 
 

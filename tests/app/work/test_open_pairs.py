@@ -10,10 +10,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.session import state
+from app.session.state import Session
+from app.widgets import feedback
 from app.work import open_pairs
 from app.work.jobs import Jobs, State
 from app.work.live import lane
-from restorelcc.artifacts.findings import Recipe
+from restorelcc.artifacts.findings import Recipe, is_kept, keep_findings
 from restorelcc.errors import LoadError
 from restorelcc.hf.twins import copied
 from restorelcc.progress import Progress
@@ -291,3 +293,51 @@ def test_where_the_pruned_model_is_here_alone_pages_show_what_it_can(app, gate, 
     assert any(apart in info.value for info in app.info)  # in the tab that compares with the dense model's heads
     assert "seen flat" in headings(app)
     assert not app.error
+
+
+# --- the queue -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def training(opened_beside):
+    """What keeps the device busy until it is let go."""
+    began, go = threading.Event(), threading.Event()
+
+    def work(job):
+        yield Progress("step 1 of 2", 1, 2)
+        began.set()
+        go.wait(SOON)
+
+    job = open_pairs.jobs.submit("Restoring one", "somebody", "cpu", work)
+    assert began.wait(SOON)
+    yield job
+    go.set()
+    assert all(each.wait(SOON) for each in open_pairs.jobs.listed())  # while what opens is still replaced
+
+
+def test_a_pair_that_is_kept_waits_for_no_training(opened_beside, training, workspace, monkeypatch):
+    monkeypatch.setattr(open_pairs, "is_kept", lambda recipe: recipe == RECIPES[0])
+    assert open_now(RECIPES[0]).state == State.DONE
+    other = open_pairs.opening(RECIPES[1], "me")
+    assert other.state == State.QUEUED
+    assert open_pairs.jobs.ahead(other) == [training]
+
+
+def test_what_is_kept_is_known_without_reading_it(workspace):
+    assert not is_kept(Recipe())
+    keep_findings(Recipe(), workspace.findings)
+    assert is_kept(Recipe())
+    assert not is_kept(Recipe("a", "b"))
+
+
+def test_who_waits_is_told_what_for_and_whose_and_which_place(opened_beside, training, monkeypatch):
+    monkeypatch.setattr(feedback, "jobs", open_pairs.jobs)
+    monkeypatch.setattr(feedback.state, "session", lambda: Session(owner="me"))
+    monkeypatch.setattr(type(training), "seconds", 3_600.0)
+    first, second = (open_pairs.opening(recipe, "me") for recipe in RECIPES[:2])
+    assert "waiting for Restoring one (somebody else's, about 1 h 00 min left of the stage it is in); place 1" in (
+        feedback.doing(first)
+    )
+    assert "and 1 other after it; place 2 in the queue" in feedback.doing(second)
+    training.owner = "me"
+    assert "(yours, about" in feedback.doing(first)

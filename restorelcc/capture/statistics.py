@@ -160,12 +160,14 @@ def capture(
     seed: int = 0,
     batch: int = 8,
     within: Callable[[], AbstractContextManager[None]] = nullcontext,
+    added: Tensor | None = None,
 ) -> Generator[Progress, None, HeadStatistics]:
     """Statistics of every head over `tokens`; yields after every batch of texts.
 
     positions: `all` real tokens, or the `last` of every text, which is what the paper uses.
     samples: how many positions to keep for plots. batch: texts a forward pass. within: entered around every batch,
-    such as `lambda: compensated(pair.pruned, c)`.
+    such as `lambda: compensated(pair.pruned, c)`. added: [layer, head, d_head] what counts as part of each activation
+    of the pruned model although it is put in behind it, as constants are.
     """
     choice = Choice(positions, samples, seed)
     gone = pair.match is not None
@@ -176,7 +178,7 @@ def capture(
         with within():
             energy = read_dense(pair.dense, some, choice, z.append)
             dense = DenseBatch(z, energy, list(map(weight_of, output_projections(pair.dense))) if gone else [])
-            part = batch_statistics(pair, pair.pruned, dense, some, start, choice)
+            part = batch_statistics(pair, pair.pruned, dense, some, start, choice, added)
         result = part if result is None else result.merged(part, samples)
     yield Progress("reading head activations", len(tokens), len(tokens))
     if result is None:
@@ -236,9 +238,16 @@ def read_dense(model: PreTrainedModel, tokens: Tokens, choice: Choice, keep: Cal
 
 
 def batch_statistics(
-    pair: ModelPair, pruned: PreTrainedModel, dense: DenseBatch, tokens: Tokens, first_text: int, choice: Choice
+    pair: ModelPair,
+    pruned: PreTrainedModel,
+    dense: DenseBatch,
+    tokens: Tokens,
+    first_text: int,
+    choice: Choice,
+    added: Tensor | None = None,
 ) -> HeadStatistics:
     """Of one batch of texts, layer after layer while `pruned` computes. first_text: number of the batch's first.
+    added: as `capture` takes it.
 
     pair: asked for its shape and for which heads are gone, for nothing that is in its weights.
     """
@@ -259,6 +268,8 @@ def batch_statistics(
         if pair.match is not None:
             p = pair.placed(layer, p, torch.zeros_like(d))
             w = pair.placed(layer, w, shape.split(dense.projections[layer].to(device).to(wide)).transpose(0, 1))
+        if added is not None:
+            p = p + (added[layer] * pair.present[layer, :, None]).to(p)[:, None]
         for name, mean in _layer_means(d, p, w).items():
             rows[name].append(mean)
         rows["lost"].append((d[:, kept] - p[:, kept]).float())

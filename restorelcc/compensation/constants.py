@@ -69,6 +69,11 @@ class Constants(Compensation):
         norms: Tensor = torch.linalg.vector_norm(self.vectors, dim=-1)
         return norms
 
+    @property
+    def added(self) -> Tensor:
+        """The constants."""
+        return self.vectors.detach()
+
     def part(self, layer: int, head: int) -> Constants:
         """The constant of one head, alone."""
         vectors = torch.zeros_like(self.vectors)

@@ -63,6 +63,12 @@ class Compensation(ABC):
         """What is put back beside it, by a kind of its own; None where there is nothing."""
         return None
 
+    @property
+    def added(self) -> Tensor | None:
+        """[layer, head, d_head] what is added to the activation of each head of the dense model at every token; None
+        for a kind that adds nothing there."""
+        return None
+
     @abstractmethod
     def part(self, layer: int, head: int) -> Self:
         """What is put back into one head, alone."""

@@ -71,6 +71,11 @@ class Weights(Compensation):
         """The constants that were trained along."""
         return self.constants
 
+    @property
+    def added(self) -> Tensor | None:
+        """The constants, where there are any."""
+        return None if self.constants is None else self.constants.added
+
     def part(self, layer: int, head: int) -> Weights:
         """The slice of W_O of one head alone, with its constant."""
         own = torch.arange(self.n_heads)[None].expand(len(self.counts), -1) if self.heads is None else self.heads

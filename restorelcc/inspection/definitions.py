@@ -169,5 +169,10 @@ LOOKS = table(
         title="Where the prediction departs",
         brief="how far the pruned model's next-token distribution is from the dense one's, read after every layer",
     ),
+    Choice(
+        name="windows",
+        title="The text that was hit",
+        brief="what every window of the text lost, and the token that lost most in it",
+    ),
 )
 """What the command line can look at closer, a table each."""

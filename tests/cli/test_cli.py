@@ -68,8 +68,11 @@ def test_inspect_scores_heads_and_orders_by_the_first(pair_args):
 
 
 def test_inspect_looks_closer(pair_args):
-    found = answer("inspect", *pair_args, "--closer", "kinds,depth", "--scores", "induction_change,entropy")
+    found = answer("inspect", *pair_args, "--closer", "kinds,depth,windows", "--scores", "induction_change,entropy")
     assert [row["layer"] for row in found["depth"]] == [0, 1, 2]
+    assert sorted(row["window"] for row in found["windows"]) == list(range(12))
+    assert [row["lost"] for row in found["windows"]] == sorted((row["lost"] for row in found["windows"]), reverse=True)
+    assert all(row["token"] for row in found["windows"])
     assert {row["kind"] for row in found["kinds"]} == {"previous_token", "duplicate_token", "induction", "first_token"}
     strongest = max(found["kinds"], key=lambda row: row["dense"] if row["kind"] == "induction" else 0)
     at = next(row for row in found["heads"] if (row["layer"], row["head"]) == (strongest["layer"], strongest["head"]))
@@ -78,6 +81,7 @@ def test_inspect_looks_closer(pair_args):
     assert changes == sorted(changes)
     assert "Kinds of heads" in call("inspect", *pair_args, "--closer", "kinds").stdout
     assert "after layer" in call("inspect", *pair_args, "--closer", "depth").stdout
+    assert "lost most at" in call("inspect", *pair_args, "--closer", "windows").stdout
     assert "Look 'beauty' is not known" in call("inspect", *pair_args, "--closer", "beauty").stderr
 
 

@@ -9,12 +9,15 @@ import pandas as pd
 from ...inspection.definitions import KINDS, LOOKS
 from ...inspection.depth import departure
 from ...inspection.kinds import members
+from ...inspection.windows import windows
 from ...progress_bar import watched
 from ...registry import chosen
 from ...selection.scores import SCORES, ScoreInputs
 from ...selection.scoring import result_of
+from ...text.tokens import Tokens
 from ..console import records, show_table
 
+MOST = 20  # windows that are told to people
 Table = tuple[list[str], list[list[str]]]
 """Headings, and rows of cells."""
 
@@ -25,9 +28,9 @@ def looks(names: str) -> list[str]:
     return [chosen(name, LOOKS, "Look").name for name in named]
 
 
-def looked(inputs: ScoreInputs, names: Iterable[str]) -> dict[str, pd.DataFrame]:
-    """What each look finds, by its name."""
-    return {name: _LOOKS[name][0](inputs) for name in names}
+def looked(inputs: ScoreInputs, tokens: Tokens, names: Iterable[str]) -> dict[str, pd.DataFrame]:
+    """What each look finds, by its name; tokens: all of the text."""
+    return {name: _LOOKS[name][0](inputs, tokens) for name in names}
 
 
 def tell(found: dict[str, pd.DataFrame]) -> None:
@@ -36,7 +39,7 @@ def tell(found: dict[str, pd.DataFrame]) -> None:
         show_table(LOOKS[name].title, *_LOOKS[name][1](frame))
 
 
-def _kinds(inputs: ScoreInputs) -> pd.DataFrame:
+def _kinds(inputs: ScoreInputs, _: Tokens) -> pd.DataFrame:
     """A row a head that is of a kind in the dense model, or nearest to it."""
     rows = [
         (member.kind, member.layer, member.head, member.dense, member.pruned, member.kept, not member.nearest)
@@ -55,7 +58,7 @@ def _tell_kinds(frame: pd.DataFrame) -> Table:
     return ["kind", "layer.head", "dense", "pruned", "kept"], rows
 
 
-def _depth(inputs: ScoreInputs) -> pd.DataFrame:
+def _depth(inputs: ScoreInputs, _: Tokens) -> pd.DataFrame:
     """A row a layer, on held-out calibration text."""
     (found,) = watched(departure(inputs.pair, inputs.held_out))
     return found.to_pandas()
@@ -66,8 +69,26 @@ def _tell_depth(frame: pd.DataFrame) -> Table:
     return ["after layer", "KL to the dense model, nats per token"], rows
 
 
-_LOOKS: dict[str, tuple[Callable[[ScoreInputs], pd.DataFrame], Callable[[pd.DataFrame], Table]]] = {
+def _windows(inputs: ScoreInputs, tokens: Tokens) -> pd.DataFrame:
+    """A row a window, and the token that lost most in it as text."""
+    frame = watched(windows(inputs.pair, tokens))
+    places = zip(frame["window"], frame["position"], strict=True)
+    return frame.assign(token=[str(inputs.pair.tokenizer.decode([int(tokens.ids[place])])) for place in places])
+
+
+def _tell_windows(frame: pd.DataFrame) -> Table:
+    columns = ["window", "tokens", "dense", "pruned", "lost, nats a token", "KL", "lost most at"]
+    rows = []
+    for row in records(frame.head(MOST)):
+        figures = f"{row['dense']:.3f}", f"{row['pruned']:.3f}", f"{row['lost']:+.3f}", f"{row['kl']:.3f}"
+        worst = f"{row['position']}: {row['token']!r}, {row['most']:+.2f}"
+        rows.append([str(row["window"]), str(row["tokens"]), *figures, worst])
+    return columns, rows
+
+
+_LOOKS: dict[str, tuple[Callable[[ScoreInputs, Tokens], pd.DataFrame], Callable[[pd.DataFrame], Table]]] = {
     "kinds": (_kinds, _tell_kinds),
     "depth": (_depth, _tell_depth),
+    "windows": (_windows, _tell_windows),
 }
 """By name: what looks, and how what it finds is told."""

@@ -167,7 +167,7 @@ def _measured(pair: ModelPair, tokens: Tokens, statistics: HeadStatistics, names
         heads = heads.assign(**each.scored.columns(name))
     reach = watched(bounds(pair, lost, training, held_out, held_out)).to_pandas() if asked.bounds else None
     strongest = lost.to_pandas().sort_values("variance", ascending=False)
-    found = looked(inputs, looks(asked.closer))
+    found = looked(inputs, tokens, looks(asked.closer))
     return Measured(pair, statistics.count, heads, strongest, reach, held_out.count, found, own)
 
 

@@ -19,6 +19,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))  # a bare `streamlit run` puts only this folder there
 
 from app.shell.doorkeeper import Doorkeeper  # noqa: E402 - found by the line above
+from app.shell.files import ROUTES  # noqa: E402
 from app.values import permits, rules  # noqa: E402
 
 if Path(sys.argv[0]).resolve() == Path(__file__).resolve():
@@ -54,4 +55,4 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     yield
 
 
-app = st.App("shell/rerun.py", lifespan=lifespan, middleware=[Middleware(Doorkeeper)])
+app = st.App("shell/rerun.py", lifespan=lifespan, routes=ROUTES, middleware=[Middleware(Doorkeeper)])

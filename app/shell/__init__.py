@@ -1,4 +1,6 @@
-"""What surrounds every page: the frame with navigation and header, who may talk to the server, the entry of a rerun.
+"""What surrounds every page: the frame with navigation and header, who may talk to the server, the entry of a rerun,
+files that are sent.
 
 doorkeeper: Doorkeeper
+files: ROUTES
 """

@@ -40,6 +40,7 @@ What a visitor may name, use up and change on a server that others reach is aske
 
 allowed: check_change, export_to, may_change, may_export
 continuation: Asked, Continued, continued, MODELS
+downloads: adapter, checkpoint, named, waiting
 jobs: Job, jobs, State
 lessons: check_merge, constant_share, Damage, damage, first_components, Lesson, MergeCheck, Plane, plane, pruning_job,
     recipe_at, SPARSITIES, STEPS, training_job, training_key

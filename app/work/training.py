@@ -14,13 +14,14 @@ from restorelcc.compensation.interface import compensated
 from restorelcc.evaluation.comparison import measured
 from restorelcc.evaluation.perplexity import Perplexity, measure, perplexity
 from restorelcc.hf.narrow import pruning_record
+from restorelcc.models.loading import Loading
 from restorelcc.progress import Progress
 from restorelcc.restoration.parameters import Held, training_bytes
 from restorelcc.restoration.training import Restoration, Settings, Step, Training
 from restorelcc.restoration.weights import counted
 from restorelcc.selection.picks import Selection
 from restorelcc.storage.folders import check_room, check_writable
-from restorelcc.text.calibration import sampled_windows, split_held_out
+from restorelcc.text.calibration import ELSEWHERE_WINDOWS, judged_on, sampled_windows, split_held_out
 from restorelcc.text.overlap import sketch
 from restorelcc.text.sources import SELF
 from restorelcc.text.tokens import Tokens
@@ -138,6 +139,7 @@ def _about(workspace: Workspace, trainer: Training, sampled: int) -> dict[str, A
         "recipe": recipe_written(workspace.recipe),
         "notes": [*pair.remarks(), *findings.notes],
         "evaluation": f"the evaluation text, {workspace.recipe.evaluation}",
+        "judged_on": _protocol(workspace, findings.evaluation, workspace.recipe.evaluation, workspace.recipe.evaluated),
         "calibration": {
             "source": SELF if sampled else workspace.recipe.calibration,
             "windows": len(text),
@@ -146,6 +148,13 @@ def _about(workspace: Workspace, trainer: Training, sampled: int) -> dict[str, A
         "sketch": sketch([text, trainer.held_out]),
         "parameters": findings.dense_size.parameters,
     }
+
+
+def _protocol(workspace: Workspace, tokens: Tokens, source: str, most: int) -> dict[str, Any] | None:
+    """What a command that evaluates is told to read the same tokens, in the same precision."""
+    pair, dtype = workspace.pair(dense=False), workspace.recipe.loading.dtype
+    read = judged_on(tokens, source, pair.pruned, pair.tokenizer, most)
+    return read if read is None or dtype == Loading().dtype else read | {"dtype": dtype}
 
 
 def _finished(
@@ -217,5 +226,6 @@ def _figures(workspace: Workspace, restoration: Restoration) -> Generator[Progre
     if tokens is None:
         return judged.figures()
     elsewhere = yield from measured(pair.dense, pair.pruned, tokens, within)
-    said = {"text": workspace.recipe.elsewhere, "notes": list(tokens.notes)}
+    said: dict[str, Any] = {"text": workspace.recipe.elsewhere, "notes": list(tokens.notes)}
+    said["judged_on"] = _protocol(workspace, tokens, workspace.recipe.elsewhere, ELSEWHERE_WINDOWS)
     return judged.figures() | {"elsewhere": said | elsewhere.figures()}

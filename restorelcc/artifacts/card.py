@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,8 @@ RUNS = {
 CITATION = """```bibtex
 @inproceedings{feng2025restoring,
   title     = {Restoring Pruned Large Language Models via Lost Component Compensation},
-  author    = {Feng and others},
+  author    = {Feng, Zijian and Li, Tianjiao and Zhu, Zixiao and Zhou, Hanzhang and Qian, Junlang and Zhang, Li and
+               Chua, Jia Jim Deryl and Mak, Lee Onn and Ng, Gee Wah and Mao, Kezhi},
   booktitle = {Advances in Neural Information Processing Systems},
   year      = {2025}
 }
@@ -57,15 +60,41 @@ def model_card(
         _front(about.get("dense"), kind),
         f"# {base or 'A model'}, {title}",
         _what(kind, about, put_back),
-        _usage(kind, name_of(about.get("pruned"))),
-        _for_peft(name_of(about.get("pruned"))) if for_peft else "",
+        f"```python\n{usage(kind, about)}\n```",
+        _for_peft(_pruned(about)) if for_peft else "",
         _elsewhere(merged_type) if merged_type else "",
         "## How it came about\n\n" + "\n".join(f"- {fact}" for fact in _facts(about)),
         _figures(about) if about.get("figures") else "",
+        _again(kind, about),
         "Made with " + ", ".join(f"{name} {number}" for name, number in versions.items()) + ".",
         "" if kind == "pruned" else f"## Citation\n\n{CITATION}",
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return without_places("\n\n".join(part for part in parts if part) + "\n", about)
+
+
+PLACE = re.compile(r"(?<![\w:/.<>])~?/[\w.~+-]+(?:/[\w.~+ -]*[\w.~+-])+")
+"""A path from the root of a disk, or from home, of two names at least."""
+
+
+def without_places(text: str, about: Mapping[str, Any]) -> str:
+    """With no path of the machine where it was made: of the models and texts that `about` names, and of others that a
+    remark may hold, their own names stay."""
+    for place in sorted(_strings(about), key=len, reverse=True):
+        if place != name_of(place) and (
+            place.startswith(("/", "~/")) or place in (about.get("dense"), about.get("pruned"))
+        ):
+            for written in (place, shortened(place)):
+                text = text.replace(written, name_of(place))
+    return PLACE.sub(lambda found: found[0].rstrip("/").rsplit("/", 1)[-1], text)
+
+
+def _strings(value: object) -> set[str]:
+    """All that is written in something that JSON holds."""
+    if isinstance(value, Mapping):
+        return set().union(*map(_strings, value.values()))
+    if isinstance(value, list | tuple):
+        return set().union(*map(_strings, value))
+    return {value} if isinstance(value, str) else set()
 
 
 def name_of(source: object) -> str:
@@ -76,14 +105,6 @@ def name_of(source: object) -> str:
         return text
     # Not Path's, which raise for names that no folder can have: it may stand in a file that was damaged.
     return Path(os.path.realpath(os.path.expanduser(text.replace("\x00", "")))).name
-
-
-def _without_places(text: str, about: Mapping[str, Any]) -> str:
-    """A sentence about the models, in which they are called as everywhere on the card."""
-    for name in (str(about.get(key) or "") for key in ("dense", "pruned")):
-        for written in (name, shortened(name)):
-            text = text.replace(written, name_of(name)) if written else text
-    return text
 
 
 def _front(dense: object, kind: str) -> str:
@@ -109,10 +130,40 @@ def _what(kind: str, about: Mapping[str, Any], put_back: Compensation | None) ->
     return f"RestoreLCC puts back what pruning took from attention heads{made_of}. {where}"
 
 
-def _usage(kind: str, pruned: str) -> str:
-    """The two lines that load it."""
-    usage = FORMATS["checkpoint" if kind == "pruned" else kind].usage
-    return f"```python\n{usage.format(pruned=pruned or 'PRUNED')}\n```"
+def usage(kind: str, about: Mapping[str, Any]) -> str:
+    """The two lines that load it; kind: of `FORMATS`, or 'pruned'."""
+    lines = FORMATS["checkpoint" if kind == "pruned" else kind].usage
+    return lines.format(pruned=_pruned(about) or "PRUNED")
+
+
+def evaluating(kind: str, about: Mapping[str, Any]) -> list[str]:
+    """Command lines that measure it to the figures of its card, one a text of which a command reads what was judged by;
+    none for a pruned checkpoint."""
+    figures = about.get("figures") or {}
+    texts = [about.get("judged_on"), (figures.get("elsewhere") or {}).get("judged_on")]
+    lines = []
+    for text in texts if kind in FORMATS else ():
+        if not isinstance(text, Mapping):
+            continue
+        model = ["THIS FOLDER"] if kind == "checkpoint" else [_pruned(about) or "PRUNED", "--adapter", "THIS FOLDER"]
+        given = {"against": name_of(about.get("dense")), "text": name_of(text.get("text"))}
+        given |= {name: str(text[name]) for name in ("windows", "length", "dtype") if text.get(name)}
+        options = [part for name, value in given.items() if value for part in (f"--{name}", value)]
+        lines.append(shlex.join(["python", "-m", "restorelcc", "evaluate", *model, *options]))
+    return lines
+
+
+def _again(kind: str, about: Mapping[str, Any]) -> str:
+    """How to come to the same figures."""
+    lines = evaluating(kind, about)
+    return "\n".join(["To measure it again, to the same figures:", "", "```sh", *lines, "```"]) if lines else ""
+
+
+def _pruned(about: Mapping[str, Any]) -> str:
+    """What others can call the pruned model; empty where it was made beside its training, and has no name."""
+    recipe = about.get("recipe")
+    made_here = isinstance(recipe, Mapping) and not recipe.get("pruned")
+    return "" if made_here else name_of(about.get("pruned"))
 
 
 def _for_peft(pruned: str) -> str:
@@ -150,7 +201,7 @@ def _facts(about: Mapping[str, Any]) -> list[str]:
     if "kept_heads" in pruning:
         left = len(pruning["kept_heads"][0])
         facts.append(f"Heads: {left} of {pruning['dense_heads']} a layer are left; `kept_heads.json` says which.")
-    facts += [_without_places(remark, about) for remark in about.get("notes") or ()]
+    facts += list(about.get("notes") or ())
     text, settings = about.get("calibration") or {}, about.get("settings") or {}
     if text:
         facts.append(

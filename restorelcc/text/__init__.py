@@ -1,7 +1,7 @@
 """From the name of a text source to tokens: reading files and datasets, cutting windows, marking what is scored, and
 text that the dense model writes itself.
 
-calibration: calibration_tokens, check_embedded, DEFAULT_WINDOWS, ELSEWHERE_WINDOWS, evaluation_apart,
+calibration: calibration_tokens, check_embedded, DEFAULT_WINDOWS, ELSEWHERE_WINDOWS, evaluation_apart, judged_on,
     evaluation_tokens, held_out_remark, LONGEST_WINDOW, sampled_windows, split_held_out, window_length
 contrast: contrast_items, ContrastItem
 generate: generate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -93,6 +93,16 @@ def evaluation_apart(
         )
     notes += filter(None, [overlap.remark(kept, others)])
     return replace(kept, notes=tuple(notes))
+
+
+def judged_on(
+    tokens: Tokens, source: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, most: int
+) -> dict[str, Any] | None:
+    """The text, windows and length that `evaluation_tokens` makes just these tokens of; None where windows of others
+    were left out."""
+    length = tokens.ids.shape[1]
+    plain = evaluation_tokens(source, model, tokenizer, length, most=most)
+    return {"text": source, "windows": most, "length": length} if plain.digest() == tokens.digest() else None
 
 
 def calibration_tokens(

@@ -52,6 +52,21 @@ def test_a_card_says_all_that_is_known_and_no_path_of_anybodys(kind):
     assert len(code(card)) == 2
 
 
+def test_no_path_is_on_a_card_wherever_it_was_written():
+    about = ABOUT | {
+        "evaluation": "the evaluation text, /home/somebody/else/eval text.txt",
+        "recipe": {"evaluation": "/home/somebody/else/eval text.txt"},
+        "notes": ["Weights were read from /srv/somebody/models/x.bin, as https://hub.example/a/b says."],
+        "judged_on": {"text": "/home/somebody/else/eval text.txt", "windows": 128, "length": 256},
+    }
+    card = model_card("adapter", about, {"restorelcc": "9.9"})
+    assert "somebody" not in card
+    assert "/srv" not in card
+    assert "https://hub.example/a/b" in card
+    assert "--text 'eval text.txt' --windows 128 --length 256" in card
+    assert "Feng, Zijian and" in card
+
+
 def code(card):
     return re.search(r"```python\n(.*?)\n```", card, re.S)[1].splitlines()
 

@@ -3,10 +3,12 @@
 import errno
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -114,6 +116,20 @@ def test_inspect_lists_every_head_and_writes_the_table(pair_args, tmp_path):
     assert ranked == sorted(ranked, reverse=True) == sorted(table["output_weighted"], reverse=True)
     shown = call("inspect", *pair_args)
     assert "Strongest lost components" in shown.stdout
+
+
+@pytest.mark.parametrize("form", ["adapter", "checkpoint"])
+def test_the_command_on_a_card_comes_to_its_figures(folders, pair_args, text, tmp_path, form):
+    other = tmp_path / "other.txt"
+    other.write_text(" ".join(reversed(Path(text).read_text().split())))
+    options = [*pair_args, "--steps", 2, "--batch", 4, "--elsewhere", other, "--format", form]
+    figures = answer("restore", *options, "--out", tmp_path / "out")["elsewhere"]
+    card = (tmp_path / "out" / "README.md").read_text()
+    line = next(line for line in card.splitlines() if line.startswith("python -m restorelcc evaluate"))
+    assert str(tmp_path) not in card
+    places = {"THIS FOLDER": tmp_path / "out", "other.txt": other} | {Path(folder).name: folder for folder in folders}
+    found = answer(*(places.get(word, word) for word in shlex.split(line)[3:]))
+    assert found["perplexity"] == pytest.approx(figures["restored"]["perplexity"], rel=1e-5)
 
 
 def test_a_budget_buys_the_components_that_do_most_together(pair_args, tmp_path):

@@ -44,6 +44,7 @@ def in_view(runs: list[Run], compared: Sequence[Run]) -> Run:
         exports.adapter_button(run, run.folder.name)
         if (workspace := workspace_of(run)) is not None:
             exports.checkpoint(workspace, run, run.folder.name)
+        exports.how_to_use(run, run.folder.name)
         st.button(
             "Delete",
             key="delete-run",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import streamlit as st
 
+from restorelcc.artifacts.card import evaluating, usage
 from restorelcc.artifacts.export import adapter_fits, save_checkpoint
 from restorelcc.artifacts.export_formats import FORMATS
 from restorelcc.artifacts.runs import ADAPTER, Run
@@ -20,9 +21,15 @@ from restorelcc.workspace import Workspace
 from ...session import state
 from ...values.pages import PAGES
 from ...values.verbatim import in_markdown
+from ...values.words import count
 from ...widgets import feedback
-from ...work import allowed
+from ...work import allowed, downloads
 from ...work.jobs import Job, State, jobs
+
+LARGE = 64_000_000
+"""Bytes beyond which an adapter is made one file on disk: what a page offers is in memory."""
+BYTES = {"bfloat16": 2, "float16": 2}
+"""Of a number, by the precision that a pair was opened in."""
 
 
 def zipped(folder: Path) -> bytes:
@@ -43,22 +50,28 @@ def zipped(folder: Path) -> bytes:
 
 def adapter_button(run: Run, key: str) -> None:
     """The button that downloads the adapter: a few small files that load onto the pruned model."""
-    there = (run.folder / ADAPTER).is_dir()
+    folder = run.folder / ADAPTER
+    there, size = folder.is_dir(), _bytes(folder)
+    if size > LARGE:
+        _packing("Export adapter", f"adapter-{key}", size, lambda owner: downloads.adapter(run, owner))
+        return
     st.download_button(
         "Export adapter",
-        data=lambda: zipped(run.folder / ADAPTER),
+        data=lambda: zipped(folder),
         file_name=f"{run.folder.name}.zip",
         mime="application/zip",
         key=f"adapter-{key}",
         icon=":material/download:",
         on_click="ignore",
         disabled=not there,
-        help=FORMATS["adapter"].definition if there else "The folder of this run's adapter is gone.",
+        help=f"{FORMATS['adapter'].definition} One file of {_sized(size)}."
+        if there
+        else "The folder of this run's adapter is gone.",
     )
 
 
 def checkpoint(workspace: Workspace, run: Run, key: str) -> None:
-    """The form that writes the restored model as an ordinary checkpoint into a folder on the server."""
+    """The restored model as an ordinary checkpoint: as one file to download, or in a folder on the server."""
     if not allowed.may_export():
         st.button(
             "Export checkpoint",
@@ -70,6 +83,9 @@ def checkpoint(workspace: Workspace, run: Run, key: str) -> None:
         return
     with st.popover("Export checkpoint", icon=":material/save:", key=f"checkpoint-{key}"):
         st.markdown(FORMATS["checkpoint"].definition)
+        size = workspace.findings.pruned_size.parameters * BYTES.get(workspace.recipe.loading.dtype, 4)
+        _packing("Make one file", f"pack-{key}", size, lambda owner: downloads.checkpoint(workspace, run, owner))
+        st.divider()
         folder = st.text_input("New folder, on the machine that runs this app", key=f"folder-{key}")
         st.button(
             "Write it",
@@ -86,6 +102,66 @@ def checkpoint(workspace: Workspace, run: Run, key: str) -> None:
         feedback.progress(job)
         if job.state == State.DONE:
             st.success(f"Written to {in_markdown(str(job.result))}", icon=":material/check:")
+
+
+def _packing(label: str, key: str, size: int, begin: Callable[[str], Job]) -> None:
+    """The button that makes one file of something large, how far that is, and the link to the file once it is there."""
+    job = jobs.get(st.session_state.get(key, ""))
+    there = downloads.waiting(job.result) if job is not None and job.state == State.DONE else None
+    if job is not None and there is not None:
+        st.link_button(
+            f"Download {there.name} ({_sized(there.size)})", f"download/{job.result}", icon=":material/download:"
+        )
+        return
+    st.button(
+        label,
+        key=f"begin-{key}",
+        icon=":material/folder_zip:",
+        disabled=job is not None and not job.finished,
+        help=f"About {_sized(size)}, made on the server first, and kept there for a day.",
+        on_click=_begin,
+        args=(key, begin),
+    )
+    refused = st.session_state.pop(f"{key}-refused", "")
+    if refused:
+        feedback.refused(refused)
+    if job is not None:
+        feedback.progress(job, key)
+
+
+def _begin(key: str, begin: Callable[[str], Job]) -> None:
+    try:
+        st.session_state[key] = begin(state.session().owner).id
+    except RestoreLCCError as error:
+        st.session_state[f"{key}-refused"] = str(error)
+
+
+def _bytes(folder: Path) -> int:
+    """That a folder takes; 0 for one that is gone."""
+    try:
+        return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    except OSError:
+        return 0
+
+
+def _sized(size: int) -> str:
+    """Bytes, for people."""
+    return f"{count(size)}B" if size >= 1e3 else f"{size} B"
+
+
+def how_to_use(run: Run, key: str) -> None:
+    """The lines that use what was taken away, and those that measure it to the figures of this run."""
+    with st.popover("Use it", icon=":material/terminal:", key=f"use-{key}"):
+        for name in ("adapter", "checkpoint"):
+            st.markdown(f"**{FORMATS[name].title}**")
+            st.code(usage(name, run.config), language="python")
+            for line in evaluating(name, run.config):
+                st.code(line, language="sh", wrap_lines=True)
+        if not evaluating("adapter", run.config):
+            st.caption("How to come to the figures of this run again is not recorded with it.")
+        st.caption(
+            "THIS FOLDER is where the file was unpacked, PRUNED the pruned model. The card beside them says it too."
+        )
 
 
 def _write(workspace: Workspace, run: Run, name: str, key: str) -> None:
@@ -116,5 +192,6 @@ def next_steps(workspace: Workspace, run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="next-steps"):
         adapter_button(run, "result")
         checkpoint(workspace, run, "result")
+        how_to_use(run, "result")
         st.page_link(PAGES["compare"].link, label="Compare with other runs", icon=":material/table_rows:")
     st.caption(f"Kept as a run in {in_markdown(str(run.folder))}.")

@@ -32,7 +32,7 @@ from ...selection.picks import check_share, share_of_heads, within_budget
 from ...selection.predicted_effect import on_distance, on_loss
 from ...selection.scores import ScoreInputs
 from ...storage.folders import check_free, check_room, check_writable
-from ...text.calibration import ELSEWHERE_WINDOWS, evaluation_apart, held_out_remark, split_held_out
+from ...text.calibration import ELSEWHERE_WINDOWS, evaluation_apart, held_out_remark, judged_on, split_held_out
 from ...text.overlap import sketch
 from ...text.sources import same_text
 from ...text.tokens import Tokens
@@ -201,6 +201,13 @@ def _elsewhere(asked: Asked, pair: ModelPair, tokens: Tokens) -> Tokens | None:
     return evaluation_apart(asked.elsewhere, pair.dense, pair.tokenizer, length, ELSEWHERE_WINDOWS, others)
 
 
+def _protocol(asked: Asked, pair: ModelPair, elsewhere: Tokens) -> dict[str, Any] | None:
+    """What a command that evaluates is told to read the same tokens, in the same precision."""
+    read = judged_on(elsewhere, asked.elsewhere, pair.pruned, pair.tokenizer, ELSEWHERE_WINDOWS)
+    dtype = asked.loading.dtype
+    return read if read is None or dtype == Loading().dtype else read | {"dtype": dtype}
+
+
 def _finish(
     asked: Asked, trainer: Training, keeper: Keeper, about: dict[str, Any], elsewhere: Tokens | None, as_json: bool
 ) -> None:
@@ -292,15 +299,16 @@ class Judged:
     """Of that text."""
     notes: tuple[str, ...] = ()
     """How it was read, and what of it was left out."""
+    judged_on: dict[str, Any] | None = None
+    """How a command reads the same of it (see `text.calibration.judged_on`)."""
 
     def figures(self) -> dict[str, Any]:
         """As they are kept with a run, and told to programs."""
         figures = self.held_out.figures()
-        return (
-            figures
-            if self.elsewhere is None
-            else figures | {"elsewhere": {"text": self.source, "notes": list(self.notes)} | self.elsewhere.figures()}
-        )
+        if self.elsewhere is None:
+            return figures
+        said = {"text": self.source, "notes": list(self.notes), "judged_on": self.judged_on}
+        return figures | {"elsewhere": said | self.elsewhere.figures()}
 
 
 def _judged(asked: Asked, trainer: Training, restoration: Restoration, elsewhere: Tokens | None) -> Judged:
@@ -311,6 +319,7 @@ def _judged(asked: Asked, trainer: Training, restoration: Restoration, elsewhere
         None if elsewhere is None else watched(measured(pair.dense, pair.pruned, elsewhere, in_place)),
         asked.elsewhere,
         () if elsewhere is None else elsewhere.notes,
+        None if elsewhere is None else _protocol(asked, pair, elsewhere),
     )
 
 

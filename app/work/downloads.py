@@ -93,7 +93,7 @@ def adapter(run: Run, owner: str) -> Job:
 
 
 def packed(folder: Path, name: str) -> Generator[Progress, None, str]:
-    """The files of a folder as one archive that waits; the name to fetch it by. Not compressed: weights do not shrink."""
+    """A folder as one archive that waits; the name to fetch it by. Not compressed: weights do not shrink."""
     key = secrets.token_urlsafe(24)
     file = place() / f"{key}.zip"
     files = sorted(path for path in folder.rglob("*") if path.is_file())

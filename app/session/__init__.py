@@ -1,5 +1,6 @@
 """What one browser tab remembers, its link, and what is computed for a view and kept. Every `st.cache_*` is in `cache`.
 
+address: write
 cache: along, alike, in_turn, merge_check, metrics, moments, nll_of_three, opening, passage_ids, projection, reading,
     sample_contexts, strings_of, vocabulary
 links: applied, fitted, written

@@ -30,6 +30,10 @@ def written(session: Session) -> dict[str, str]:
         link["component"] = str(session.component)
     if session.run:
         link["run"] = session.run
+    if session.theme:
+        link["theme"] = session.theme
+    if session.lesson:
+        link["learn"] = "~".join(f"{name}:{chosen}" for name, chosen in session.lesson.items())
     if session.picks is None:
         return link | session.link
     text = session.picks.to_text()
@@ -46,6 +50,10 @@ def applied(session: Session, link: Mapping[str, str]) -> str:
     Raises SettingError for a pair that cannot be; what was read until then stays, and its message names the rest."""
     session.run = link.get("run", "")
     unread = []
+    choices = (part.partition(":") for part in link.get("learn", "")[:LONGEST].split("~"))
+    session.lesson = {name: chosen for name, _, chosen in choices if name and chosen}
+    if link.get("theme") in ("light", "dark"):
+        session.theme = link["theme"]
     if link.get("metric") in offered():
         session.metric = link["metric"]
     elif link.get("metric"):

@@ -56,6 +56,10 @@ class Session:
     """The page that it is in view on."""
     format: str = "png"
     """Of figures saved from a chart."""
+    lesson: dict[str, str] = field(default_factory=dict)
+    """What is chosen on the Learn page, where that is not so anyway, by control."""
+    theme: str = ""
+    """`light` or `dark`, where one was chosen; else as the browser prefers."""
 
 
 def session() -> Session:
@@ -87,8 +91,8 @@ def unmasked(cookie: str) -> bytes:
 
 
 def dark() -> bool:
-    """Whether the browser shows the dark theme."""
-    return st.context.theme.type == "dark"
+    """Whether the browser shows the dark theme, or will once it hears that it was chosen."""
+    return (session().theme or st.context.theme.type) == "dark"
 
 
 def workspace() -> Workspace | None:

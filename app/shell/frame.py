@@ -10,13 +10,14 @@ from restorelcc.artifacts.findings import Recipe
 from restorelcc.errors import RestoreLCCError, SwappedSides
 from restorelcc.workspace import Workspace
 
-from ..session import links, state
+from ..session import address, links, state
 from ..values.colours import DARK, LIGHT, Colours
 from ..values.pages import PAGES, Page
 from ..values.verbatim import in_message
 from ..widgets import feedback
 from ..work import open_pairs
 from ..work.jobs import State, jobs
+from . import tools
 from .header import Header
 
 BY_NAME = "first-by-name"
@@ -34,6 +35,8 @@ def run(root: Path) -> None:
         st.session_state[BY_NAME] = not st.session_state.get(BY_NAME, False)
         st.rerun()
     _read_link()
+    tools.told()
+    tools.drawn(screens[screen].title)
     workspace = _workspace()
     _said(screens[screen].name)
     _pending()
@@ -46,7 +49,7 @@ def run(root: Path) -> None:
         open_pairs.warm_up(workspace)
     elif not screens[screen].needs_pair:
         screen.run()
-    _write_link()
+    address.write()
 
 
 def _screens(root: Path) -> dict[st.Page, Page]:
@@ -98,13 +101,6 @@ def _said(page: str) -> None:
         st.button("Dismiss", key="dismiss-said", type="tertiary", on_click=lambda: setattr(session, "said", ""))
     elif session.said:
         session.said = ""
-
-
-def _write_link() -> None:
-    """Navigation drops query parameters, so every rerun writes them."""
-    wanted = links.written(state.session())
-    if dict(st.query_params) != wanted:
-        st.query_params.from_dict(wanted)
 
 
 def _workspace() -> Workspace | None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from app.shell import preload
 
-preload.fetch_charts()
+preload.start()
 
 from app.shell import frame  # noqa: E402 - takes seconds the first time, and the browser has something to do meanwhile
 

@@ -39,8 +39,8 @@ def short_name(name: str) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as whole per cent: 47%, −3% with a minus sign rather than a hyphen."""
-    return f"{share:.0%}".replace("-", "−")
+    """A share as whole per cent: 47%, −3% with a minus sign rather than a hyphen; never −0%."""
+    return f"{round(share, 2) + 0.0:.0%}".replace("-", "−")
 
 
 def signed(value: float, digits: int = 4) -> str:

@@ -110,7 +110,7 @@ def _growing(job_id: str, asked: Asked) -> None:
         text, note = (written.texts[index], _note(written, index)) if written else ("", "0 tokens")
         column.html(
             f'<div class="continued" data-model="{name}" style="border-top:3px solid var(--{name});padding-top:.4rem">'
-            f'<div style="display:flex;justify-content:space-between;gap:1rem"><b style="color:var(--{name})">'
+            f'<div style="display:flex;justify-content:space-between;gap:1rem"><b>'
             f'{name.capitalize()}</b><span class="muted">{note}</span></div><div style="white-space:pre-wrap;'
             f'line-height:1.6;margin-top:.3rem"><span class="muted" style="font-size:inherit">'
             f"{lines_in_html(asked.prompt)}</span>{lines_in_html(text)}{caret}</div></div>"

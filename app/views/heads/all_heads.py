@@ -12,6 +12,7 @@ from restorelcc.workspace import Workspace
 
 from ...charts import heads as head_charts
 from ...charts.head_map import head_maps
+from ...charts.sentences import of_map
 from ...session import state
 from ...values.colours import colours
 from ...values.words import head_name
@@ -50,6 +51,7 @@ def loss_map(workspace: Workspace, metric: str) -> None:
         narrow=narrow,
         on_select=lambda: _map_selected(workspace),
     )
+    st.markdown(of_map(table, score))
     st.caption(f"{MOUSE_HELP[session.mouse]} A green dot marks heads with picks.")
 
 

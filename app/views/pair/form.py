@@ -13,7 +13,7 @@ from restorelcc.text import sources
 from ...session import state
 from ...values import permits, rules
 from ...work import open_pairs
-from .typed import KEY, mirror, plain, recipe_typed
+from .typed import KEY, begun, mirror, recipe_typed
 
 DEVICE_HELP = (
     "auto is the best one here: {}. map spreads a model over GPUs, memory and disk as far as each reaches: slower, for "
@@ -29,7 +29,7 @@ PATTERNS = {"": "Unstructured", "2:4": "2:4 (hardware speed-up)", "4:8": "4:8"}
 
 def section() -> None:
     """The form, and the button that opens what it says."""
-    typed = st.session_state.setdefault(KEY, plain())
+    typed = begun()
     if rules.given().said:
         st.caption(rules.given().said)
     st.radio("Pair", list(WAYS), format_func=lambda way: WAYS[way], label_visibility="collapsed", **mirror("way"))

@@ -13,10 +13,15 @@ from restorelcc.models.loading import DEMO, Loading
 from restorelcc.pruning.layerwise import Pruning
 from restorelcc.pruning.methods import narrows
 
+from ...session import state
 from ...widgets import controls, feedback
 
 KEY = "pair-form"
 """Of the session state: what is typed so far, as a dict that is kept across pages."""
+KEPT = 256
+"""Browsers of which what was typed last is kept, while the server runs."""
+_kept: dict[str, dict[str, Any]] = {}
+"""By owner."""
 
 
 def plain() -> dict[str, Any]:
@@ -44,10 +49,25 @@ def plain() -> dict[str, Any]:
     }
 
 
+def begun() -> dict[str, Any]:
+    """What the form holds: at first what was typed last in the same browser, so that it survives a reload."""
+    if KEY not in st.session_state:
+        st.session_state[KEY] = plain() | _kept.get(state.session().owner, {})
+    typed: dict[str, Any] = st.session_state[KEY]
+    return typed
+
+
 def mirror(name: str) -> dict[str, Any]:
     """Arguments that make a widget show a field of the form, and write it."""
     typed = st.session_state[KEY]
-    return controls.mirrored(f"pair-{name}", typed[name], lambda value: typed.update({name: value}))
+
+    def write(value: Any) -> None:
+        typed[name] = value
+        _kept[state.session().owner] = dict(typed)
+        while len(_kept) > KEPT:
+            del _kept[next(iter(_kept))]
+
+    return controls.mirrored(f"pair-{name}", typed[name], write)
 
 
 def recipe_typed() -> Recipe | None:

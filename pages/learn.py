@@ -1,9 +1,9 @@
-"""Learn: the method in six steps, each with a live figure of the embedded pair; formulas, glossary, sources."""
+"""Learn: the method in six steps, each with a figure of the embedded pair, and one beyond; formulas, glossary."""
 
 import streamlit as st
 
 from app.views.learn import (
-    components,
+    beyond,
     constant,
     folding,
     introduction,
@@ -13,19 +13,33 @@ from app.views.learn import (
     training,
 )
 
-workspace = introduction.embedded_pair()
-introduction.section(workspace)
-if workspace is not None:
-    pruning.step(workspace)
-    head = lost_activation.step(workspace)
-    components.step(workspace, head)
-    constant.step(workspace, head)
-    training.step(workspace)
-    last_step = st.container()
-# What takes no computing comes first; the last step waits for the models.
-reference.formulas()
-reference.glossary()
-reference.sources()
-if workspace is not None:
-    with last_step:
-        folding.step(workspace)
+source = introduction.source()
+presented = introduction.presented()
+if presented:
+    body = st.container(key="learn-presented")
+else:
+    introduction.section(source)
+    aside, body = st.columns([2, 10], gap="large")
+    with aside:
+        introduction.contents()
+with body:
+    if introduction.shown(1):
+        pruning.step(source)
+    head = lost_activation.step(source) if introduction.shown(2) else None
+    if introduction.shown(3):
+        head = head or lost_activation.looked_at(source)
+        lost_activation.directions(source, head)
+    if introduction.shown(4):
+        constant.step(source, head or lost_activation.looked_at(source))
+    if introduction.shown(5):
+        training.step(source)
+    if introduction.shown(6):
+        folding.step(source)
+    if introduction.shown(7):
+        beyond.step()
+    if not presented:
+        reference.formulas()
+        reference.glossary()
+        reference.sources()
+if presented:
+    introduction.turning()

@@ -35,7 +35,7 @@ def arrows(points: Plane, colours: Colours, most: int = 60) -> go.Figure:
     dense, pruned = points.dense[:most].numpy(), points.pruned[:most].numpy()
     figure = base(460, margin=TOP, showlegend=True, legend=LEGEND)
     _token_lines(figure, dense, pruned, colours)
-    _mean_arrow(figure, points.dense.mean(0).tolist(), points.pruned.mean(0).tolist(), colours)
+    _mean_arrow(figure, points.middles[0].tolist(), points.middles[1].tolist(), colours)
     middle, reach = _first_view(np.concatenate([dense, pruned]))
     figure.update_xaxes(title="along component 1", range=[middle[0] - reach, middle[0] + reach], constrain="domain")
     figure.update_yaxes(

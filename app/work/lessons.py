@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -27,10 +28,70 @@ from restorelcc.workspace import Workspace, open_workspace
 from .jobs import Job, State, jobs
 from .live import Measured, compared
 
-SPARSITIES = ("30 %", "40 %", "50 %", "2:4", "60 %", "70 %")
+SPARSITIES = ("30 %", "40 %", "50 %", "2:4", "60 %", "70 %", "80 %")
 """From the mildest to the harshest: 2:4 is 50 % with less freedom."""
+PROMPT = "Tom was afraid of the dark. His mom gave him a little lamp and said,"
+"""What the models are shown to continue."""
+COUNTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256)
+FACTORS = (0.0, 0.5, 1.0, 2.0, 4.0)
+"""How many times the mean of every head is put back to compare hook and bias."""
 STEPS = 30  # of the short training: about 20 s on two idle cores
 EVERY = 5  # steps between held-out perplexities
+
+
+# --- what the steps show of the pair itself ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plane:
+    """Sampled activations of one head in the plane of its two strongest components. Activation units."""
+
+    dense: Tensor
+    """[sample, 2]"""
+    pruned: Tensor
+    """[sample, 2]"""
+    held: float
+    """Share of the lost energy that lies in the plane."""
+    middles: tuple[Tensor, Tensor]
+    """[2] means, dense and pruned, over more samples than may be here."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is shown of a pair without any model."""
+
+    shape: tuple[int, int, int]
+    """(layers, heads, components of each)"""
+    parameters: int
+    pruned_name: str
+    relative_error: Tensor
+    """[layer, head] lost share of the dense energy."""
+    constant_share: Tensor
+    """[layer, head] share of the lost energy that one constant can hold."""
+    energy: Tensor
+    """[layer, head, component] share of the lost energy, strongest first."""
+    plane: Callable[[tuple[int, int]], Plane]
+    """Of a head."""
+
+    @property
+    def plainest(self) -> tuple[int, int]:
+        """The head whose mean is easiest to see."""
+        layer, head = divmod(int(self.constant_share.argmax()), self.shape[1])
+        return layer, head
+
+
+def facts(workspace: Workspace) -> Facts:
+    """Of a pair that is open."""
+    findings, lost = workspace.findings, workspace.lost
+    return Facts(
+        shape=lost.shape,
+        parameters=findings.dense_size.parameters,
+        pruned_name=findings.pruned_name,
+        relative_error=workspace.loss.relative_error,
+        constant_share=constant_share(workspace),
+        energy=lost.energy,
+        plane=partial(plane, workspace),
+    )
 
 
 # --- step 1: pruned more, or less -------------------------------------------------------------------------------
@@ -91,23 +152,13 @@ def pruning_job(label: str, owner: str) -> Job:
 # --- step 2: the lost activation in a plane ---------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Plane:
-    """Sampled activations of one head in the plane of its two strongest components. Activation units."""
-
-    dense: Tensor
-    """[sample, 2]"""
-    pruned: Tensor
-    """[sample, 2]"""
-    held: float
-    """Share of the lost energy that lies in the plane."""
-
-
 def plane(workspace: Workspace, head: tuple[int, int]) -> Plane:
     """Not the plane of PCA: that one is of the spread about the mean, and may miss the mean itself."""
     samples, axes = workspace.findings.statistics.samples, workspace.lost.directions[head][:2].T
     dense, lost = samples.dense[head].double(), samples.lost[head].double()
-    return Plane(dense @ axes, (dense - lost) @ axes, float(workspace.lost.energy[head][:2].sum()))
+    points = dense @ axes, (dense - lost) @ axes
+    middles = points[0].mean(0), points[1].mean(0)
+    return Plane(*points, float(workspace.lost.energy[head][:2].sum()), middles)
 
 
 # --- step 4: how much a constant can hold -----------------------------------------------------------------------
@@ -119,6 +170,11 @@ def constant_share(workspace: Workspace) -> Tensor:
     energy = statistics.lost_energy
     mean = statistics.mean.square().sum(-1)
     return torch.where(energy > 0, mean / energy.clamp(min=torch.finfo(energy.dtype).tiny), 0.0)
+
+
+def counts(components: int) -> list[int]:
+    """How many of the first components are put back, to choose from."""
+    return [count for count in COUNTS if count < components] + [components]
 
 
 def first_components(shape: tuple[int, int, int], scope: str, head: tuple[int, int], count: int) -> Selection:

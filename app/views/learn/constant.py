@@ -8,20 +8,19 @@ from streamlit.delta_generator import DeltaGenerator
 
 from restorelcc.errors import RestoreLCCError
 from restorelcc.selection.scores import Measure
-from restorelcc.workspace import Workspace
 
 from ...charts import learn as learn_charts
 from ...charts.head_map import head_map
 from ...session import state
 from ...values.colours import colours
 from ...values.picks import Head, Picks
-from ...values.words import head_name, signed
+from ...values.words import head_name, percent, signed
 from ...widgets import controls, feedback
 from ...work import lessons
 from ...work.live import Measured, Superseded, lane
-from .introduction import MAP, places
+from . import known_lessons
+from .introduction import MAP, Source, choice, figure, heading, places, term, written
 
-COUNTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256)
 SCOPES = {"head": "This head", "shallow": "First two layers", "all": "All heads"}
 CONSTANT = Measure(
     name="constant",
@@ -33,36 +32,41 @@ CONSTANT = Measure(
 
 
 @st.fragment
-def step(workspace: Workspace, head: Head) -> None:
+def step(source: Source, head: Head) -> None:
     """How little one constant can hold; and what putting it back untrained does to perplexity."""
-    _share_of_a_constant(workspace, head)
+    heading(4)
+    _share_of_a_constant(source, head)
     st.markdown("##### Add component 1, 2, 3 …")
     left, right = st.columns([5, 7], gap="large")
-    counts = [count for count in COUNTS if count < workspace.lost.shape[2]] + [workspace.lost.shape[2]]
+    counts = lessons.counts(source.facts.shape[2])
     with left:
         scope, count = _choice(head, counts)
     with right:
         place = st.empty()
-    picks = {k: Picks(lessons.first_components(workspace.lost.shape, scope, head, k)) for k in counts}
-    measured = _measured(workspace, picks[count], left, place)
+    known = _known(source, scope, head, counts)
+    measured = known.get(count) if source.known else None
+    if measured is None:
+        measured = _measured(source, (scope, head, count), left, place)
     if measured is None:
         return
+    known[count] = measured
     with left:
         _verdict(count, measured)
-    known = [(k, result) for k in counts if (result := lane.known(workspace, picks[k])) is not None]
     with place.container():
-        _figure(known, measured, scope, count, counts[-1])
+        _figure(sorted(known.items()), measured, scope, count, counts[-1])
 
 
-def _share_of_a_constant(workspace: Workspace, head: Head) -> None:
+def _share_of_a_constant(source: Source, head: Head) -> None:
     """The map of how much of each head's loss is the same at every token."""
-    left, right = places(4, "What can be put back is a constant")
-    table = lessons.constant_share(workspace)
+    left, right = places(4)
+    table = source.facts.constant_share
     least, middle, most = (float(table.quantile(q)) for q in (0, 0.5, 1))
     with left:
-        st.markdown(
-            "Only something that is the same for every token costs nothing later (step 6). So each component gets its "
-            r"mean amount: $c = \sum_i \alpha_i v_i$ with $\alpha_i = \mathbb{E}[\delta z] \cdot v_i$ (Eq. 4). The map "
+        written(
+            f"Only something that is the same for every token costs nothing later (step 6): the "
+            f"{term('Compensation', 'compensation')}. So each component gets its mean amount, its "
+            rf"{term('α, magnitude', 'magnitude')} $\alpha_i = \mathbb{{E}}[\delta z] \cdot v_i$: "
+            r"$c = \sum_i \alpha_i v_i$ (Eq. 4). The map "
             r"shows the share of a head’s lost energy that the whole mean holds, $\lVert\mathbb{E}\,\delta z\rVert^2 / "
             r"\mathbb{E}\lVert\delta z\rVert^2$. No constant can hold more."
         )
@@ -73,7 +77,7 @@ def _share_of_a_constant(workspace: Workspace, head: Head) -> None:
             else f"It is {least:.0%} to {most:.0%}, in half of the heads under **{middle:.0%}**."
         )
     with right, st.container(width=MAP):
-        controls.figure(
+        figure(
             head_map(table, CONSTANT, colours(state.dark()), height=330),
             "learn-constant",
             f"Share of lost energy that a constant can hold, by layer and head: {least:.0%} to {most:.0%}.",
@@ -86,20 +90,37 @@ def _choice(head: Head, counts: list[int]) -> tuple[str, int]:
     scope = st.segmented_control(
         "Where",
         list(SCOPES),
-        default="all",
         required=True,
         format_func=lambda name: head_name(head) if name == "head" else SCOPES[name],
-        key="learn-scope",
-        persist_state="session",
+        **choice("scope", list(SCOPES), "all"),
     )
-    count = st.select_slider(
-        "Components of each head put back, untrained", counts, 0, key="learn-count", persist_state="session"
-    )
+    count = st.select_slider("Components of each head put back, untrained", counts, **choice("count", counts, 0))
     return str(scope), int(count)
 
 
-def _measured(workspace: Workspace, picks: Picks, words: DeltaGenerator, place: DeltaGenerator) -> Measured | None:
+def _known(source: Source, scope: str, head: Head, counts: list[int]) -> dict[int, Measured]:
+    """What is known by how many components, without measuring."""
+    known: dict[int, Measured] = {}
+    for count in counts:
+        beforehand = known_lessons.put_back(scope, head, count) if source.known else None
+        if beforehand is None and source.workspace is not None:
+            picks = Picks(lessons.first_components(source.facts.shape, scope, head, count))
+            beforehand = lane.known(source.workspace, picks)
+        if beforehand is not None:
+            known[count] = beforehand
+    if 0 not in known and source.known:
+        known[0] = known_lessons.nothing_put_back()
+    return known
+
+
+def _measured(
+    source: Source, asked: tuple[str, Head, int], words: DeltaGenerator, place: DeltaGenerator
+) -> Measured | None:
     """What putting these components back does; None, with the reason on the screen, where it is not known."""
+    workspace, picks = source.workspace, Picks(lessons.first_components(source.facts.shape, *asked))
+    if workspace is None:
+        words.caption("The pair is not open yet, and of this head nothing was measured beforehand.")
+        return None
     with place.container():
         if len(picks) and not feedback.models_there(workspace, "learn-constant", dense=False):
             return None
@@ -125,25 +146,35 @@ def _verdict(count: int, measured: Measured) -> None:
         st.markdown(
             f"Perplexity **{picked.value:.2f}** ± {picked.stderr:.2f}: {signed(gain.nats)} ± {gain.stderr:.4f} nats "
             f"against pruned, {effect}{noise}. Recovered **{measured.share:.0%}** ± "
-            f"{measured.share_error:.0%}.".replace("-", "−")
+            f"{measured.share_error:.0%} of the lost likelihood".replace("-", "−")
+            + (
+                f", nearer to the dense model’s distribution by **{percent(measured.nearer.value)}** ± "
+                f"{percent(measured.nearer.stderr)}."
+                if measured.nearer.known
+                else "."
+            )
         )
     st.caption(
         "Activations closer on average need not make a better model. What deeper heads lost contains what "
         "shallower heads lost, since they read it: put back everywhere, part of it is put back twice. Compare the "
-        "first two layers with all heads. Points stay as you measure them; bars are one standard error, "
+        "first two layers with all heads. Bars are one standard error, "
         f"paired over {measured.windows} windows."
     )
 
 
 def _figure(known: list[tuple[int, Measured]], measured: Measured, scope: str, count: int, most: int) -> None:
     """The change of the NLL by number of components, as far as measured; `measured` is of `count`."""
-    rows = [(k, point.picked.value, point.gain.nats, point.gain.stderr, point.share) for k, point in known]
-    controls.figure(
+    rows = [
+        (k, point.picked.value, point.gain.nats, point.gain.stderr, point.share, point.nearer.value)
+        for k, point in known
+    ]
+    figure(
         learn_charts.injections(known, colours(state.dark()), count, most),
         "learn-injections",
         f"Change of the NLL per token with components put back untrained in {SCOPES[scope].lower()}. At {count}: "
         f"{measured.gain.nats:+.4f} nats.",
         pd.DataFrame(
-            rows, columns=["components", "perplexity", "nats_against_pruned", "standard_error", "recovered_share"]
+            rows,
+            columns=["components", "perplexity", "nats_against_pruned", "standard_error", "recovered_share", "nearer"],
         ),
     )

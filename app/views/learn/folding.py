@@ -5,24 +5,22 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from restorelcc.workspace import Workspace
-
 from ...charts import learn as learn_charts
 from ...session import cache, state
 from ...values.colours import colours
-from ...widgets import controls, feedback
+from ...widgets import feedback
 from ...work import lessons
-from .introduction import places
-
-FACTORS = (0.0, 0.5, 1.0, 2.0, 4.0)
+from . import known_lessons
+from .introduction import Source, choice, figure, heading, places, written
 
 
 @st.fragment
-def step(workspace: Workspace) -> None:
+def step(source: Source) -> None:
     """Hook and bias give the same logits; no zero is lost."""
-    left, right = places(6, "A constant folds into a bias")
+    heading(6)
+    left, right = places(6)
     with left:
-        st.markdown(
+        written(
             "The output projection is linear: $W_O (z + c) = W_O z + W_O c$. The second term is the same vector for "
             "every token, so it is computed once and stored as the projection’s **bias**. No weight changes, every "
             "zero stays zero, and a forward pass has one vector to add per layer."
@@ -30,20 +28,22 @@ def step(workspace: Workspace) -> None:
         factor = float(
             st.select_slider(
                 "Put back how many times the mean of every head",
-                FACTORS,
-                1.0,
+                lessons.FACTORS,
                 format_func=lambda value: f"{value:g} ×",
-                key="learn-factor",
-                persist_state="session",
+                **choice("factor", lessons.FACTORS, 1.0, lambda value: f"{value:g}"),
                 help="Not to make the model better (step 4), but to see that both ways agree whatever c is.",
             )
         )
+    workspace = source.workspace
     with right:
-        if not feedback.models_there(workspace, "learn-folding", dense=False):
+        if source.known or workspace is None:
+            check = known_lessons.merge_check(factor)
+        elif not feedback.models_there(workspace, "learn-folding", dense=False):
             return
-    with right, st.spinner("Comparing hook and bias"), feedback.guarded():
-        check = cache.merge_check(workspace.recipe, factor, workspace)
-        controls.figure(
+        else:
+            with st.spinner("Comparing hook and bias"):
+                check = cache.merge_check(workspace.recipe, factor, workspace)
+        figure(
             learn_charts.agreement(check.plain, check.hooked, check.folded, colours(state.dark())),
             "learn-folding",
             f"Next-token logits with c in a bias against c in a hook: they differ by {check.difference:.1e} at most.",
@@ -51,8 +51,8 @@ def step(workspace: Workspace) -> None:
                 {"hook": check.hooked.numpy(), "bias": check.folded.numpy(), "nothing_put_back": check.plain.numpy()}
             ),
         )
-        with left:
-            st.markdown(_verdict(check))
+    with left:
+        st.markdown(_verdict(check))
 
 
 def _power(value: float) -> str:

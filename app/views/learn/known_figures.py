@@ -6,12 +6,13 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from math import log
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 from restorelcc.models.loading import DEMO_FOLDER
 
 STRATEGIES, TEACHERS = DEMO_FOLDER / "strategies.json", DEMO_FOLDER / "teachers.json"
+WEIGHTS, CLOSED_FORM = DEMO_FOLDER / "weights.jsonl", DEMO_FOLDER / "closed_form.json"
 PAPER = {
     "Wanda 50 %": (
         5.68,
@@ -53,6 +54,16 @@ STRATEGY_NAMES = {
     "random": "at random",
     "relative_error": "largest relative error",
 }
+WEIGHT_NAMES = {
+    "constants": "a constant per head",
+    "output": "output projections",
+    "all": "whole layers",
+}
+FIT_NAMES = {
+    "masked": "zeros kept",
+    "free": "zeros filled",
+    "masked, in order": "zeros kept, layer after layer",
+}
 Figures = dict[str, tuple[float, float]]
 """(share, 0 to 1, and its standard error) by the name of what was compared."""
 
@@ -66,6 +77,14 @@ class Judged:
     """Recovered shares of the lost log-likelihood."""
     nearer: Figures
     """Shares of the distance to the dense model that are gone."""
+    by_seed: dict[str, dict[str, list[float]]]
+    """`shares` and `nearer` of every seed, by what was compared."""
+
+    def paired(self, kind: str, first: str, second: str) -> tuple[float, float]:
+        """First minus second, and its standard error over seeds, of which each drew the same for both."""
+        values = self.by_seed
+        differences = [a - b for a, b in zip(values[first][kind], values[second][kind], strict=True)]
+        return mean(differences), stdev(differences) / len(differences) ** 0.5
 
 
 @cache
@@ -88,4 +107,32 @@ def _judged(found: dict[str, Any]) -> Judged:
     shares, nearer = (
         {name: (mean(row[key]), row[f"{key}_stderr"]) for name, row in rows} for key in ("shares", "nearer")
     )
-    return Judged(found["tokens"], shares, nearer)
+    return Judged(found["tokens"], shares, nearer, dict(rows))
+
+
+@cache
+def measured_weights(pair: str = "demo wanda 0.6") -> dict[str, dict[str, Any]]:
+    """What `tests/benchmarks/weights.py` wrote of a pair, by what was trained: (mean over seeds, standard error) of
+    `nearer there`, `share there` and the same `elsewhere`; values, tokens and seeds.
+
+    The error is that of one run over windows, or over seeds where that is larger.
+    """
+    lines = map(json.loads, WEIGHTS.read_text(encoding="utf-8").splitlines())
+    rows = [row for row in lines if row["pair"] == pair]
+    return {name: _over_seeds([row for row in rows if row["trained"] == name]) for name in WEIGHT_NAMES}
+
+
+def _over_seeds(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {"seeds": len(rows), "values": rows[0]["values"], "tokens": rows[0]["tokens"]}
+    for key in ("share there", "nearer there", "share elsewhere", "nearer elsewhere"):
+        values = [row[key][0] for row in rows]
+        over = stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
+        found[key] = mean(values), max(over, mean(row[key][1] for row in rows))
+    return found
+
+
+@cache
+def measured_fits() -> dict[str, Any]:
+    """What `tests/benchmarks/closed_form.py` wrote."""
+    found: dict[str, Any] = json.loads(CLOSED_FORM.read_text(encoding="utf-8"))
+    return found

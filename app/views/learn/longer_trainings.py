@@ -10,13 +10,14 @@ import streamlit as st
 from ...charts import learn as learn_charts
 from ...session import state
 from ...values.colours import colours
-from ...values.words import percent
-from ...widgets import controls
+from ...values.words import percent, signed
+from .introduction import choice, figure
 from .known_figures import (
     PAPER,
     STRATEGY_NAMES,
     TEACHER_NAMES,
     Figures,
+    Judged,
     measured_strategies,
     measured_teachers,
     published_shares,
@@ -60,12 +61,10 @@ def section() -> None:
         view = st.segmented_control(
             "Not computed here",
             list(VIEWS),
-            default="heads",
             required=True,
             format_func=VIEWS.__getitem__,
             wrap=True,
-            key="learn-facts",
-            persist_state="session",
+            **choice("facts", list(VIEWS), "heads"),
         )
         facts = _facts(str(view))
         st.markdown(facts.words)
@@ -73,7 +72,7 @@ def section() -> None:
     with right:
         rows, best = facts.rows, max(facts.rows, key=lambda row: row[1])[0]
         frame = pd.DataFrame(rows, columns=["what", "share"])
-        controls.figure(
+        figure(
             learn_charts.shares(rows, colours(state.dark()), (best,), facts.errors, facts.title),
             "learn-facts-chart",
             f"{facts.title.capitalize()}: " + ", ".join(f"{name} {share:.0%}" for name, share in rows) + ".",
@@ -148,9 +147,22 @@ def _strategies(view: str) -> _Facts:
         [figures[name][1] for name in best_first],
         _strategies_by_distance(figures) if view == "nearer" else _strategies_by_likelihood(figures),
         f"Measured by us. {facts['pair']}: {facts['heads']} of {facts['of']} heads, {facts['steps']} steps of "
-        f"distillation, means over {facts['seeds']} seeds, {judged.tokens:,} tokens. Lines are one standard error; "
-        "the rules share their text, so differences err less.",
+        f"distillation, means over {facts['seeds']} seeds, {judged.tokens:,} tokens. Lines are one standard error. "
+        f"{_overlapping(judged, 'nearer' if view == 'nearer' else 'shares', best_first)}",
         NEARER if view == "nearer" else learn_charts.RECOVERED,
+    )
+
+
+def _overlapping(judged: Judged, kind: str, best_first: list[str]) -> str:
+    """Of the first rule and the one nearest to the middle, whose lines overlap: whether they differ, paired."""
+    rules = [name for name in best_first if name != "random"]  # which was drawn several times a seed
+    first, other = rules[0], rules[len(rules) // 2]
+    difference, error = judged.paired(kind, first, other)
+    clear = "clear" if abs(difference) > 2 * error else "within noise"
+    return (
+        "Where lines overlap the rules may differ all the same, since they share text and seeds. Paired by seed, "
+        f"{STRATEGY_NAMES[first]} minus {STRATEGY_NAMES[other]} is {signed(100 * difference, 1)} ± {100 * error:.1f} "
+        f"points, which is {clear}."
     )
 
 
@@ -159,13 +171,11 @@ def _judge(texts: list[str]) -> str:
     text = st.segmented_control(
         "Judged by",
         texts,
-        default=texts[0],
         required=True,
         wrap=True,
-        key="learn-judge",
-        persist_state="session",
         help="Nothing was trained on either. The stories that come with the app are by the author of the "
         "calibration text, and what constants learn of an author counts there as recovered.",
+        **choice("judge", texts, texts[0]),
     )
     return str(text)
 

@@ -1,64 +1,61 @@
-"""Step 2: the difference is the lost activation."""
+"""Steps 2 and 3: the difference is the lost activation, and it has directions."""
 
 from __future__ import annotations
 
 import pandas as pd
 import streamlit as st
 
-from restorelcc.workspace import Workspace
-
 from ...charts import learn as learn_charts
 from ...session import state
 from ...values.colours import colours
+from ...values.pages import PAGES
 from ...values.picks import Head
 from ...values.words import head_name
-from ...widgets import controls
-from ...work import lessons
-from .introduction import MAP, places
+from .introduction import MAP, Source, choice, figure, heading, places, term, written
 
 
-def step(workspace: Workspace) -> Head:
+def looked_at(source: Source) -> Head:
+    """The head that steps 2 to 4 are about, and the control that chooses it."""
+    layers, heads, _ = source.facts.shape
+    every = [(layer, head) for layer in range(layers) for head in range(heads)]
+    head: Head = st.selectbox(
+        "Head of steps 2 to 4",
+        every,
+        format_func=head_name,
+        help="At first the head whose mean is easiest to see. It is not typical: step 4 shows all heads.",
+        **choice("head", every, source.facts.plainest, lambda head: "{}.{}".format(*head)),
+    )
+    return head
+
+
+def step(source: Source) -> Head:
     """δz of one head as arrows; gives the head that this step and the next two are about."""
-    left, right = places(2, "The difference is the lost activation")
+    heading(2)
+    left, right = places(2)
     with left:
-        st.markdown(
+        written(
             "Run the same text through both models and subtract, token by token: "
             r"$\delta z = z_{\text{dense}} - z_{\text{pruned}}$ "
             "(Eq. 2). Each line is one token: it leads from where the pruned model is to where the dense one was. The "
             "thick arrow is their mean. If all lines were equal, one constant would undo the damage. They are not; but "
             "they need not cancel out either."
         )
-        head = _chosen(workspace)
+        head = looked_at(source)
+        share = source.facts.constant_share
+        written(
+            f"{head_name(head)} lost **{float(source.facts.relative_error[head]):.0%}** of its {term('Energy')}. The "
+            f"mean arrow holds **{float(share[head]):.0%}** of that loss; in half of the heads it holds less than "
+            f"{float(share.quantile(0.5)):.0%}."
+        )
     with right, st.container(width=MAP + 60):
-        _arrows(workspace, head)
+        _arrows(source, head)
     return head
 
 
-def _chosen(workspace: Workspace) -> Head:
-    """The head that is looked at, the control that chooses it, and how much of its loss is the same everywhere."""
-    layers, heads, _ = workspace.lost.shape
-    shares = lessons.constant_share(workspace)
-    head: Head = st.selectbox(
-        "Head of this step and the next two",
-        [(layer, head) for layer in range(layers) for head in range(heads)],
-        int(shares.argmax()),
-        format_func=head_name,
-        key="learn-head",
-        persist_state="session",
-        help="At first the head whose mean is easiest to see. It is not typical: step 4 shows all heads.",
-    )
-    st.markdown(
-        f"{head_name(head)} lost **{float(workspace.loss.relative_error[head]):.0%}** of its energy. The mean "
-        f"arrow holds **{float(shares[head]):.0%}** of that loss; in half of the heads it holds less "
-        f"than {float(shares.quantile(0.5)):.0%}."
-    )
-    return head
-
-
-def _arrows(workspace: Workspace, head: Head) -> None:
+def _arrows(source: Source, head: Head) -> None:
     """What the head lost at single tokens, as arrows."""
-    points = lessons.plane(workspace, head)
-    controls.figure(
+    points = source.facts.plane(head)
+    figure(
         learn_charts.arrows(points, colours(state.dark())),
         "learn-arrows",
         f"Activations of {head_name(head)} in the dense and the pruned model on 60 tokens, joined by lines, and "
@@ -76,3 +73,38 @@ def _arrows(workspace: Workspace, head: Head) -> None:
         f"In the plane of the head’s first two components (step 3), which hold {points.held:.0%} of what it lost; "
         "activation units. The view leaves out the farthest tokens; double-click it for all."
     )
+
+
+@st.fragment
+def directions(source: Source, head: Head) -> None:
+    """Energy of the components of one head; how much the first k hold together."""
+    heading(3)
+    left, right = places(3)
+    shares = source.facts.energy[head]
+    with left:
+        written(
+            r"Stack $\delta z$ of many tokens into a matrix and take its singular value decomposition (Eq. 3). Its "
+            rf"right singular vectors $v_1, v_2, \dots$ are the {term('Component', '**components**')}: at right "
+            "angles, strongest first. It is not centred, as principal components would be, since a shift of the mean "
+            "is loss too."
+        )
+        numbers = range(1, len(shares) + 1)
+        count = st.slider("Components 1 to …", 1, len(shares), **choice("components", numbers, min(4, len(shares))))
+        held = shares.cumsum(0)
+        needed = int((held < 0.9).sum()) + 1
+        st.markdown(
+            f"Components 1 to {count} of {head_name(head)} hold **{float(held[count - 1]):.0%}** of what it lost. 90% "
+            f"takes {needed} of {len(shares)}; in a loss without directions every one would hold "
+            f"{1 / len(shares):.0%}."
+        )
+        st.caption("This is what could come back if each token got its own amount of every component.")
+        st.page_link(PAGES["components"].link, label="Components of the open pair", icon=":material/arrow_forward:")
+    with right:
+        figure(
+            learn_charts.energy(shares, count, colours(state.dark())),
+            "learn-energy",
+            f"Energy of the components of {head_name(head)}: the first {count} hold {float(held[count - 1]):.0%}.",
+            pd.DataFrame(
+                {"component": range(1, len(shares) + 1), "energy": shares.numpy(), "cumulative": held.numpy()}
+            ),
+        )

@@ -72,12 +72,14 @@ GLOSSARY = {
     "still have outputs of their own.",
     "Head": "One of the parallel attention units of a layer. L2 H5 is head 5 of layer 2, both counted from 0.",
     "Magnitude pruning": "Removes the smallest weights. It looks at weights alone.",
+    "Mask": "Which weights pruning left; the others are zero, and stay zero.",
     "n:m sparsity": "At most n of every m neighbouring weights are not zero; 2:4 is the pattern that GPUs run faster.",
     "NLL, nats": "Negative log-likelihood: −ln of the probability that the model gave to the token that came. Natural "
     "logarithms are counted in nats.",
     "Output projection, $W_O$": "The matrix that maps all heads of a layer, side by side, into the residual stream.",
     "Perplexity": "exp of the mean NLL per token: among how many equally likely tokens the model is as unsure.",
     "Residual stream": "The vector per token that every layer reads from and adds to.",
+    "Ridge regression": "Least squares with a small penalty on large weights, in closed form.",
     "Sparsity": "Share of weights that are zero.",
     "Standard error": "How far a mean measured on so much text would typically be from its true value. Windows of "
     "text, not tokens, are the sample here, since tokens of one text vary together.",

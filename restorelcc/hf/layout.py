@@ -83,6 +83,10 @@ def _outermost_lists(module: nn.Module) -> Iterator[tuple[nn.Module, nn.ModuleLi
 READING = {"q", "k", "v", "kv", "qkv", "query", "key", "value", "g", "gate", "wq", "wk", "wv"}
 
 
+# What peft calls the low-rank maps that it puts beside a linear map, and that map inside its wrapper.
+ADAPTER, WRAPPED = ".lora_", ".base_layer"
+
+
 # What a module is called whose output is that of the whole MLP. OPT has no module around its two matrices.
 WRITING = ("mlp", "feed_forward", "block_sparse_moe", "fc2")
 
@@ -141,7 +145,8 @@ def _searched(model: PreTrainedModel) -> dict[int, tuple[nn.Module, nn.Module]]:
             name: module
             for name, module in attention.named_modules()
             if is_linear(module)
-            and name.rpartition(".")[2].lower().split("_")[0] not in READING
+            and ADAPTER not in name
+            and name.removesuffix(WRAPPED).rpartition(".")[2].lower().split("_")[0] not in READING
             and shape_of(module)[0] == config.hidden_size
             and shape_of(module)[1] % config.num_attention_heads == 0
         }

@@ -60,7 +60,8 @@ def weight_of(module: nn.Module) -> Tensor:
 def value_of(module: nn.Module, name: str) -> Tensor:
     """A parameter of `module` itself; of a model that `accelerate` spread over memory and disk what it computes with,
     and where it computes, since between forward passes the module holds none."""
-    parameter, hook = module.get_parameter(name), getattr(module, "_hf_hook", None)
+    parameter: Tensor = getattr(module, name)  # of a parametrised module no parameter, but what it computes with
+    hook = getattr(module, "_hf_hook", None)
     if not parameter.is_meta or hook is None:
         return parameter
     value: Tensor = hook.weights_map[name]

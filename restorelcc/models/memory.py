@@ -121,3 +121,36 @@ def let_go() -> None:
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():
         torch.mps.empty_cache()
+
+
+class Peak:
+    """How much memory a `with` takes above what was held before it, on the GPU where there is one, else in main memory;
+    Linux alone says that."""
+
+    bytes: int | None = None
+
+    def __enter__(self) -> Peak:
+        self._before = _held(anew=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        after = _held()
+        self.bytes = None if after is None or self._before is None else max(0, after - self._before)
+
+
+STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def _held(anew: bool = False) -> int | None:
+    """The most that was held since it was last asked for anew, when it is what is held."""
+    if torch.cuda.is_available():
+        if anew:
+            torch.cuda.reset_peak_memory_stats()
+        return int(torch.cuda.max_memory_allocated())
+    try:
+        if anew:
+            RESET.write_text("5")  # from here on the peak is counted anew: see proc(5)
+        (most,) = (line.split()[1] for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        return 1024 * int(most)
+    except (OSError, LookupError, ValueError):
+        return None

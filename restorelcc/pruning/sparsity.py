@@ -129,3 +129,16 @@ def named(weight: Tensor) -> str:
             if bool((kept <= pattern.n).all()):
                 return str(pattern)
     return ""
+
+
+def zeros_kept(pruned: PreTrainedModel, other: PreTrainedModel) -> tuple[int, int]:
+    """(zeros in the weight matrices of `pruned`'s decoder layers, how many of them are zeros in `other` too, a model of
+    the same shape)."""
+    zeros = kept = 0
+    for ours, theirs in zip(decoder_layers(pruned), decoder_layers(other), strict=True):
+        repaired = prunable(theirs)
+        for name, matrix in prunable(ours).items():
+            there = matrix.weight == 0
+            zeros += int(there.sum())
+            kept += int((there & (repaired[name].weight == 0)).sum())
+    return zeros, kept

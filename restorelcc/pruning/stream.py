@@ -36,7 +36,8 @@ class Stream:
                 self._arguments[len(part)] = others
         self._real = [part.real.to(model.device) for part in tokens.batches(batch)]
 
-    def _batches(self) -> list[Batch]:
+    def batches(self) -> list[Batch]:
+        """What enters the layer, a batch of texts each."""
         return [
             (states, real, self._arguments[len(states)][self._index])
             for states, real in zip(self._hidden, self._real, strict=True)
@@ -44,7 +45,7 @@ class Stream:
 
     def advance(self, layer: nn.Module) -> None:
         """To the entry of the next layer, through `layer` as it is now. Raises NotFinite."""
-        self._hidden = [forward(layer, states, arguments) for states, _, arguments in self._batches()]
+        self._hidden = [forward(layer, states, arguments) for states, _, arguments in self.batches()]
         if not all(bool(states[real].isfinite().all()) for states, real in zip(self._hidden, self._real, strict=True)):
             raise overflow(self._model, f"{place_of(self._index)}, in what it puts out")
         self._index += 1
@@ -69,7 +70,7 @@ class Stream:
             totals[name] = totals[name] + last[1] if name in totals else last[1]
             counts[name] += len(rows)
 
-        matrix_inputs(layer, matrices, self._batches(), add)
+        matrix_inputs(layer, matrices, self.batches(), add)
         for name, total in totals.items():
             if not torch.isfinite(total).all():
                 raise overflow(self._model, f"{place_of(self._index, name)}, in what it reads")

@@ -86,10 +86,11 @@ TRAINED: dict[str, Callable[..., Parameters]] = {
 
 
 def bounded(settings: Settings, parameters: Parameters, pair: ModelPair, tokens: Tokens, loss: Loss) -> Settings:
-    """The settings with a rate that does not overshoot, by these texts, where they ask for that."""
+    """The settings with a rate that does not overshoot, by the first of these texts, where they ask for that."""
     if not settings.bounded:
         return settings
-    return replace(settings, lr=min(settings.lr, parameters.longest_rate(pair, tokens, loss)), bounded=False)
+    some = tokens[:BOUNDED_BY]
+    return replace(settings, lr=min(settings.lr, parameters.longest_rate(pair, some, loss)), bounded=False)
 
 
 def trainable(components: LostComponents, selection: Selection) -> Selection:

@@ -35,7 +35,7 @@ from ..selection.picks import Selection
 from ..text.tokens import Tokens
 from .blocks import Blocks
 from .choices import LOSSES, STARTS, UNITS, WAYS, WHERE
-from .parameters import BOUNDED_BY, SMALLER, TRAINED, Best, Held, bounded, move, optimizer_of, trainable, training_bytes
+from .parameters import SMALLER, TRAINED, Best, Held, Parameters, bounded, move, optimizer_of, trainable, training_bytes
 from .teacher import Teacher
 
 MOST_STEPS, MOST_BATCH = 10_000_000, 4_096
@@ -198,9 +198,10 @@ class Training:
         held_out: Tokens,
         settings: Settings | None = None,
         magnitudes: Tensor | None = None,
+        parameters: Parameters | None = None,
     ) -> None:
         """magnitudes: [layer, head, component] how many times α each component is put back with where training starts
-        from what is picked; None: once."""
+        from what is picked; None: once. parameters: what is trained, instead of what the settings name."""
         self.settings = settings or DEFAULTS
         self.loss = LOSSES[self.settings.loss]
         if STARTS[self.settings.start].by_hand and magnitudes is not None:
@@ -217,8 +218,9 @@ class Training:
         self.generator = torch.Generator().manual_seed(self.settings.seed)
         self.order: list[int] = []
         """Texts of the steps to come, as far as they are drawn."""
-        self.parameters = TRAINED[self.settings.kind](pair, components, self.selection, self.settings, self.generator)
-        self.settings = bounded(self.settings, self.parameters, pair, tokens[self._learnable()[:BOUNDED_BY]], self.loss)
+        kind = TRAINED[self.settings.kind]
+        self.parameters = parameters or kind(pair, components, self.selection, self.settings, self.generator)
+        self.settings = bounded(self.settings, self.parameters, pair, tokens[self._learnable()], self.loss)
         self.optimizer = optimizer_of(self.parameters)
         layers = sorted({layer for layer, _ in self.selection.heads})
         self._blocks = Blocks(pair, tokens, layers, self.settings.batch)
@@ -239,10 +241,6 @@ class Training:
         """About how many bytes training takes beside the models and the texts."""
         layer_by_layer = self.settings.by_blocks == self.settings.steps
         return self._bytes("layer" if layer_by_layer else "recomputed" if self.recomputes else "whole")
-
-    def compensation(self) -> Compensation:
-        """What is put back as training stands now, with gradients to what is trained."""
-        return self.parameters.compensation()
 
     def steps(self) -> Iterator[Step]:
         """Train on from where it stands, yielding every step; at the beginning step 0 first (before). Stop by leaving

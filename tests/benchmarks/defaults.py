@@ -104,7 +104,7 @@ def trained(training: Training, looked_at: tuple[int, ...]) -> Iterator[tuple[in
     for step in training.steps():
         if step.step in looked_at and step.step < training.settings.steps:
             with torch.no_grad():
-                now = training.compensation()
+                now = training.parameters.compensation()
             yield step.step, now
     yield training.settings.steps, training.result().compensation
 

@@ -93,7 +93,7 @@ def test_gradients_of_a_long_batch_do_not_vanish_in_float16(tmp_path, tokenizer)
         training = Training(pair, lost, everything(lost.shape), tokens, tokens[:8], settings)
         optimizer = torch.optim.SGD([{"params": training.parameters.moved, "scale": 1.0}], lr=1.0)
         before = [each.detach().clone() for each in training.parameters.moved]
-        with compensated(pair.pruned, training.compensation()):
+        with compensated(pair.pruned, training.parameters.compensation()):
             logits = pair.pruned(tokens.ids).logits
         move(optimizer, cross_entropy(logits, tokens.ids, tokens.scored), tokens.count, 1.0)
         moved[dtype] = torch.cat([(a - b).flatten() for a, b in zip(training.parameters.moved, before, strict=True)])

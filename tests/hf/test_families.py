@@ -46,7 +46,7 @@ def test_the_whole_way(model_type, tokenizer, tmp_path):
     training = Training(pair, lost, everything(lost.shape), tokens, tokens, settings)
     first, *_, last = training.steps()
     assert last.held_out_loss < first.held_out_loss
-    restored = Constants(training.compensation().vectors.detach())
+    restored = Constants(training.parameters.compensation().vectors.detach())
     hooked = logits_with(pruned, restored, tokens.ids)
     assert not torch.allclose(hooked, pruned(tokens.ids).logits, atol=1e-3)
 

@@ -91,7 +91,7 @@ def begun_result(pair, lost):
     training = begun(pair, lost, steps=6, evaluate_every=6)
     list(training.steps())
     with torch.no_grad():
-        return training.compensation()
+        return training.parameters.compensation()
 
 
 def test_only_one_layer_has_gradients_and_an_optimisers_state(pair, lost):

@@ -58,7 +58,7 @@ def test_the_step_is_the_one_that_training_takes_first(pair, statistics, many, m
     settings = Settings(lr=0.1, steps=1, warm_up=0.0, cool_down=0.0, batch=48, bounded=True)
     training = Training(pair, lost, picks, many, many[:4], settings)
     list(training.steps())
-    moved = training.compensation().vectors.detach()
+    moved = training.parameters.compensation().vectors.detach()
     # The gradient by constants, from a pass of its own: β and b move by their signs.
     constants = torch.zeros(3, 4, 8, requires_grad=True)
     with compensated(pair.pruned, Constants(constants)):

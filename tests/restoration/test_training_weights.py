@@ -77,7 +77,7 @@ def test_gradients_reach_surviving_weights_of_picked_heads_and_no_others(pair, l
     texts = make_tokens(texts=4, seed=5)
     settings = Settings(**(QUICK | {"unit": "activation"}))
     training = Training(pair, lost, of_heads(lost.shape, HEADS), texts, texts, settings)
-    with compensated(pair.pruned, training.compensation()):
+    with compensated(pair.pruned, training.parameters.compensation()):
         pair.pruned(texts.ids).logits.square().mean().backward()
     twin = noisy(pair.dense)
     twin.requires_grad_(True)

@@ -1,0 +1,78 @@
+"""A walk through a copy of the pruned model, a layer at a time, that repairs each linear map from what it reads there
+and from the dense model's weight: what methods that are solved for have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import SettingError
+from ...hf.layout import decoder_layers
+from ...hf.twins import copied
+from ...hf.weights import Matrix, prunable
+from ...progress import Progress
+from ...pruning.inputs import matrix_inputs
+from ...pruning.stream import Stream
+from .rival import Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@dataclass
+class Moments:
+    """Of the inputs x of one linear map, over real tokens, float32."""
+
+    mean: Tensor
+    """[input] E[x]"""
+    second: Tensor
+    """[input, input] E[x xᵀ]"""
+
+
+Repair = Callable[[nn.Module, Tensor, Tensor, Moments], None]
+"""Of a linear map, the pruned weight and the dense one [output, input] and its inputs: changes the map in place."""
+
+
+@torch.no_grad()
+def repaired(task: Task, what: str, repair: Repair) -> Generator[Progress, None, PreTrainedModel]:
+    """A copy of the pruned model, every linear map of its decoder layers repaired, each by what it reads once all
+    layers below are. Raises SettingError where pruning removed heads or channels."""
+    if task.pair.match is not None:
+        raise SettingError(f"{what} compares weights one by one, and the pruned model has fewer. Leave it out.")
+    model = copied(task.pair.pruned)
+    layers, dense = decoder_layers(model), decoder_layers(task.pair.dense)
+    stream = Stream(model, task.tokens, task.batch)
+    for index, (layer, whole) in enumerate(zip(layers, dense, strict=True)):
+        yield Progress(f"{what}, layer {index + 1} of {len(layers)}", index, len(layers))
+        matrices = {name: matrix for name, matrix in prunable(layer).items() if matrix.expert is None}
+        wanted = prunable(whole)
+        for name, moments in _moments(stream, layer, matrices).items():
+            matrix = matrices[name]
+            repair(matrix.module, matrix.weight, wanted[name].weight.to(matrix.weight), moments)
+        stream.advance(layer)
+    return model
+
+
+def _moments(stream: Stream, layer: nn.Module, matrices: dict[str, Matrix]) -> dict[str, Moments]:
+    sums: dict[str, Moments] = {}
+    counts: dict[str, int] = dict.fromkeys(matrices, 0)
+    last: list[Tensor] = []
+
+    def add(name: str, rows: Tensor) -> None:
+        if not last or last[0] is not rows:
+            wide = rows.float()
+            last[:] = [rows, wide.sum(0), wide.T @ wide]
+        known = sums.get(name)
+        if known is None:
+            sums[name] = Moments(last[1].clone(), last[2].clone())
+        else:
+            known.mean += last[1]
+            known.second += last[2]
+        counts[name] += len(rows)
+
+    matrix_inputs(layer, matrices, stream.batches(), add)
+    return {name: Moments(found.mean / counts[name], found.second / counts[name]) for name, found in sums.items()}

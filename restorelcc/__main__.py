@@ -1,6 +1,6 @@
 """`python -m restorelcc`: hands over to the command line."""
 
-from .cli.options import app
+from .cli.judging import app
 
 if __name__ == "__main__":
     app(prog_name="python -m restorelcc")

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from restorelcc.pruning.sparsity import zeros_kept
 from restorelcc.restoration.baselines.adapters import ALPHA, RANK, RATE
 from restorelcc.restoration.baselines.comparing import Failure, Outcome, compared
 from restorelcc.restoration.baselines.eora import low_rank
-from restorelcc.restoration.baselines.methods import METHODS
+from restorelcc.restoration.baselines.methods import METHODS, methods_table
 from restorelcc.restoration.baselines.ridge import RIDGE, least_squares
 from restorelcc.restoration.baselines.rival import Task
 from restorelcc.restoration.training import Settings
@@ -169,3 +170,8 @@ def test_a_method_that_cannot_repair_a_pair_leaves_the_others(task, monkeypatch)
     refused, done = [step for step in steps if isinstance(step, Outcome | Failure)]
     assert refused == Failure("ridge", 0, "It has fewer weights.")
     assert done.method == "mean-bias"
+
+
+def test_readme_lists_the_methods():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert readme.split("<!-- methods -->")[1].split("<!-- /methods -->")[0].strip() == methods_table()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...registry import Choice, lazily, table
+from ...registry import Choice, lazily, markdown, table
 
 if TYPE_CHECKING:
     from ...progress import Progress
@@ -128,3 +128,9 @@ METHODS = table(
         trains=False,
     ),
 )
+
+
+def methods_table() -> str:
+    """As README lists them."""
+    rows = ([f"`{row.name}`", row.title, row.brief, row.source] for row in METHODS.values())
+    return markdown(["method", "", "what it does", "source"], rows)

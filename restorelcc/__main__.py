@@ -1,6 +1,6 @@
 """`python -m restorelcc`: hands over to the command line."""
 
-from .cli.judging import app
+from .cli import judging
 
 if __name__ == "__main__":
-    app(prog_name="python -m restorelcc")
+    judging.app(prog_name="python -m restorelcc")

@@ -42,10 +42,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="See what pruning took from every attention head of a language model, and put it back as a constant per head "
     "that folds into a bias: no weight changes, sparsity and speed stay. Start with [bold]demo[/bold].",
-    epilog="Models (MODEL): demo | FOLDER | OWNER/NAME[@REVISION] on the hub; gated or private ones need HF_TOKEN or "
+    epilog="Models (MODEL): demo | FOLDER | OWNER/NAME\\[@REVISION] on the hub; gated or private ones need HF_TOKEN or "
     "hf auth login.\n\n"
     "Text sources (SRC): demo | everyday | FILE.txt | FILE.jsonl[:FIELD] | self (sampled from the dense model) "
-    "| wikitext2 | c4 | alpaca | hf:DATASET[/CONFIG][:SPLIT[:COLUMN]]. Files are plain text (.txt, .md, .raw) or rows "
+    "| wikitext2 | c4 | alpaca | hf:DATASET\\[/CONFIG][:SPLIT[:COLUMN]]. Files are plain text (.txt, .md, .raw) or rows "
     "(.jsonl, .ndjson, .json, .csv, .tsv, .parquet), also as .gz, .bz2 or .xz.",
 )
 

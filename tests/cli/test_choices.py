@@ -6,6 +6,7 @@ import pytest
 from commands import call
 
 from restorelcc.cli.choices import choices_table
+from restorelcc.cli.judging import app
 
 
 def test_readmes_list_is_the_tables():
@@ -36,3 +37,15 @@ def test_what_is_none_of_the_choices_is_refused_with_the_list(pair_args, folders
     assert f"Invalid value for '{option}': 'luck' is not one of " in said
     assert all(name in said for name in some)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", [None, *(entry.name or entry.callback.__name__ for entry in app.registered_commands)])
+def test_every_command_explains_itself(command):
+    """Help is marked up: brackets of a syntax are to be seen, and none is taken for a tag."""
+    shown = call(*filter(None, [command]), "--help")
+    assert shown.exit_code == 0, shown.output
+    assert "Usage" in shown.stdout
+    if command is None:
+        text = " ".join(shown.stdout.split())
+        assert "OWNER/NAME[@REVISION]" in text
+        assert "hf:DATASET[/CONFIG][:SPLIT[:COLUMN]]" in text

@@ -168,4 +168,4 @@ def recipe_of(model: str, dense: str | None, pruned: str | None, **rest: Any) ->
         raise SettingError("Half a pair: give both --dense and --pruned, or neither for the embedded pair.")
     if model != "demo":
         raise SettingError(f"'{model}' is no pair: give demo, or a pair by --dense and --pruned.")
-    return Recipe(**({} if dense is None else {"dense": dense, "pruned": pruned}), **rest)
+    return Recipe(**rest) if dense is None else Recipe(dense=dense, pruned=pruned, **rest)

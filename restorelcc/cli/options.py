@@ -45,8 +45,8 @@ app = typer.Typer(
     epilog="Models (MODEL): demo | FOLDER | OWNER/NAME\\[@REVISION] on the hub; gated or private ones need HF_TOKEN or "
     "hf auth login.\n\n"
     "Text sources (SRC): demo | everyday | FILE.txt | FILE.jsonl[:FIELD] | self (sampled from the dense model) "
-    "| wikitext2 | c4 | alpaca | hf:DATASET\\[/CONFIG][:SPLIT[:COLUMN]]. Files are plain text (.txt, .md, .raw) or rows "
-    "(.jsonl, .ndjson, .json, .csv, .tsv, .parquet), also as .gz, .bz2 or .xz.",
+    "| wikitext2 | c4 | alpaca | hf:DATASET\\[/CONFIG][:SPLIT[:COLUMN]]. Files are plain text (.txt, .md, .raw) or "
+    "rows (.jsonl, .ndjson, .json, .csv, .tsv, .parquet), also as .gz, .bz2 or .xz.",
 )
 
 

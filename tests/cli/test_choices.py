@@ -39,7 +39,9 @@ def test_what_is_none_of_the_choices_is_refused_with_the_list(pair_args, folders
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("command", [None, *(entry.name or entry.callback.__name__ for entry in app.registered_commands)])
+@pytest.mark.parametrize(
+    "command", [None, *(entry.name or entry.callback.__name__ for entry in app.registered_commands)]
+)
 def test_every_command_explains_itself(command):
     """Help is marked up: brackets of a syntax are to be seen, and none is taken for a tag."""
     shown = call(*filter(None, [command]), "--help")

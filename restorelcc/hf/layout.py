@@ -81,12 +81,8 @@ def _outermost_lists(module: nn.Module) -> Iterator[tuple[nn.Module, nn.ModuleLi
 
 # What a linear map inside attention is called that reads the residual stream, by the first word of its name.
 READING = {"q", "k", "v", "kv", "qkv", "query", "key", "value", "g", "gate", "wq", "wk", "wv"}
-
-
 # What peft calls the low-rank maps that it puts beside a linear map, and that map inside its wrapper.
 ADAPTER, WRAPPED = ".lora_", ".base_layer"
-
-
 # What a module is called whose output is that of the whole MLP. OPT has no module around its two matrices.
 WRITING = ("mlp", "feed_forward", "block_sparse_moe", "fc2")
 

@@ -12,8 +12,8 @@ from torch.nn.functional import linear
 
 from ...hf.weights import weight_of
 from ...progress import Progress
+from ..ways.moments import Moments, repaired
 from .adapters import RANK
-from .moments import Moments, repaired
 from .rival import Rival, Task
 
 
@@ -26,7 +26,7 @@ def eora(task: Task) -> Generator[Progress, None, Rival]:
         module.register_forward_hook(_Beside(b.to(weight.dtype), a.to(weight.dtype)))
         sizes.append(a.numel() + b.numel())
 
-    model = yield from repaired(task, "solving at low rank", repair)
+    model = yield from repaired(task.pair, task.tokens, task.batch, "solving at low rank", repair)
 
     def merged() -> object:
         twin = copy.deepcopy(model)

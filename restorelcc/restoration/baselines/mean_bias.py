@@ -8,8 +8,8 @@ from collections.abc import Generator
 from torch import Tensor, nn
 
 from ...progress import Progress
+from ..ways.moments import Moments, repaired
 from .in_model import with_bias
-from .moments import Moments, repaired
 from .rival import Rival, Task
 
 
@@ -22,5 +22,5 @@ def mean_bias(task: Task) -> Generator[Progress, None, Rival]:
         bias.copy_(bias.float() + (dense.float() - weight.float()) @ moments.mean)
         added.append(len(bias))
 
-    model = yield from repaired(task, "adding means", repair)
+    model = yield from repaired(task.pair, task.tokens, task.batch, "adding means", repair)
     return Rival(model, sum(added))

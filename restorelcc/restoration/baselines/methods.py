@@ -105,7 +105,7 @@ METHODS = table(
         definition="W + M ⊙ (α / r) B A of every linear map of the decoder layers, r = 8, α = 16, M where W is not "
         "zero: it merges and leaves every zero.",
         source="PERP's MaskLoRA: Zimmer et al. 2023 (arXiv 2312.15230)",
-        run=lazily(f"{HERE}.masked_lora:masked_lora"),
+        run=lazily(f"{HERE}.adapters:masked_lora"),
     ),
     Method(
         name="eora",

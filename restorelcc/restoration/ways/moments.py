@@ -14,10 +14,11 @@ from ...errors import SettingError
 from ...hf.layout import decoder_layers
 from ...hf.twins import copied
 from ...hf.weights import Matrix, prunable
+from ...models.pair import ModelPair
 from ...progress import Progress
 from ...pruning.inputs import matrix_inputs
 from ...pruning.stream import Stream
-from .rival import Task
+from ...text.tokens import Tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -38,14 +39,16 @@ Repair = Callable[[nn.Module, Tensor, Tensor, Moments], None]
 
 
 @torch.no_grad()
-def repaired(task: Task, what: str, repair: Repair) -> Generator[Progress, None, PreTrainedModel]:
+def repaired(
+    pair: ModelPair, tokens: Tokens, batch: int, what: str, repair: Repair
+) -> Generator[Progress, None, PreTrainedModel]:
     """A copy of the pruned model, every linear map of its decoder layers repaired, each by what it reads once all
     layers below are. Raises SettingError where pruning removed heads or channels."""
-    if task.pair.match is not None:
+    if pair.match is not None:
         raise SettingError(f"{what} compares weights one by one, and the pruned model has fewer. Leave it out.")
-    model = copied(task.pair.pruned)
-    layers, dense = decoder_layers(model), decoder_layers(task.pair.dense)
-    stream = Stream(model, task.tokens, task.batch)
+    model = copied(pair.pruned)
+    layers, dense = decoder_layers(model), decoder_layers(pair.dense)
+    stream = Stream(model, tokens, batch)
     for index, (layer, whole) in enumerate(zip(layers, dense, strict=True)):
         yield Progress(f"{what}, layer {index + 1} of {len(layers)}", index, len(layers))
         matrices = {name: matrix for name, matrix in prunable(layer).items() if matrix.expert is None}

@@ -18,4 +18,5 @@ with right:
         facts.names_and_shape(workspace)
         facts.sizes_and_losses(workspace)
         facts.sparsity(workspace)
+        facts.report(workspace)
         st.page_link(PAGES["heads"].link, label="See what every head lost", icon=":material/arrow_forward:")

@@ -1,6 +1,6 @@
 """What is written to disk: adapters, checkpoints, model cards, runs, and what is known of a pair.
 
-card: evaluating, usage
+card: evaluating, name_of, usage, without_places
 export: Adapter, adapter_fits, check_checkpoint, load_adapter, load_restored, made_for, save_checkpoint, trained_on
 export_formats: FORMATS
 findings: Findings, is_kept, keep_findings, kept_findings, LIVE_TOKENS, LIVE_WINDOW, Recipe, Size

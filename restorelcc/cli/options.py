@@ -13,6 +13,7 @@ from ..registry import briefs
 from ..restoration.choices import LOSSES, STARTS, UNITS
 from ..selection.scores import SCORES, closer, computed
 from .choices import Bounds, Closer, Constants, OneAtATime, OneLine, Way, What, Where, given_as, one_of, refuse_beside
+from .reporting import report
 from .shared import (
     MOST,
     Contrast,
@@ -344,6 +345,9 @@ def evaluate(
         command.evaluate(asked, loading, json)
 
     console.run(run)
+
+
+app.command()(report)
 
 
 @app.command()

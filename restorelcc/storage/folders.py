@@ -7,7 +7,7 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -187,13 +187,14 @@ def _not_in_place(path: Path, folder: Path, error: OSError, old: Path | None) ->
     )
 
 
-def check_csv(file: Path | None) -> None:
-    """Before the work. Raises WriteError where a table could not be written there; a file that is there gives way."""
+def check_csv(file: Path | None, what: str = "a table") -> None:
+    """Before the work. Raises WriteError where a file of this kind could not be written there; one that is there gives
+    way."""
     if file is None:
         return
     kind, folder = _kind(file), file.absolute().parent
     if kind not in ("", "a file"):
-        raise WriteError(f"{file} is {kind}, and a table is written to a file. Choose another name.")
+        raise WriteError(f"{file} is {kind}, and {what} is written to a file. Choose another name.")
     if not folder.is_dir():
         raise WriteError(f"There is no folder {folder} to write {file.name} in. Make it first.")
     check_writable(folder, 0, file.name)
@@ -204,16 +205,27 @@ def check_csv(file: Path | None) -> None:
 
 def write_csv(frame: pd.DataFrame, file: Path) -> None:
     """Whole or not at all. Raises WriteError as `check_csv` does, and where the disk refuses."""
-    check_csv(file)
+    _write_whole(file, lambda path: frame.to_csv(path, index=False), "a table")
+
+
+def write_text(text: str, file: Path) -> None:
+    """As `write_csv`."""
+    _write_whole(file, lambda path: path.write_text(text, encoding="utf-8"), "a report")
+
+
+def _write_whole(file: Path, write: Callable[[Path], object], what: str) -> None:
+    check_csv(file, what)
     try:
         with draft(file.absolute().parent) as path:
             try:
-                frame.to_csv(path, index=False)
+                write(path)
                 path.replace(file)
             finally:
                 remove(path)
     except OSError as error:
-        raise WriteError(f"{file} cannot be written: {_reason(error)}. The table was not kept.") from error
+        raise WriteError(
+            f"{file} cannot be written: {_reason(error)}. The {what.removeprefix('a ')} was not kept."
+        ) from error
 
 
 def _kind(path: Path) -> str:

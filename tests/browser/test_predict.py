@@ -7,11 +7,18 @@ from pathlib import Path
 import pytest
 from fixtures import browser, engine, people, server, user
 from people import SLOW, User
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 __all__ = ["browser", "engine", "people", "server", "user"]  # fixtures that pytest finds by name
 
 pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(autouse=True)
+def opened(user: User) -> None:
+    """The embedded pair, pruned and read first by a server with nothing in its cache."""
+    user.page.goto(f"{user.server.url}/pair")
+    user.page.locator(".studio-header").wait_for(timeout=5 * SLOW)
 
 
 def test_picks_are_answered_at_once_and_the_measurement_says_how_far_off(user: User) -> None:
@@ -59,3 +66,26 @@ def test_a_restoration_leaves_as_one_file_with_the_lines_that_use_it(user: User,
     (tmp_path / "checkpoint.zip").write_bytes(answer.body())
     names = zipfile.ZipFile(tmp_path / "checkpoint.zip").namelist()
     assert any(name.endswith("model.safetensors") for name in names)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_report_opens_from_disk_without_a_network(user: User, browser: Browser, tmp_path: Path, scheme: str) -> None:
+    page = user.open("pair", ".st-key-report-pair")
+    with page.expect_download(timeout=SLOW) as came:
+        page.locator(".st-key-report-pair button").click()
+    file = tmp_path / "pair.html"
+    came.value.save_as(file)
+    assert file.stat().st_size <= 8_000_000
+    alone = browser.new_context(offline=True, color_scheme=scheme)  # type: ignore[arg-type]
+    said: list[str] = []
+    report = alone.new_page()
+    report.on("console", lambda line: said.append(line.text))
+    report.on("pageerror", lambda error: said.append(str(error)))
+    report.goto(file.as_uri())
+    expect(report.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=SLOW)
+    expect(report.locator("main")).to_contain_text("nats per token against dense")
+    report.get_by_label("Measure").select_option("Output-weighted")
+    expect(report.locator(".choice .plot:not([hidden])")).to_have_count(1)
+    expect(report.locator(".choice .plot:not([hidden])")).to_contain_text("share of attention output")
+    assert said == []
+    alone.close()

@@ -8,13 +8,14 @@ import streamlit as st
 
 from restorelcc.artifacts.runs import LONGEST_NAME, Run, rename_run
 from restorelcc.errors import SettingError
+from restorelcc.report.build import of_runs
 
 from ...session import state
 from ...values import run_facts
 from ...values.pages import PAGES
 from ...values.picks import Picks
 from ...values.verbatim import in_markdown, shortened, visible
-from ...widgets import controls, feedback
+from ...widgets import controls, feedback, reports
 from ...work import allowed
 from ...work.jobs import jobs
 from ..restore import exports, settings
@@ -45,6 +46,9 @@ def in_view(runs: list[Run], compared: Sequence[Run]) -> Run:
         if (workspace := workspace_of(run)) is not None:
             exports.checkpoint(workspace, run, run.folder.name)
         exports.how_to_use(run, run.folder.name)
+        reports.button("Report", "report-run", run.folder.name, lambda: of_runs([run]))
+        if len(compared) > 1:
+            reports.button(f"Report of {len(compared)}", "report-runs", "runs", lambda: of_runs(compared))
         st.button(
             "Delete",
             key="delete-run",

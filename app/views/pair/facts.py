@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from restorelcc.report.build import of_pair
 from restorelcc.workspace import Workspace
 
 from ...charts import pair as pair_charts
@@ -11,7 +12,7 @@ from ...session import state
 from ...values.colours import colours
 from ...values.verbatim import in_markdown
 from ...values.words import HELP, count, model_name, signed
-from ...widgets import controls
+from ...widgets import controls, reports
 from ...work import open_pairs
 from ...work.live import unpicked
 
@@ -74,3 +75,8 @@ def sparsity(workspace: Workspace) -> None:
         f"{frame['sparsity'].max():.0%}.",
         frame,
     )
+
+
+def report(workspace: Workspace) -> None:
+    """All that is known of the pair, to take away."""
+    reports.button("Report", "report-pair", "pair", lambda: of_pair(workspace))

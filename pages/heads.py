@@ -3,12 +3,12 @@
 import streamlit as st
 
 from app.session import state
-from app.views.heads import all_heads, bounds, panel, score
+from app.views.heads import all_heads, bounds, own, panel, scatter, score
 from app.views.heads.closer import looks
 from app.widgets import controls
 
 workspace = state.opened()
-metric = controls.metric()
+metric = controls.metric(lambda: own.section(workspace))
 left, right = st.columns([7, 5], gap="medium")
 below_left, below_right = st.columns([7, 5], gap="medium")
 text = st.container()
@@ -37,6 +37,8 @@ with text:
 if there:
     with below_right:
         panel.ranking(workspace, metric)
+with below_left:
+    scatter.section(workspace)
 if metric == "ceiling":
     bounds.section(workspace)
 with st.container():

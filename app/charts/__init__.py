@@ -3,7 +3,7 @@
 both_shares: bars, SHARES
 common: BELOW, base, faint, LINES, palette, points, SYMBOLS, ticks
 head_map: head_map, head_maps, shades; the map is also drawn by other pages than Heads
-heads: attention, histogram, profile, ranked, ranking
+heads: agreement, attention, Axis, head_scatter, histogram, profile, ranked, ranking
 sentences: of_map
 pair, components, training, sweep, compare, learn: figures of the page
 """

@@ -1,10 +1,12 @@
-"""Figures of heads: the ranking, the profile by layer, one head's spread and attention."""
+"""Figures of heads: the ranking, the profile by layer, two measures of each, one head's spread and attention."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 from torch import Tensor
 
@@ -14,7 +16,7 @@ from ..values.colours import Colours
 from ..values.picks import Head
 from ..values.verbatim import in_figure
 from ..values.words import head_name
-from .common import base, faint, ticks
+from .common import base, faint, points, ticks
 from .head_map import shades
 
 
@@ -167,3 +169,100 @@ def attention(
         title="query token", autorange="reversed", showgrid=False, scaleanchor="x", constrain="domain", zeroline=False
     )
     return figure
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A measure on an axis, or as colour."""
+
+    measure: Measure
+    table: Tensor
+    """[layer, head], NaN where it is not known."""
+    log: bool = False
+    """Values of 0 and less have no place on it."""
+
+    @property
+    def values(self) -> np.ndarray:
+        """[layer * head]"""
+        return self.table.detach().double().flatten().numpy()
+
+
+def head_scatter(
+    x: Axis,
+    y: Axis,
+    colour: Axis,
+    colours: Colours,
+    picked: Sequence[Head] = (),
+    selected: Head | None = None,
+    box: bool = False,
+) -> go.Figure:
+    """Selecting gives points with (layer, head) as customdata. What either measure would have looked at first lies to
+    the right, and at the top."""
+    layers, heads = x.table.shape
+    figure = base(430, dragmode="select" if box else False, clickmode="event+select", hoverdistance=20)
+    figure.update_layout(margin={"l": 60, "r": 12, "t": 12, "b": 44})
+    size = 9 if layers * heads <= 600 else 7 if layers * heads <= 2_000 else 5
+    _rings(figure, x, y, picked, size + 5, colours.restored)
+    if selected is not None:
+        _rings(figure, x, y, [selected], size + 9, colours.text)
+    _heads(figure, x, y, colour, colours, size)
+    for axis, update in ((x, figure.update_xaxes), (y, figure.update_yaxes)):
+        update(
+            title=f"{axis.measure.title} ({axis.measure.unit})",
+            type="log" if axis.log else "linear",
+            autorange="reversed" if axis.measure.lowest_first else True,
+            zeroline=axis.measure.scale == "change",
+            fixedrange=True,
+        )
+    return figure
+
+
+def _heads(figure: go.Figure, x: Axis, y: Axis, colour: Axis, colours: Colours, size: int) -> None:
+    layer, head = (index.ravel() for index in np.indices(x.table.shape))
+    scale, low, high = shades(colour.values, colour.measure, colours)
+    bar = {"title": {"text": colour.measure.title, "side": "right"}, "thickness": 10, "len": 0.9, "x": 1.01}
+    places = zip(layer.tolist(), head.tolist(), colour.values, strict=True)
+    says = [f"{head_name((i, j))}<br>{colour.measure.title} {value:.4g}" for i, j, value in places]
+    figure.add_trace(
+        points(layer.size)(
+            x=x.values,
+            y=y.values,
+            mode="markers",
+            customdata=np.stack([layer, head], axis=1),
+            text=says,
+            marker={
+                "size": size,
+                "color": colour.values,
+                "colorscale": scale,
+                "cmin": low,
+                "cmax": high,
+                "colorbar": bar,
+                "line": {"width": 0.5, "color": colours.muted},
+            },
+            selected={"marker": {"opacity": 1}},
+            unselected={"marker": {"opacity": 1}},
+            hovertemplate=f"%{{text}}<br>{x.measure.title} %{{x:.4g}}<br>{y.measure.title} %{{y:.4g}}<extra></extra>",
+        )
+    )
+
+
+def _rings(figure: go.Figure, x: Axis, y: Axis, heads: Sequence[Head], size: int, colour: str) -> None:
+    """Around some heads."""
+    figure.add_trace(
+        points(len(heads))(
+            x=[float(x.table[head]) for head in heads],
+            y=[float(y.table[head]) for head in heads],
+            mode="markers",
+            marker={"size": size, "symbol": "circle-open", "color": colour, "line": {"width": 2}},
+            hoverinfo="skip",
+        )
+    )
+
+
+def agreement(x: Axis, y: Axis) -> tuple[float, int]:
+    """(Spearman's rank correlation of which heads come first, how many heads it is of); NaN where there is none."""
+    values = [axis.measure.order(axis.table.detach().double()).flatten().numpy() for axis in (x, y)]
+    frame = pd.DataFrame({"x": values[0], "y": values[1]}).replace([np.inf, -np.inf], np.nan).dropna()
+    if len(frame) < 3 or frame["x"].nunique() < 2 or frame["y"].nunique() < 2:
+        return float("nan"), len(frame)
+    return float(frame["x"].rank().corr(frame["y"].rank())), len(frame)

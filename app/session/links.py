@@ -13,6 +13,7 @@ from restorelcc.workspace import Workspace
 from ..values import names
 from ..values.picks import WHOLE, Picks
 from ..values.recipes import recipe_read, recipe_written
+from .axes import Axes
 from .state import Session
 
 LONGEST = 1_500  # characters of picks; browsers and chat programs cut much longer links
@@ -22,10 +23,12 @@ MOST_NAMED = 3  # of several that cannot be read
 def written(session: Session) -> dict[str, str]:
     """The session's view. A recipe's permission to run foreign code is left out: a link must not grant it."""
     link = recipe_written(session.recipe)
-    if session.metric != Session.metric:
+    if session.metric != Session.metric and session.metric in offered():  # One's own is nobody else's.
         link["metric"] = session.metric
     if session.head is not None:
         link["head"] = "{}.{}".format(*session.head)
+    if session.axes.to_text():
+        link["axes"] = session.axes.to_text()
     if session.component:
         link["component"] = str(session.component)
     if session.run:
@@ -68,6 +71,9 @@ def applied(session: Session, link: Mapping[str, str]) -> str:
         session.component = int(link["component"])
     elif link.get("component"):
         unread.append(_named("component", link["component"]))
+    session.axes = Axes.from_text(link.get("axes", ""))
+    if session.axes.to_text() != link.get("axes", ""):
+        unread.append(_named("axes", link["axes"]))
     session.names = names.from_text(link.get("names", ""))
     unread += [_named("name", part) for part in names.unread(link.get("names", ""))[:MOST_NAMED]]
     session.link = {"picks": link["picks"]} if "picks" in link else {}

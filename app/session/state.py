@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 import streamlit as st
 
 from restorelcc.artifacts.findings import Recipe
+from restorelcc.selection.own import OwnScore
 from restorelcc.selection.picks import Pick, of_heads
+from restorelcc.selection.scores import offered
 from restorelcc.workspace import Workspace
 
 from ..values.names import cleaned
 from ..values.passages import Passage
 from ..values.picks import Head, Picks
 from ..work import open_pairs
+from .axes import Axes
 
 UNDO = 100  # steps
 
@@ -54,6 +57,10 @@ class Session:
     """What of the link could not be read, or does not fit the pair; until it is dismissed, or another page in view."""
     said_on: str = ""
     """The page that it is in view on."""
+    axes: Axes = field(default_factory=Axes)
+    """Of the scatter of heads."""
+    own: dict[str, OwnScore] = field(default_factory=dict)
+    """Scores of the pair's heads that were given as files, by name."""
     format: str = "png"
     """Of figures saved from a chart."""
     lesson: dict[str, str] = field(default_factory=dict)
@@ -170,4 +177,6 @@ def show(recipe: Recipe) -> None:
     tab = session()
     tab.recipe, tab.pending = recipe, ""
     tab.picks, tab.past, tab.future, tab.head, tab.component, tab.run = None, [], [], None, 0, ""
-    tab.names = {}
+    tab.names, tab.own = {}, {}
+    if tab.metric not in offered():
+        tab.metric = Session.metric

@@ -13,9 +13,9 @@ import streamlit as st
 from torch import Tensor
 
 from restorelcc.registry import definitions
-from restorelcc.selection.scores import SCORES, captured, closer, computed
+from restorelcc.selection.scores import SCORES, Score, captured, closer, computed
 
-from ..session import state
+from ..session import measures, state
 
 NARROW = "-narrow"
 """Ends the key of a chart that a phone shows instead of another."""
@@ -93,37 +93,49 @@ MEASURES = {
 }
 
 
-def metric() -> str:
-    """Which measure of heads is in view: of what they lost, or a score."""
+def metric(beside: Callable[[], None] = lambda: None) -> str:
+    """Which measure of heads is in view: of what they lost, a score, or one of one's own. beside: draws what stands
+    with them."""
     session = state.session()
 
     def choose(name: str | None) -> None:
         session.metric = name or session.metric  # Pressed once more, the measure in view stays in view.
 
+    def switch(key: str, label: str, rows: dict[str, Score], about: str) -> None:
+        st.segmented_control(
+            label,
+            list(rows),
+            format_func=lambda name: rows[name].title,
+            wrap=True,
+            width="content",
+            help=about,
+            **mirrored(key, session.metric if session.metric in rows else None, choose),
+        )
+
     with st.container(horizontal=True, gap="medium", key="measures"):
         for key, (label, rows, remark) in MEASURES.items():
-            offered = rows()
-            st.segmented_control(
-                label,
-                list(offered),
-                format_func=lambda name: SCORES[name].title,
-                wrap=True,
-                width="content",
-                help=f"{remark}\n\n{definitions(offered)}",
-                **mirrored(key, session.metric if session.metric in offered else None, choose),
-            )
-        offered = closer()
-        st.selectbox(
-            "What heads do",
-            list(offered),
-            index=None,
-            format_func=lambda name: SCORES[name].title,
-            placeholder="Previous token, induction …",
-            width=230,
-            help=f"What attention does in the dense model, and how pruning changed it.\n\n{definitions(offered)}",
-            **mirrored("closer", session.metric if session.metric in offered else None, choose),
-        )
+            switch(key, label, rows(), f"{remark}\n\n{definitions(rows())}")
+            if key == "metric":
+                _what_heads_do(session.metric, choose)
+                beside()
+        own = {name: each.row for name, each in measures.own().items()}
+        if own:
+            switch("own", "Own", own, "Given as files, in this session alone.")
     return session.metric
+
+
+def _what_heads_do(metric: str, choose: Callable[[str | None], None]) -> None:
+    offered = closer()
+    st.selectbox(
+        "What heads do",
+        list(offered),
+        index=None,
+        format_func=lambda name: SCORES[name].title,
+        placeholder="Previous token, induction …",
+        width=340,
+        help=f"What attention does in the dense model, and how pruning changed it.\n\n{definitions(offered)}",
+        **mirrored("closer", metric if metric in offered else None, choose),
+    )
 
 
 def selected_points(key: str) -> list[tuple[int, ...]]:

@@ -5,25 +5,25 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from restorelcc.selection.scores import SCORES
 from restorelcc.workspace import Workspace
 
 from ...charts import components as component_charts
 from ...charts import heads as head_charts
-from ...session import cache, state
+from ...session import cache, measures, state
 from ...values.colours import colours
 from ...values.picks import Head
 from ...values.verbatim import in_markdown
 from ...values.words import head_name
 from ...widgets import controls, feedback, head_chooser
-from ...work import scores
 
 
 def chosen(workspace: Workspace) -> Head:
     """The head in view: the session's, else the one that lost most by the measure in view; and ways to change it."""
     session = state.session()
-    metric = session.metric if scores.missing(workspace, session.metric) == 0 else state.Session.metric
-    score, table = SCORES[metric], scores.table(workspace, metric)
+    table = measures.table(workspace, session.metric)
+    known = table is not None and not bool(table.isnan().any())
+    metric = session.metric if known else state.Session.metric
+    score, table = measures.row(metric), measures.table(workspace, metric)
     if table is None:
         raise LookupError(f"{metric} orders heads before it is computed")
     order = head_charts.ranked(table, score)

@@ -13,10 +13,9 @@ from restorelcc.restoration.constants import trained_parameters
 from restorelcc.restoration.training import Settings
 from restorelcc.selection.picks import Selection, everything, random_heads, top_components, top_heads, within_budget
 from restorelcc.selection.predicted_effect import PredictedEffect
-from restorelcc.selection.scores import SCORES
 from restorelcc.workspace import Workspace
 
-from ...session import cache, state
+from ...session import cache, measures, state
 from ...values.picks import Picks
 from ...values.words import count, signed
 from ...widgets import feedback
@@ -146,15 +145,16 @@ def _selection(workspace: Workspace, kind: str) -> Selection:
     if kind == "random":
         seed = st.number_input("Seed", 0, 10_000, 0, key="strategy-seed", persist_state="session")
         return random_heads(shape, number, int(seed), first, present)
+    rows = measures.rows()
     metric = st.selectbox(
         "Measure",
-        scores.there(workspace),
-        format_func=lambda name: SCORES[name].title,
+        measures.there(workspace),
+        format_func=lambda name: rows[name].title,
         key="strategy-metric",
         persist_state="session",
         help="Scores are here once the Heads page has computed them.",
     )
-    return top_heads(shape, scores.order(workspace, metric), number, first, present)
+    return top_heads(shape, measures.order(workspace, metric), number, first, present)
 
 
 def _turns(workspace: Workspace, budget: int) -> Tensor:

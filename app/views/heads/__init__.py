@@ -2,7 +2,9 @@
 
 all_heads: loss_map
 bounds: section
+own: section
 panel: beside_the_map, ranking, reading
+scatter: section
 score: available
 in closer/: looks: section
 """

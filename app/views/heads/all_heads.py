@@ -7,17 +7,16 @@ import streamlit as st
 from torch import Tensor
 
 from restorelcc.selection.picks import of_heads
-from restorelcc.selection.scores import SCORES, captured
+from restorelcc.selection.scores import captured
 from restorelcc.workspace import Workspace
 
 from ...charts import heads as head_charts
 from ...charts.head_map import head_maps
 from ...charts.sentences import of_map
-from ...session import state
+from ...session import measures, state
 from ...values.colours import colours
 from ...values.words import head_name
 from ...widgets import controls
-from ...work import scores
 
 MOUSE = {"look": "Click looks", "box": "Box picks"}
 MOUSE_HELP = {
@@ -28,7 +27,7 @@ MOUSE_HELP = {
 
 def loss_map(workspace: Workspace, metric: str) -> None:
     """Layer × head; a click looks at a head, a box picks heads."""
-    session, score, table = state.session(), SCORES[metric], _table(workspace, metric)
+    session, score, table = state.session(), measures.row(metric), _table(workspace, metric)
     picked = state.picks().by_head()
     with st.container(horizontal=True, vertical_alignment="center", key="map-title"):
         st.markdown(f"##### {score.title} of every head", help=score.definition, width="stretch")
@@ -57,12 +56,12 @@ def loss_map(workspace: Workspace, metric: str) -> None:
 
 def there(workspace: Workspace, metric: str) -> bool:
     """Whether the measure in view is known of any head."""
-    return scores.table(workspace, metric) is not None
+    return measures.table(workspace, metric) is not None
 
 
 def _table(workspace: Workspace, metric: str) -> Tensor:
     """[layer, head] values of a measure that is there."""
-    table = scores.table(workspace, metric)
+    table = measures.table(workspace, metric)
     if table is None:
         raise LookupError(f"{metric} is drawn before it is computed")
     return table
@@ -73,7 +72,7 @@ def _frame(workspace: Workspace, metric: str) -> pd.DataFrame:
     frame = workspace.loss.to_pandas()
     if metric in captured():
         return frame
-    errors = scores.errors(workspace, metric)
+    errors = measures.errors(workspace, metric)
     columns = {metric: _table(workspace, metric)} | ({} if errors is None else {f"{metric}_error": errors})
     return frame.assign(**{name: values.flatten().numpy() for name, values in columns.items()})
 
@@ -88,7 +87,7 @@ def _map_selected(workspace: Workspace) -> None:
 
 def ranking(workspace: Workspace, metric: str) -> None:
     """The heads to look at first by the measure in view."""
-    score, table, errors = SCORES[metric], _table(workspace, metric), scores.errors(workspace, metric)
+    score, table, errors = measures.row(metric), _table(workspace, metric), measures.errors(workspace, metric)
     frame = _frame(workspace, metric)
     columns = ["layer", "head", metric, *([f"{metric}_error"] if f"{metric}_error" in frame else [])]
     st.markdown(f"##### {score.ranked}")
@@ -104,7 +103,7 @@ def ranking(workspace: Workspace, metric: str) -> None:
 
 def first_to_picks(workspace: Workspace, metric: str) -> None:
     """The first so many heads by the measure in view, to the picks at once."""
-    order, present = head_charts.ranked(_table(workspace, metric), SCORES[metric]), workspace.lost.present
+    order, present = head_charts.ranked(_table(workspace, metric), measures.row(metric)), workspace.lost.present
     heads = [head for head in order if bool(present[head])]
     if not heads:
         return
@@ -134,7 +133,7 @@ def _bar_selected() -> None:
 
 def profile(workspace: Workspace, metric: str) -> None:
     """The measure in view by layer: its mean and its range over heads."""
-    score = SCORES[metric]
+    score = measures.row(metric)
     st.markdown("##### By layer: mean, and range over heads")
     controls.figure(
         head_charts.profile(_table(workspace, metric), score, colours(state.dark())),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 import streamlit as st
 
@@ -9,7 +11,7 @@ from restorelcc.selection.scores import SCORES, captured, computed
 from restorelcc.workspace import Workspace
 
 from ...charts import heads as head_charts
-from ...session import state
+from ...session import measures, state
 from ...values.colours import colours
 from ...values.pages import PAGES
 from ...values.picks import Head
@@ -24,7 +26,7 @@ def title(workspace: Workspace, head: Head) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="head-title"):
         st.markdown(f"#### Layer {head[0]}, head {head[1]}", width="stretch")
         head_chooser.by_number(workspace, head)
-    figures = " · ".join([*_losses(workspace, head), *_changes(workspace, head)])
+    figures = " · ".join([*_losses(workspace, head), *_changes(workspace, head), *_own(head)])
     st.markdown(f"<span class='muted'>{figures}</span>", unsafe_allow_html=True)
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="head-buttons"):
         _pick_buttons(workspace, head, gone)
@@ -66,6 +68,12 @@ def _changes(workspace: Workspace, head: Head) -> list[str]:
         if score.scale == "change" and table is not None and errors is not None and bool(table[head].isfinite()):
             parts.append(f"{score.title.lower()} {signed(float(table[head]))} ± {float(errors[head]):.4f}")
     return parts
+
+
+def _own(head: Head) -> list[str]:
+    """What one's own scores say of the head."""
+    known = [(own.row.title, float(own.scored.values[head])) for own in measures.own().values()]
+    return [f"{title.lower()} {value:.4g}" for title, value in known if math.isfinite(value)]
 
 
 def split(workspace: Workspace, head: Head) -> None:

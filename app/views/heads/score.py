@@ -7,7 +7,7 @@ import streamlit as st
 from restorelcc.selection.scores import SCORES, captured
 from restorelcc.workspace import Workspace
 
-from ...session import state
+from ...session import measures, state
 from ...widgets import feedback
 from ...work import scores
 from ...work.jobs import State, jobs
@@ -18,7 +18,7 @@ def available(workspace: Workspace, metric: str) -> bool:
 
     While it is being computed, its progress; measurements that come one by one are there from the first.
     """
-    if metric in captured():
+    if metric in captured() or metric in measures.own():
         return True
     there, missing = scores.table(workspace, metric) is not None, scores.missing(workspace, metric)
     job = jobs.find(scores.key(workspace, metric))

@@ -3,12 +3,13 @@
 import json
 import os
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import settings as examples
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -20,12 +21,14 @@ from restorelcc.evaluation.perplexity import token_loss
 from restorelcc.models.pair import ModelPair, paired
 from restorelcc.progress import finish
 from restorelcc.pruning.sparsity import measure_sparsity
+from restorelcc.restoration.training import Settings, Training
+from restorelcc.selection.picks import everything
 from restorelcc.text.tokens import Tokens
 from restorelcc.workspace import Workspace
 
 # Machines that tests run on are shared: how long an example takes says nothing.
-settings.register_profile("shared", deadline=None)
-settings.load_profile("shared")
+examples.register_profile("shared", deadline=None)
+examples.load_profile("shared")
 
 WORDS = (
     "the a little girl boy dog cat ball tree house ran saw had was and to in on big red blue happy sad "
@@ -88,6 +91,15 @@ def tokenizer() -> PreTrainedTokenizerFast:
 def pair(tokenizer: PreTrainedTokenizerFast) -> ModelPair:
     dense = make_model()
     return paired(dense, noisy(dense), tokenizer, "dense", "pruned")
+
+
+@pytest.fixture
+def on_one_thread() -> Iterator[None]:
+    """For numbers that are held against each other to the last digit, on a machine that others use too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -159,6 +171,22 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped, and CI allows no skips: {report.longrepr}"
     return report
+
+
+QUICK = Settings(steps=13, batch=3, evaluate_every=4, lr=0.05, seed=7)
+
+
+def quick(pair, lost, settings=QUICK, selection=None, **given):
+    """A short training on seven texts, of which three judge; of everything, where nothing else is said."""
+    texts = make_tokens(texts=7, seed=5)
+    return Training(pair, lost, selection or everything(lost.shape), texts, texts[:3], settings, **given)
+
+
+def curve(training):
+    """All of its steps but the times, of a training or what came of it."""
+    seconds = [step.seconds for step in training.history]
+    assert seconds == sorted(seconds)
+    return [repr(replace(step, seconds=0.0, tokens_per_second=0.0)) for step in training.history]
 
 
 def z_values(model: LlamaForCausalLM, ids: torch.Tensor) -> torch.Tensor:

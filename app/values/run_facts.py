@@ -33,7 +33,14 @@ from .verbatim import visible
 HYPERPARAMETERS = tuple(field.name for field in fields(Settings) if field.name not in ("teacher_bytes", "bounded"))
 """Settings that change the result; where logits are kept does not."""
 SETTINGS = ("heads", "calibration", "windows", *HYPERPARAMETERS)
+OF_WEIGHTS, OF_CONSTANTS = ("where", "constants"), ("start", "learned")
+"""Settings that one kind of what is trained has, and the other has not."""
+PLAIN = ("kind", "way")
+"""Settings that are worth a word only where they are not as they always were."""
 NAMES = {
+    "kind": "trained",
+    "where": "which weights",
+    "constants": "constants beside",
     "evaluate_every": "evaluated every",
     "learned": "learned b",
     "warm_up": "warm-up",
@@ -124,6 +131,12 @@ def setting(run: Run, name: str) -> Any:
     return known(run, "settings", name)
 
 
+def applying(run: Run, name: str) -> bool:
+    """Whether a setting had a part in what the run trained."""
+    weights, constants = setting(run, "kind") == "weights", setting(run, "constants") is True
+    return not ((name in OF_WEIGHTS and not weights) or (name in OF_CONSTANTS and weights and not constants))
+
+
 def written(value: object) -> str:
     """A setting in words."""
     if value is None:
@@ -134,13 +147,16 @@ def written(value: object) -> str:
 
 
 def differing(runs: Sequence[Run]) -> tuple[list[str], list[str]]:
-    """(settings that differ, settings that are the same), both in SETTINGS' order, among runs that say."""
+    """(settings that differ, settings that are the same and say something), both in SETTINGS' order, among runs that
+    say; that one has no part in some of them is a difference too."""
     differ, same = [], []
     for name in SETTINGS:
-        values = {written(value) for run in runs if (value := setting(run, name)) is not None}
-        if len(values) > 1:
+        having = [run for run in runs if applying(run, name)]
+        values = {written(value) for run in having if (value := setting(run, name)) is not None}
+        without = any(known(run, "settings") and run not in having for run in runs)
+        if len(values) > 1 or (values and without):
             differ.append(name)
-        elif values:
+        elif values and not (name in PLAIN and values == {getattr(Settings, name)}):
             same.append(name)
     return differ, same
 
@@ -154,7 +170,10 @@ def table(runs: Sequence[Run], columns: Sequence[str], parameters: Mapping[str, 
     for run in runs:
         trained = number(run, "trained_parameters")
         size = parameters.get(str(known(run, "dense"))) or number(run, "parameters")
-        row: dict[str, Any] = {"run": visible(run.name), **{name: setting(run, name) for name in columns}}
+        row: dict[str, Any] = {
+            "run": visible(run.name),
+            **{name: setting(run, name) if applying(run, name) else None for name in columns},
+        }
         row |= {
             "recovered": number(run, "figures", "recovered_share"),
             "recovered_stderr": number(run, "figures", "share_stderr"),

@@ -289,8 +289,8 @@ SCORES = table(
     ),
     Score(
         name="by_constant",
-        title="By a constant",
-        brief="share of what was lost that adding its mean undoes, on text that it was not taken from",
+        title="Back by a constant",
+        brief="share of what was lost that a constant, its mean, brings back, on text that it was not taken from",
         definition="Share of E‖δz‖² that adding the mean of δz undoes, on calibration text that the mean is not of. It "
         "is known before any training: where it is high, a constant suffices.",
         unit="share of the lost energy",
@@ -301,8 +301,9 @@ SCORES = table(
     ),
     Score(
         name="by_weights",
-        title="By weights",
-        brief="share that a linear map of what is still computed in the head's layer undoes, beyond a constant",
+        title="Back by weights",
+        brief="share of what was lost that no constant brings back and surviving weights could: a linear map of what "
+        "the head's layer still computes",
         definition="What a linear map of the pruned model's activations of the whole layer undoes of E‖δz‖² beyond a "
         "constant (a ridge regression, judged on text that it was not fitted on): where it is high, surviving weights "
         "are worth training.",
@@ -315,7 +316,7 @@ SCORES = table(
     Score(
         name="gone",
         title="Gone",
-        brief="share of what was lost that neither a constant nor a linear map brings back",
+        brief="share of what was lost that neither brings back, a constant or a linear map",
         definition="Share of E‖δz‖² that neither a constant nor a linear map of what is still computed undoes.",
         unit="share of the lost energy",
         scale="plain",

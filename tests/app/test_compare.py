@@ -184,6 +184,21 @@ def test_settings_that_differ_come_first(runs):
     assert "lr 0.1" in app.caption[0].value
 
 
+def test_of_constants_alone_nothing_is_said_of_weights_and_beside_them_it_is(workspace, runs):
+    differ, same = run_facts.differing(runs)
+    assert not {"kind", "way", "where", "constants"} & {*differ, *same}
+    assert {"start", "learned"} <= set(same)
+    keep(workspace, "weights", everything(workspace.lost.shape), kind="weights", where="all")
+    weights, *others = list_runs()
+    differ, same = run_facts.differing([weights, *others])
+    assert {"kind", "where", "start"} <= set(differ)
+    assert "way" not in same
+    row = run_facts.table([weights, others[0]], differ, {})
+    assert (row["where"][0], row["start"][1]) == ("all", "zero")
+    assert row[["where", "start"]].isna().to_numpy().tolist() == [[False, True], [True, False]]
+    assert {"kind", "where"} <= set(run_facts.differing([weights])[1])
+
+
 def test_rename_delete_and_undo(runs):
     app = opened()
     name = runs[0].folder.name

@@ -8,7 +8,7 @@ import time
 
 import pytest
 import torch
-from conftest import make_model, make_tokens, noisy
+from conftest import QUICK, curve, make_model, noisy, quick
 
 from restorelcc.artifacts import unfinished
 from restorelcc.artifacts.export import made_for
@@ -16,26 +16,14 @@ from restorelcc.artifacts.runs import discard_run, list_runs, load_run, save_run
 from restorelcc.artifacts.unfinished import find_unfinished, kept, list_unfinished
 from restorelcc.errors import LoadError, SettingError
 from restorelcc.models.pair import paired
-from restorelcc.restoration.training import Settings, Training
-from restorelcc.selection.picks import everything
+from restorelcc.restoration.training import Training
 
-QUICK = Settings(steps=11, batch=3, evaluate_every=4, lr=0.05, seed=7)
-
-
-@pytest.fixture(autouse=True)
-def on_one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 @pytest.fixture
 def train(pair, lost):
-    texts = make_tokens(texts=7, seed=5)
-    return lambda **changes: Training(
-        pair, lost, everything(lost.shape), texts, texts[:3], dataclasses.replace(QUICK, **changes)
-    )
+    return lambda **changes: quick(pair, lost, dataclasses.replace(QUICK, **({"steps": 11} | changes)))
 
 
 class Killed(BaseException):
@@ -51,10 +39,6 @@ def interrupted(training, at, place, pair, name="first"):
                 raise Killed
     (found,) = list_unfinished(place)
     return found
-
-
-def curve(restoration):
-    return [repr(dataclasses.replace(step, seconds=0.0, tokens_per_second=0.0)) for step in restoration.history]
 
 
 @pytest.mark.parametrize("kind", ["constants", "weights"])

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 from commands import answer, call
 from conftest import make_model
 
@@ -15,12 +14,7 @@ from restorelcc.errors import WriteError
 OPTIONS = ["--steps", 12, "--batch", 3, "--lr", 0.1, "--heads", 0.5, "--start", "noise", "--seed", 3]
 
 
-@pytest.fixture(autouse=True)
-def on_one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 @pytest.fixture

@@ -2,38 +2,26 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
-from conftest import make_tokens
+from conftest import QUICK, curve, make_tokens, quick
 from safetensors.torch import load, save
 
 from restorelcc.errors import LoadError, NotFinite
 from restorelcc.restoration.choices import WAYS
 from restorelcc.restoration.parameters import TRAINED
 from restorelcc.restoration.state import State, begun, given, resume, written
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything, of_heads
 
-QUICK = Settings(steps=13, batch=3, evaluate_every=4, lr=0.05, seed=7)
-
-
-@pytest.fixture(autouse=True)
-def on_one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("on_one_thread")
 
 
 @pytest.fixture
 def train(pair, lost):
-    def build(settings=QUICK, **given):
-        selection = of_heads(lost.shape, [(0, 1), (2, 3)])
-        texts, held_out = make_tokens(texts=7, seed=5), make_tokens(texts=3, seed=5)
-        return Training(pair, lost, selection, texts, held_out, settings, **given)
-
-    return build
+    return partial(quick, pair, lost, selection=of_heads(lost.shape, [(0, 1), (2, 3)]))
 
 
 def on_disk(training):
@@ -47,13 +35,6 @@ def continued(training):
     again = begun(training.pair, load(save(given(training))), training.selection, training.settings)
     resume(again, on_disk(training))
     return again
-
-
-def curve(training):
-    """All of it but the times."""
-    seconds = [step.seconds for step in training.history]
-    assert seconds == sorted(seconds)
-    return [repr(replace(step, seconds=0.0, tokens_per_second=0.0)) for step in training.history]
 
 
 def same(ours, theirs):

@@ -100,7 +100,9 @@ def _columns(frame: pd.DataFrame, differ: Sequence[str]) -> dict[str, Any]:
         "stderr": column.NumberColumn("± se", format="%.3f", help="Standard error of the perplexity."),
         "gain": column.NumberColumn("gain, nats", format="%+.4f", help=HELP["gain"]),
         "gain_stderr": column.NumberColumn("± se", format="%.4f", help="Standard error of the gain, paired by window."),
-        "trained": column.NumberColumn("trained", format="localized", help="Numbers that were trained: β and b."),
+        "trained": column.NumberColumn(
+            "trained", format="localized", help="Numbers that were trained: β and b, or weights."
+        ),
         **{
             name: column.NumberColumn("± se", format="percent", help="Standard error of the share.")
             for name in ("recovered_stderr", "nearer_stderr", "elsewhere_stderr", "nearer_elsewhere_stderr")
@@ -119,7 +121,8 @@ def _caption(
     runs: Sequence[Run], chosen: Sequence[Run], compared: Sequence[Run], differ: Sequence[str], same: Sequence[str]
 ) -> str:
     """What the runs compared have in common, as Markdown."""
-    settings = {name: in_markdown(run_facts.written(run_facts.setting(compared[0], name))) for name in same}
+    said = {name: [value for run in compared if (value := run_facts.setting(run, name)) is not None] for name in same}
+    settings = {name: in_markdown(run_facts.written(values[0])) for name, values in said.items()}
     values = " · ".join(f"{run_facts.NAMES.get(name, name)} {value}" for name, value in settings.items())
     if len(compared) == 1:
         return f"**{in_markdown(compared[0].name)}**: {values}."

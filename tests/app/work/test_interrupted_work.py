@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 from streamlit.testing.v1 import AppTest
 
 from app.values.picks import Picks
@@ -18,17 +17,11 @@ from restorelcc.selection.picks import everything
 MAIN = str(Path(__file__).resolve().parents[3] / "app" / "shell" / "rerun.py")
 SETTINGS = Settings(steps=9, batch=2, evaluate_every=3, start="noise")
 
+pytestmark = pytest.mark.usefixtures("on_one_thread")
+
 
 class Ended(BaseException):
     """Of a server, as far as a test can say."""
-
-
-@pytest.fixture(autouse=True)
-def on_one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,8 @@
 
 address: write
 axes: Axes, DEPTH
-cache: along, alike, in_turn, merge_check, metrics, moments, nll_of_three, opening, passage_ids, projection, reading,
-    sample_contexts, strings_of, vocabulary
+cache: along, alike, departure_on, in_turn, merge_check, metrics, moments, nll_of_three, opening, passage_ids,
+    projection, reading, sample_contexts, strings_of, vocabulary, words_at
 links: applied, fitted, written
 measures: drop, errors, order, own, row, rows, table, take, there, turn
 state: call, choose, dark, look_at, opened, pick_heads, picks, redo, Session, session, show, undo, workspace

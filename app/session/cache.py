@@ -27,6 +27,7 @@ from restorelcc.errors import TextError
 from restorelcc.evaluation.comparison import side_by_side
 from restorelcc.evaluation.perplexity import TokenLoss
 from restorelcc.hf.families import needs_start
+from restorelcc.inspection.depth import departure
 from restorelcc.models.pair import ModelPair
 from restorelcc.progress import finish
 from restorelcc.selection.predicted_effect import PredictedEffect
@@ -123,6 +124,31 @@ def along(
         return [float(value) for value in values]
 
     return lane.run(_workspace, read)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def departure_on(recipe: Recipe, passage: Passage, _workspace: Workspace) -> list[list[float]]:
+    """[layer, pos] KL of the pruned model's predictions to the dense one's at every depth, by the token predicted."""
+
+    def read() -> list[list[float]]:
+        pair = _workspace.pair()
+        (departures,) = finish(departure(pair, as_text(pair.tokenizer, passage_ids(_workspace, passage).tolist())))
+        return [[float(value) for value in row] for row in departures.kl[:, 0]]
+
+    return lane.run(_workspace, read)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def words_at(
+    recipe: Recipe, source: str, texts: tuple[int, ...], positions: tuple[int, ...], _workspace: Workspace
+) -> list[str]:
+    """One token each of windows of a source of passages, as text."""
+    findings, tokenizer = _workspace.findings, _workspace.pair(dense=False).tokenizer
+    ids = (findings.evaluation if source == "evaluation" else findings.calibration).ids
+    return [
+        readable(tokenizer, ids[text, max(0, at - 1) : at + 1].tolist())[-1]
+        for text, at in zip(texts, positions, strict=True)
+    ]
 
 
 def passage_ids(workspace: Workspace, passage: Passage) -> torch.Tensor:

@@ -39,6 +39,10 @@ class Session:
     component: int = 0
     passage: Passage = field(default_factory=Passage)
     """That heads and components are read on."""
+    hit_source: str = ""
+    """Whose windows the table of hit text lists."""
+    in_place: str | None = None
+    """What is put back while it is looked closer: `picks`, a run's folder, or nothing; None until it is chosen."""
     mouse: str = "look"
     """What the mouse does on the map of heads: look at one, or draw a box to pick."""
     picks: Picks | None = None

@@ -21,7 +21,7 @@ LETTERS = 4_000
 
 def chosen(workspace: Workspace) -> Passage:
     """The passage, and the controls that choose it."""
-    passage = _fitted(workspace, state.session().passage)
+    passage = fitted(workspace, state.session().passage)
     with st.container(horizontal=True, vertical_alignment="bottom", key="passage"):
         st.segmented_control(
             "Text to read",
@@ -59,7 +59,7 @@ def _change(**parts: Any) -> None:
     state.session().passage = replace(state.session().passage, **parts)
 
 
-def _fitted(workspace: Workspace, passage: Passage) -> Passage:
+def fitted(workspace: Workspace, passage: Passage) -> Passage:
     """Within the pair's text, which may be another than it was chosen for."""
     if passage.source == "own":
         return passage

@@ -39,6 +39,7 @@ to its end: the page would stand still, with nothing to say why.
 What a visitor may name, use up and change on a server that others reach is asked of `allowed`, before it is done.
 
 allowed: check_change, export_to, may_change, may_export
+closer/: what closer looks compute
 continuation: Asked, Continued, continued, MODELS
 downloads: adapter, checkpoint, named, waiting
 jobs: Job, jobs, State

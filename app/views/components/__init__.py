@@ -5,5 +5,6 @@ energy_map: section
 on_a_passage: section
 one_component: section
 one_head: chosen, plane, scree, ticks
+still_lost: section
 strategies: section
 """

@@ -1,4 +1,5 @@
-"""A closer look, below the map of the Heads page: kinds of heads.
+"""A closer look, below the map of the Heads page: kinds of heads, predictions by depth, the text that was
+hit, heads before and after.
 
 looks: section
 """

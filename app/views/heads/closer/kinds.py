@@ -13,8 +13,8 @@ from restorelcc.workspace import Workspace
 
 from ....session import state
 from ....values.words import head_name
+from ....widgets import computing
 from ....work import scores
-from . import computing
 
 TABLE = "kinds-table"
 ABOUT = (

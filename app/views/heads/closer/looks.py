@@ -9,7 +9,7 @@ import streamlit as st
 
 from restorelcc.workspace import Workspace
 
-from . import kinds
+from . import after, depth, hit, kinds
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,9 @@ class Look:
 
 LOOKS = {
     "kinds": Look("Kinds of heads", kinds.section),
+    "depth": Look("Where the prediction departs", depth.section),
+    "hit": Look("The text that was hit", hit.section),
+    "after": Look("Before and after", after.section),
 }
 
 

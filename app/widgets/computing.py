@@ -6,8 +6,13 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from ....widgets import feedback
-from ....work.jobs import State, jobs
+from restorelcc.workspace import Workspace
+
+from ..session import state
+from ..work.closer import found
+from ..work.closer.found import InPlace
+from ..work.jobs import State, jobs
+from . import feedback
 
 
 def asked(key: tuple[object, ...], place: str, cost: str, label: str, submit: Callable[[], None]) -> None:
@@ -18,3 +23,17 @@ def asked(key: tuple[object, ...], place: str, cost: str, label: str, submit: Ca
     if job is None or job.finished:
         st.caption(f"Not computed for this pair yet. It takes {cost}.")
         st.button(label, key=f"look-{place}", type="primary", icon=":material/calculate:", on_click=submit)
+
+
+def still_lost(workspace: Workspace, back: InPlace, place: str) -> None:
+    """Of what is still lost with something put back, `known` as `after NAME`."""
+    what, owner = f"after {back.name}", state.session().owner
+    asked(
+        found.key(workspace, what),
+        place,
+        "one capture: a pass of each model over the text that heads were read on",
+        "See what is still lost",
+        lambda: found.submit(
+            workspace, what, owner, "Reading heads with it in place", lambda: found.after_work(workspace, back)
+        ),
+    )

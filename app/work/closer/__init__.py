@@ -1,0 +1,4 @@
+"""Work of the closer looks on the Heads page: jobs, and what they found. No Streamlit.
+
+found: after_work, depth_work, InPlace, key, submit, windows_work
+"""

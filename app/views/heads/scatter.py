@@ -17,9 +17,8 @@ from ...session import measures, state
 from ...session.axes import DEPTH, Axes
 from ...values.colours import colours
 from ...values.words import signed
-from ...widgets import controls
+from ...widgets import computing, controls
 from ...work import scores
-from .closer import computing
 
 LAYER = Measure(name=DEPTH, title="Layer", brief="how deep the head lies", unit="layer", scale="plain")
 

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app.values.pages import PAGES
-from app.views.compare import continuation, curves, damaged, one_run, pair_of_run, table, token_by_token
+from app.views.compare import continuation, curves, damaged, filters, one_run, pair_of_run, table, token_by_token
 from app.views.restore import interrupted
 from app.widgets import feedback
 
@@ -17,7 +17,7 @@ if not runs:
         "Restore",
     )
     st.stop()
-compared = table.section(runs)
+compared = table.section(filters.section(runs))
 left, right = st.columns([7, 5], gap="medium")
 with left:
     curves.by_step(compared)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf, log10
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -73,6 +74,52 @@ def _levels(figure: go.Figure, row: int, column: int, high: float, colours: Colo
             x=0.01, xref="x domain", xanchor="left", y=min(level, high), yanchor="bottom" if inside else "top",
             row=row, col=column,
         )  # fmt: skip
+
+
+def parallel(frame: pd.DataFrame, colours: Colours) -> go.Figure:
+    """A line for every point over its settings and what it came to, coloured by how much nearer to the dense model it
+    came, or where that is not known by the recovered share. frame: as `restoration.sweep.to_pandas` gives it."""
+    done = frame.dropna(subset=["recovered_share"])
+    figure = base(320)
+    axes = [_axis(done, name, label) for name, label in AXES.items() if name in SHARES or done[name].nunique() > 1]
+    judged = done["nearer"] if done["nearer"].notna().all() else done["recovered_share"]
+    scale = [[0, colours.pruned], [1, colours.restored]]
+    figure.add_trace(
+        go.Parcoords(
+            dimensions=[axis for axis in axes if axis],
+            line={"color": judged, "colorscale": scale},
+            labelfont={"color": colours.text},
+            tickfont={"color": colours.text},
+            rangefont={"color": colours.text},
+        )
+    )
+    return figure.update_layout(margin={"l": 56, "r": 56, "t": 56, "b": 24})
+
+
+AXES = {"loss": "loss", "heads": "heads", "components": "components", "lr": "rate", "text": "text",
+        "trained_parameters": "parameters", "recovered_share": "recovered", "nearer": "nearer"}  # fmt: skip
+"""Columns of a sweep as axes, in order."""
+
+
+def _axis(done: pd.DataFrame, name: str, label: str) -> dict[str, Any]:
+    """One axis: numbers by size, rates by their logarithm, names and shares tried in their order; empty where there is
+    nothing on it."""
+    column = done[name]
+    if name in SHARES:
+        return {"label": label, "values": column, "tickformat": ".0%"} if column.notna().all() else {}
+    if name == "trained_parameters":
+        return {"label": label, "values": column, "tickformat": ",.2s"}
+    places = sorted(column.unique(), key=lambda value: float(value) if _is_number(value) else inf)
+    return {
+        "label": label,
+        "values": [places.index(value) for value in column],
+        "tickvals": list(range(len(places))),
+        "ticktext": [f"{value:g}" if isinstance(value, float) else str(value) for value in places],
+    }
+
+
+def _is_number(value: object) -> bool:
+    return str(value).replace(".", "", 1).replace("e-", "", 1).isdigit()
 
 
 def amounts(curves: Sequence[Enough], names: Sequence[str], colours: Colours) -> go.Figure:

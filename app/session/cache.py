@@ -38,7 +38,7 @@ from restorelcc.workspace import Workspace
 
 from ..values.passages import Passage
 from ..work.lessons import MergeCheck, check_merge
-from ..work.live import lane
+from ..work.live import Measured, compared, lane
 
 OPENING = 16  # tokens of evaluation text for a prompt to begin with
 PASSAGE = 48  # tokens of the merge check
@@ -218,6 +218,20 @@ def losses_of_three(
 def in_turn(recipe: Recipe, count: int, _effect: PredictedEffect, _workspace: Workspace) -> torch.Tensor:
     """[layer, head, component] rank of components by what they do together, of the first `count` (see `Along`)."""
     return _effect.along(_workspace.lost).in_turn(count)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def live_of_run(recipe: Recipe, run: str, _workspace: Workspace, _run: Run) -> Measured:
+    """What a run puts back, on the live set. Raises LoadError if the run is of another pruned model."""
+    adapter = _run.adapter()
+
+    def measure() -> Measured:
+        live, findings = _workspace.live(), _workspace.findings
+        adapter_fits(adapter, live.prefix.model)
+        work = live.prefix.again(0, lambda: compensated(live.prefix.model, adapter.compensation))
+        return compared(findings.live_dense, live.pruned, finish(work))
+
+    return lane.run(_workspace, measure)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from restorelcc.artifacts.findings import Findings
+from restorelcc.artifacts.runs import Run, load_run, runs_folder
 from restorelcc.errors import RestoreLCCError
 from restorelcc.evaluation.perplexity import Difference
 from restorelcc.workspace import Workspace
 
-from ..session import state
+from ..session import cache, state
 from ..values.picks import Picks
-from ..values.verbatim import in_html
+from ..values.recipes import recipe_written
+from ..values.verbatim import in_html, shortened
 from ..values.words import HELP, model_name, percent, short_name, signed
 from ..widgets import feedback
 from ..work import open_pairs, scores
@@ -39,25 +43,31 @@ class Header:
         self._asked: Future[Measured] | None = None
         if known is not None or workspace.loaded:
             self._asked = self._ask()
+        run = _run_in_view(workspace)
         with st.container(key="header", horizontal=True, vertical_alignment="center", gap="small"):
             self._place: DeltaGenerator = st.empty()
+            self._run = _shown(run)
             _buttons(workspace, self._picks)
         if self._asked is None:
             self._loading: DeltaGenerator = st.empty()
             open_pairs.awaited_load(workspace, state.session().owner)  # goes on while the page is drawn
-        self._draw(known)
+        self._draw(None if self._run is not None else known)
 
     def _ask(self) -> Future[Measured]:
         return lane.ask(self._workspace, self._picks, state.session().tab)
 
     def finish(self) -> None:
         """Wait for the measurement and draw it; where the models are still to be loaded, how far that is."""
+        workspace = self._workspace
         if self._asked is None:
             with self._loading.container():
-                if not feedback.models_there(self._workspace, "header", dense=False):
+                if not feedback.models_there(workspace, "header", dense=False):
                     return
             self._asked = self._ask()
         try:
+            if self._run is not None:
+                self._draw(cache.live_of_run(workspace.recipe, self._run.folder.name, workspace, self._run))
+                return
             measured = self._answer(self._asked)
         except Superseded:  # This rerun is stale: another one is under way.
             return
@@ -76,8 +86,41 @@ class Header:
                 self._draw(None, lane.ahead(self._workspace, self._picks))
 
     def _draw(self, measured: Measured | None, ahead: int = 0) -> None:
-        full = lane.known(self._workspace, self._picks, full=True)
-        self._place.html(_html(self._workspace, len(self._picks), measured, full, ahead, self._foretold))
+        workspace, picked = self._workspace, len(self._picks)
+        if self._run is not None:
+            self._place.html(_html(workspace, picked, measured, None, ahead, None, self._run.name))
+            return
+        full = lane.known(workspace, self._picks, full=True)
+        self._place.html(_html(workspace, picked, measured, full, ahead, self._foretold))
+
+
+def _run_in_view(workspace: Workspace) -> Run | None:
+    """The restored run that the link names, where it is kept and of the pair in view."""
+    name = state.session().run
+    if not name or Path(name).name != name or jobs.get(name) is not None:
+        return None
+    with suppress(RestoreLCCError):
+        run = load_run(runs_folder() / name)
+        return run if run.config.get("recipe", {}) == recipe_written(workspace.recipe) else None
+    return None
+
+
+def _shown(run: Run | None) -> Run | None:
+    """The run, where the figures of the header are to be of it and not of the picks: asked where there is one."""
+    if run is None:
+        return None
+    kind = st.segmented_control(
+        "The header's figures are of",
+        ["picks", "run"],
+        format_func=lambda kind: "My picks" if kind == "picks" else "Restored run",
+        default="picks",
+        required=True,
+        key="header-shows",
+        label_visibility="collapsed",
+        persist_state="session",
+        help="Figures of my picks, untrained, or of the restoration in view, trained: both on the live set.",
+    )
+    return run if kind == "run" else None
 
 
 def _buttons(workspace: Workspace, picks: Picks) -> None:
@@ -135,37 +178,41 @@ def _html(
     full: Measured | None,
     ahead: int = 0,
     foretold: Difference | None = None,
+    run: str = "",
 ) -> str:
     """The header's inside: by the full set where that was measured, else by the live set, once it is. ahead: how many
-    measurements come before; foretold: the change that is predicted, which is shown until then, and beside it after."""
+    measurements come before; foretold: the change that is predicted, which is shown until then, and beside it after;
+    run: name of the restored run that the figures are of, empty: of the picks."""
+    label = f"Restored: {in_html(shortened(run, 24))}" if run else "With my picks"
     shown, names = full or measured, _names(workspace.findings, picked)
     text = workspace.findings.evaluation if full else workspace.findings.live
-    count = f"{text.count:,} tokens, {'full' if full else 'live'} set"
+    source = in_html(short_name(workspace.recipe.evaluation))
+    count = f"{text.count:,} tokens of {source}, {'full' if full else 'live'} set"
     if shown is None:
         known = unpicked(workspace)
         waits = f"after {ahead} others" if ahead > 1 else "after another" if ahead else "measuring"
         numbers = _number("dense", "Dense", known.dense.value, known.dense.stderr)
-        numbers += _awaited(known, foretold)
+        numbers += _awaited(known, foretold, label)
         numbers += _number("pruned", "Pruned", known.pruned.value, known.pruned.stderr)
         if foretold is None:
             return _framed(names, numbers, _bar(math.nan, waits), waits, count)
         share = -foretold.nats / known.lost.nats if known.lost.nats > 0 else math.nan
-        label = waits if math.isnan(share) else f"≈ {percent(share)} · {waits}"
-        return _framed(names, numbers, _bar(share, label), f"{_in_nats(foretold)} predicted", count)
+        recovered = waits if math.isnan(share) else f"≈ {percent(share)} · {waits}"
+        return _framed(names, numbers, _bar(share, recovered), f"{_in_nats(foretold)} predicted", count)
     numbers = (
         _number("dense", "Dense", shown.dense.value, shown.dense.stderr)
-        + _number("picked", "With my picks", shown.picked.value, shown.picked.stderr)
+        + _number("picked", label, shown.picked.value, shown.picked.stderr)
         + _number("pruned", "Pruned", shown.pruned.value, shown.pruned.stderr)
     )
-    verdict = "nothing picked" if picked == 0 else f"{_in_nats(shown.gain)}{_judged(shown)}"
+    verdict = "nothing picked" if picked == 0 and not run else f"{_in_nats(shown.gain)}{_judged(shown)}"
     share = shown.share
-    label = "pruning lost nothing here"
+    recovered = "pruning lost nothing here"
     if not math.isnan(share):
-        label = f"{percent(share)} ± {percent(shown.share_error)}"
+        recovered = f"{percent(share)} ± {percent(shown.share_error)}"
     near = ""
     if shown.nearer.known:
         near = f"{percent(shown.nearer.value)} ± {percent(shown.nearer.stderr)}"
-    return _framed(names, numbers, _bar(share, label, near), verdict, count, _missed(shown, foretold))
+    return _framed(names, numbers, _bar(share, recovered, near), verdict, count, _missed(shown, foretold))
 
 
 def _names(findings: Findings, picked: int) -> str:
@@ -193,13 +240,13 @@ def _in_nats(change: Difference) -> str:
     return f"{signed(change.nats)} ± {change.stderr:.4f} nats"
 
 
-def _awaited(known: Measured, foretold: Difference | None) -> str:
+def _awaited(known: Measured, foretold: Difference | None, label: str) -> str:
     """The picks' place among the numbers while they are measured. known: with nothing picked."""
     if foretold is None:
-        return '<div class="number picked working"><span>With my picks</span><b>measuring…</b></div>'
+        return f'<div class="number picked working"><span>{label}</span><b>measuring…</b></div>'
     value = known.pruned.value * math.exp(min(foretold.nats, 50.0))
     return (
-        f'<div class="number picked working" title="{PREDICTED}"><span>With my picks</span>'
+        f'<div class="number picked working" title="{PREDICTED}"><span>{label}</span>'
         f'<b data-predicted="{value!r}">≈ {value:.2f}</b><small>predicted</small></div>'
     )
 

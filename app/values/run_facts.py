@@ -137,6 +137,12 @@ def applying(run: Run, name: str) -> bool:
     return not ((name in OF_WEIGHTS and not weights) or (name in OF_CONSTANTS and weights and not constants))
 
 
+def steps_done(run: Run) -> str:
+    """How many steps of how many a run was trained that was stopped, in words: ' after 40 of 200 steps'."""
+    done, steps = number(run, "steps_done"), number(run, "settings", "steps")
+    return " early" if done is None or steps is None else f" after {done:,} of {steps:,} steps"
+
+
 def written(value: object) -> str:
     """A setting in words."""
     if value is None:
@@ -189,8 +195,12 @@ def table(runs: Sequence[Run], columns: Sequence[str], parameters: Mapping[str, 
             "gain_stderr": number(run, "figures", "gain", "stderr"),
             "trained": trained,
             "share": trained / size if trained is not None and size else None,
-            "pair": visible(" → ".join(part or "–" for part in pair_names(run))) if any(pair_names(run)) else None,
+            "pair": pair_of(run) or None,
             "made": run.created,
+            "steps done": _of_all(run),
+            "★": known(run, "star") is True,
+            "tags": visible(", ".join(tags(run))) or None,
+            "note": visible(str(known(run, "note") or "")) or None,
         }
         rows.append(row)
     frame = pd.DataFrame(rows)
@@ -199,6 +209,23 @@ def table(runs: Sequence[Run], columns: Sequence[str], parameters: Mapping[str, 
         if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in frame[name].dropna()):
             frame[name] = [None if value is None else written(value) for value in (row[name] for row in rows)]
     return frame
+
+
+def tags(run: Run) -> list[str]:
+    """Words that a person, or a sweep, gave it to be found by."""
+    given = known(run, "tags")
+    return [str(tag) for tag in given] if isinstance(given, list) else []
+
+
+def _of_all(run: Run) -> str | None:
+    """40 of 200: the steps that were done, of those that were asked for."""
+    done, steps = number(run, "steps_done"), number(run, "settings", "steps")
+    return None if done is None or steps is None else f"{done:,} of {steps:,}"
+
+
+def pair_of(run: Run) -> str:
+    """Dense → pruned, as people call them; empty where it does not say."""
+    return visible(" → ".join(part or "–" for part in pair_names(run))) if any(pair_names(run)) else ""
 
 
 def recipe_of(run: Run) -> Recipe | None:

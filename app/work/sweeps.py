@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
 
 from torch import Tensor
 
-from restorelcc.artifacts.runs import list_runs
+from restorelcc.artifacts.runs import list_runs, save_run
 from restorelcc.errors import RestoreLCCError
+from restorelcc.models.pair import ModelPair
 from restorelcc.progress import Progress
-from restorelcc.restoration.sweep import Failure, Grid, SweepResult, sweep
+from restorelcc.restoration.sweep import Failure, Grid, Point, SweepResult, sweep
 from restorelcc.workspace import Workspace
 
 from ..values.recipes import recipe_written
-from . import allowed
+from . import allowed, scores
 from .jobs import Job, jobs
-from .training import texts
+from .training import about_run, texts
+
+JUDGED_BY = "held-out windows of the text trained on, which also chose the best step and among the points of a sweep"
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +30,8 @@ class Plan:
     """What a sweep was asked for: enough to train any of its points again."""
 
     grid: Grid
-    score: Tensor
-    """[layer, head]: the heads of highest score come first."""
+    score: Tensor | str
+    """[layer, head]: the heads of highest score come first; or the name of a score that is to be computed first."""
     sampled: int = 0
     """Windows that the dense model writes, to train on and to judge by; 0: the calibration text."""
 
@@ -41,14 +46,67 @@ def start(workspace: Workspace, plan: Plan, owner: str) -> Job:
         allowed.check_training(len(plan.grid.points()) * plan.grid.settings.steps, tokens, kept=False)
         pair = yield from workspace.loading()
         text, held_out = yield from texts(workspace, plan.sampled, plan.grid.settings.seed)
-        for step in sweep(pair, workspace.lost, plan.score, text, held_out, plan.grid):
+        if isinstance(plan.score, str):
+            if scores.missing(workspace, plan.score):
+                yield from scores.compute(workspace, plan.score)
+            job.notes[0] = replace(plan, score=scores.order(workspace, plan.score))
+        about = about_run(workspace, pair, text, held_out, plan.sampled) | {
+            "evaluation": JUDGED_BY,
+            "owner": owner,
+            "tags": [f"sweep of {datetime.now():%-d %b, %H:%M}"],
+        }
+        for step in sweep(pair, workspace.lost, ordered(plan_of(job)), text, held_out, plan.grid):
             if isinstance(step, Progress):
                 yield step
             else:
-                job.notes.append(step)
+                job.notes.append(_kept(step, pair, workspace, about, job))
 
     title = f"Sweep of {len(plan.grid.points())} points"
     return jobs.submit(title, owner, workspace.recipe.loading.resolved_device(), work, key=_key(workspace, owner))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A note of a job: a point of its sweep was kept as this run."""
+
+    folder: str
+
+
+def _kept(
+    step: SweepResult | Failure, pair: ModelPair, workspace: Workspace, about: dict[str, Any], job: Job
+) -> SweepResult | Failure:
+    """A point is a run, as any restoration is, where runs may be kept and there is room; figures stay in any case."""
+    if isinstance(step, Failure) or step.restoration is None:
+        return step
+    judged = step.judged
+    facts = about | {
+        "figures": judged.figures(),
+        "held_out": {"dense": judged.dense.figures(), "pruned": judged.pruned.figures()},
+    }
+    with suppress(RestoreLCCError):
+        allowed.check_training(0)
+        run = save_run(step.restoration, pair.geometry, named(step.point, workspace), facts, pruned=pair.pruned)
+        job.notes.append(Kept(run.folder.name))
+    return replace(step, restoration=None)
+
+
+def named(point: Point, workspace: Workspace) -> str:
+    """What the run of a point is called."""
+    some = "" if point.text == 1 else f", {point.text:g} of the text"
+    heads = f"{point.heads:.3g} of heads, {point.components_written} components"
+    return f"{workspace.findings.pruned_name}, {heads}, rate {point.lr:g}, {point.loss}{some}"
+
+
+def ordered(plan: Plan | None) -> Tensor:
+    """The order in which a sweep that began takes heads."""
+    if plan is None or isinstance(plan.score, str):
+        raise LookupError("a sweep orders heads before it is known how")
+    return plan.score
+
+
+def kept_of(job: Job) -> list[str]:
+    """Folders of the runs that its points were kept as."""
+    return [note.folder for note in list(job.notes) if isinstance(note, Kept)]
 
 
 def newest(workspace: Workspace, owner: str) -> Job | None:

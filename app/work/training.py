@@ -15,6 +15,7 @@ from restorelcc.evaluation.comparison import measured
 from restorelcc.evaluation.perplexity import Perplexity, measure, perplexity
 from restorelcc.hf.narrow import pruning_record
 from restorelcc.models.loading import Loading
+from restorelcc.models.pair import ModelPair
 from restorelcc.progress import Progress
 from restorelcc.restoration.parameters import Held, training_bytes
 from restorelcc.restoration.training import Restoration, Settings, Step, Training
@@ -88,7 +89,7 @@ def start(
         text, held_out = yield from texts(workspace, sampled, settings.seed)
         trainer = Training(pair, workspace.lost, picks.selection, text, held_out, settings, picks.weights())
         check_room((runs_folder(), run_bytes(trainer)))
-        about = _about(workspace, trainer, sampled) | {
+        about = about_run(workspace, pair, text, held_out, sampled) | {
             **({"names": names} if names else {}),
             **({"picks": picks.to_text()} if picks.factors else {}),
             "owner": owner,
@@ -128,9 +129,9 @@ def _submitted(workspace: Workspace, name: str, owner: str, work: Work, key: tup
     return jobs.submit(f"Restoring {name}", owner, device, work, key, keeps_on_cancel=True)
 
 
-def _about(workspace: Workspace, trainer: Training, sampled: int) -> dict[str, Any]:
-    """What the run will say that is known before the training."""
-    pair, findings, text = trainer.pair, workspace.findings, trainer.tokens
+def about_run(workspace: Workspace, pair: ModelPair, text: Tokens, held_out: Tokens, sampled: int) -> dict[str, Any]:
+    """What a run says that is known before the training."""
+    findings = workspace.findings
     return {
         "dense": findings.dense_name,
         "pruned": findings.pruned_name,
@@ -145,7 +146,7 @@ def _about(workspace: Workspace, trainer: Training, sampled: int) -> dict[str, A
             "windows": len(text),
             "length": text.ids.shape[1],
         },
-        "sketch": sketch([text, trainer.held_out]),
+        "sketch": sketch([text, held_out]),
         "parameters": findings.dense_size.parameters,
     }
 

@@ -5,7 +5,7 @@ export: Adapter, adapter_fits, check_checkpoint, load_adapter, load_restored, ma
 export_formats: FORMATS
 findings: Findings, is_kept, keep_findings, kept_findings, LIVE_TOKENS, LIVE_WINDOW, Recipe, Size
 provenance: code_digest
-runs: ADAPTER, bring_back, discard_run, empty_trash, list_runs, load_run, LONGEST_NAME, rename_run, Run, run_bytes,
-    runs_folder, save_run, step_rows
+runs: ADAPTER, annotate_run, bring_back, discard_run, empty_trash, list_runs, load_run, LONGEST_NAME, rename_run,
+    Run, run_bytes, runs_folder, save_run, step_rows
 unfinished: find_unfinished, kept, Keeper, list_unfinished, Unfinished
 """

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 CONFIG, METRICS, TRAINING, ADAPTER = "config.json", "metrics.jsonl", "training.safetensors", "adapter"
 TRASH = ".trash"
 LONGEST_NAME = 80  # characters
+MOST_TAGS, LONGEST_TAG, LONGEST_NOTE = 10, 40, 2_000  # characters
 KEPT_IN_TRASH = timedelta(days=30)
 LOOKED = ".looked"  # in the trash: when somebody looked into it last, and since when the clock is trusted
 DAY = 86_400  # seconds
@@ -200,6 +201,7 @@ def save_run(
         "selection": json.loads(restoration.selection.to_json()),
         "trained_parameters": restoration.trained_parameters,
         "best_step": restoration.best_step,
+        **({"steps_done": restoration.history[-1].step} if restoration.history else {}),
         "versions": versions(),
     }
     with whole(place) as path:
@@ -281,9 +283,25 @@ def rename_run(run: Run, name: str) -> Run:
     name = " ".join(name.split())
     if not 1 <= len(name) <= LONGEST_NAME:
         raise SettingError(f"A name of {len(name)} characters does not do: give 1 to {LONGEST_NAME}.")
+    return _rewritten(run, "renamed", {"name": name})
+
+
+def annotate_run(run: Run, star: bool, tags: Sequence[str], note: str) -> Run:
+    """What a person makes of a run: a star, tags to find it by, a note. Raises SettingError for tags that are too many
+    or too long, and for a note that is, LoadError if the run is gone, WriteError."""
+    tags = list(dict.fromkeys(" ".join(tag.split()) for tag in tags if tag.strip()))
+    if len(tags) > MOST_TAGS or any(len(tag) > LONGEST_TAG for tag in tags):
+        raise SettingError(f"Give at most {MOST_TAGS} tags of {LONGEST_TAG} characters each.")
+    if len(note) > LONGEST_NOTE:
+        raise SettingError(f"A note of {len(note):,} characters does not do: give up to {LONGEST_NOTE:,}.")
+    return _rewritten(run, "annotated", {"star": star, "tags": tags, "note": note})
+
+
+def _rewritten(run: Run, what: str, facts: dict[str, Any]) -> Run:
+    """With other facts in its config. Raises LoadError if the run is gone, WriteError."""
     # Read anew: what is in memory may be older than what is on disk, and is without what is damaged.
-    config = read_json(run.folder / CONFIG, "run") | {"name": name}
-    with _moving(run.folder, "renamed"), draft(run.folder) as path:
+    config = read_json(run.folder / CONFIG, "run") | facts
+    with _moving(run.folder, what), draft(run.folder) as path:
         try:
             write_json(path, config)
             path.replace(run.folder / CONFIG)

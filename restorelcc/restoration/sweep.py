@@ -31,7 +31,7 @@ from ..models.pair import ModelPair
 from ..progress import Progress, finish
 from ..selection.picks import Selection, check_share, share_of_heads
 from ..text.tokens import Tokens
-from .training import Settings, Training
+from .training import Restoration, Settings, Training
 
 T = TypeVar("T")
 ALL = "all"
@@ -157,6 +157,8 @@ class SweepResult:
     """Of the held-out windows, so that two points can be compared token by token."""
     seconds: float
     """Training and measuring."""
+    restoration: Restoration | None = field(default=None, repr=False, compare=False)
+    """What was trained, to be kept by whoever wants to; those that were kept let go of it."""
 
 
 @dataclass(frozen=True)
@@ -230,6 +232,7 @@ def _judged(point: Point, training: Training, dense: TokenLoss, pruned: TokenLos
         tokens=int(training.tokens.real.sum()),
         restored=restored,
         seconds=0.0,
+        restoration=restoration,
     )
 
 

@@ -73,7 +73,7 @@ def test_a_run_that_is_gone_is_said_and_no_other_taken_for_it(workspace, monkeyp
 
 
 def test_one_model_twice_is_said_on_every_page(workspace, monkeypatch):
-    same = Workspace(Recipe(), replace(workspace.findings, live_pruned=workspace.findings.live_dense))
+    same = Workspace(Recipe(), replace(workspace.findings, live_pruned=workspace.findings.live_dense), workspace.pair())
     app = opened(same, monkeypatch)
     assert any("one model given twice" in each.value for each in app.warning)
     assert not app.exception
@@ -84,7 +84,7 @@ def test_models_that_look_swapped_are_swapped_by_one_button(workspace, monkeypat
     better = replace(found.live_dense, nll=found.live_dense.nll + 1 + 0.1 * torch.rand_like(found.live_dense.nll))
     names = {"dense_name": "sparse", "pruned_name": "full"}
     swapped = Workspace(recipe, replace(found, live_dense=better, live_pruned=found.live_dense,
-                                        pruned_size=found.dense_size, **names))  # fmt: skip
+                                        pruned_size=found.dense_size, **names), workspace.pair())  # fmt: skip
     asked = []
     monkeypatch.setattr(open_pairs, "opening", lambda recipe, owner: asked.append(recipe) or SimpleNamespace(id=""))
     monkeypatch.setattr(open_pairs, "_open", OrderedDict({recipe: swapped}))

@@ -3,6 +3,7 @@
 continuation: section
 curves: by_size, by_step
 damaged: section
+filters: section
 one_run: gone, in_view
 pair_of_run: about, pair_of
 table: listed, section

@@ -19,7 +19,7 @@ from ...widgets import controls, feedback, reports
 from ...work import allowed
 from ...work.jobs import jobs
 from ..restore import exports, settings
-from . import trash
+from . import notes, trash
 from .pair_of_run import workspace_of
 
 NOT_YOURS = "On this server a run is renamed and deleted from the browser that made it."
@@ -42,6 +42,7 @@ def in_view(runs: list[Run], compared: Sequence[Run]) -> Run:
         _reopen(run)
         changes = allowed.may_change(run, state.session().owner)
         _rename(run, changes)
+        notes.button(run, changes)
         exports.adapter_button(run, run.folder.name)
         if (workspace := workspace_of(run)) is not None:
             exports.checkpoint(workspace, run, run.folder.name)
@@ -143,7 +144,7 @@ def _picks(run: Run) -> Picks:
 def _rename(run: Run, changes: bool) -> None:
     with st.popover("Rename", icon=":material/edit:", key="rename-run", disabled=not changes):
         key = f"name-{run.folder.name}"
-        st.text_input("Name", value=visible(run.name), max_chars=LONGEST_NAME, key=key)
+        st.text_input("Name", value=visible(run.name), key=key, help=f"At most {LONGEST_NAME} letters.")
         st.button("Rename", key="rename-now", type="primary", on_click=_renamed, args=(run, key))
 
 

@@ -39,11 +39,21 @@ def _title(pick: Pick) -> None:
         st.text_input(
             "Name of the component",
             placeholder="Name it",
-            max_chars=LONGEST,
             label_visibility="collapsed",
             width=220,
-            **controls.mirrored("component-name", name, lambda typed: state.call(pick, typed)),
+            **controls.mirrored("component-name", name, lambda typed: _call(pick, typed)),
         )
+    refused = st.session_state.pop("name-refused", "")
+    if refused:
+        feedback.refused(refused)
+
+
+def _call(pick: Pick, name: str) -> None:
+    """Refused, and the name as it was, where it is longer than a link takes."""
+    if len(name) > LONGEST:
+        st.session_state["name-refused"] = f"A name of {len(name)} characters does not do: give up to {LONGEST}."
+    else:
+        state.call(pick, name)
 
 
 def _figures(workspace: Workspace, pick: Pick) -> None:

@@ -11,7 +11,7 @@ from ...charts import pair as pair_charts
 from ...session import state
 from ...values.colours import colours
 from ...values.verbatim import in_markdown
-from ...values.words import HELP, count, model_name, signed
+from ...values.words import HELP, count, model_name, short_name, signed
 from ...widgets import controls, reports
 from ...work import open_pairs
 from ...work.live import unpicked
@@ -60,7 +60,8 @@ def sizes_and_losses(workspace: Workspace) -> None:
     )
     st.markdown(
         f"Perplexity **{losses.dense.value:.2f}** ± {losses.dense.stderr:.2f} dense, **{losses.pruned.value:.2f}** "
-        f"± {losses.pruned.stderr:.2f} pruned, on the live set of {losses.dense.tokens:,} tokens."
+        f"± {losses.pruned.stderr:.2f} pruned, on the live set: {losses.dense.tokens:,} tokens of "
+        f"'{in_markdown(short_name(workspace.recipe.evaluation))}'."
     )
 
 

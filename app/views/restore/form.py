@@ -32,6 +32,9 @@ from .settings import (
     start_from_picked,
 )
 
+LONGEST_NAME = 60
+"""Characters of a typed name: it is shown in tables, legends and headings."""
+
 
 def what(workspace: Workspace) -> None:
     """What will be trained: how many heads, components and parameters, and on which text."""
@@ -152,9 +155,10 @@ def _seldom_changed() -> None:
 
 def _name_and_start(workspace: Workspace) -> None:
     suggested = _suggested(workspace)
-    name = st.text_input(
-        "Name of the run", placeholder=visible(suggested), key="run-name", persist_state="session", max_chars=60
-    )
+    name = st.text_input("Name of the run", placeholder=visible(suggested), key="run-name", persist_state="session")
+    too_long = len(name) > LONGEST_NAME
+    if too_long:
+        feedback.refused(f"A name of {len(name)} characters does not do: give up to {LONGEST_NAME}.")
     settings = settings_typed(show=True)
     empty = len(state.picks()) == 0
     st.button(
@@ -162,7 +166,7 @@ def _name_and_start(workspace: Workspace) -> None:
         type="primary",
         key="start-restoration",
         icon=":material/play_arrow:",
-        disabled=empty or settings is None,
+        disabled=empty or settings is None or too_long,
         help="Pick heads or components first." if empty else None,
         on_click=lambda: _start(workspace, settings, name or suggested),
         width="stretch",

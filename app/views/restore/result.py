@@ -55,7 +55,10 @@ def section(workspace: Workspace, run: Run) -> None:
 
 
 def _figures(run: Run) -> None:
-    """What it came to, as far as the run says."""
+    """What it came to, as far as the run says, and on which text."""
+    where, tokens = known(run, "evaluation"), number(run, "figures", "restored", "tokens")
+    if isinstance(where, str) and where and tokens is not None:
+        st.caption(f"On {in_markdown(where)}: {tokens:,} tokens. The header's are of the live set.")
     columns = st.columns(4)
     for column, side in zip(columns, ("dense", "restored", "pruned"), strict=False):
         perplexity, stderr, tokens = (number(run, "figures", side, name) for name in ("perplexity", "stderr", "tokens"))
@@ -105,13 +108,17 @@ def _remarks(run: Run) -> None:
     if nats is not None and stderr is not None:
         gain = f"{signed(nats)} ± {stderr:.4f} nats per token against the pruned model, paired by window."
         step = "" if best is None else f" Best at step {best}."
-        stopped = " It was stopped early; the best so far was kept." if known(run, "stopped") else ""
+        stopped = (
+            f" It was stopped{run_facts.steps_done(run)}; the best so far was kept." if known(run, "stopped") else ""
+        )
         st.caption(f"{gain}{step}{stopped}")
 
 
 def _curves(run: Run) -> None:
     """Loss and held-out perplexity by step."""
     metrics, look = run.metrics(), colours(state.dark())
+    source = run_facts.short(known(run, "calibration", "source"))
+    st.caption(f"Curves: windows of {in_markdown(source or 'the calibration text')} that were held out of training.")
     dense = number(run, "held_out", "dense", "perplexity")
     left, right = st.columns(2)
     with left:

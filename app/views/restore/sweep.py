@@ -32,6 +32,7 @@ CHOICES = {
     "loss": tuple(LOSSES),
     "text": ("0.05", "0.1", "0.25", "0.5", "1"),
 }
+DEFAULT_ORDER = "together_dense"
 FIRST: dict[str, list[str]] = {
     "heads": ["0.25", "1"],
     "components": ["4", "all"],
@@ -70,14 +71,14 @@ def section(workspace: Workspace) -> None:
             st.info(_cancelled(job), icon=":material/cancel:")
         plan = sweeps.plan_of(job)
         if plan is not None and sweeps.results_of(job):
-            sweep_results.section(workspace, plan, sweeps.results_of(job))
+            sweep_results.section(workspace, plan, sweeps.results_of(job), len(sweeps.kept_of(job)))
 
 
 def _form(workspace: Workspace, job: Job | None) -> None:
     st.caption(
         "Every combination of what is chosen here is trained; everything else, the text and the number of steps too, "
-        "is as in the form above. Nothing is kept but the figures: use the best settings and start a restoration with "
-        "them."
+        "is as in the form above. Every point is kept as a run, judged by the held-out windows alone: use the best "
+        "settings and start a restoration with them to have it judged on the evaluation text."
     )
     values = {name: _several(name, column) for name, column in zip(CHOICES, st.columns([3, 3, 3, 3, 2]), strict=True)}
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -99,15 +100,15 @@ def _form(workspace: Workspace, job: Job | None) -> None:
 
 def _heads_first_by(workspace: Workspace) -> str:
     """The measure by which a share of the heads is taken."""
-    names = scores.there(workspace)
+    names = list(dict.fromkeys([DEFAULT_ORDER, *scores.there(workspace)]))
     metric: str = st.selectbox(
         "Heads first by",
         names,
-        index=names.index("together_dense" if "together_dense" in names else "output_weighted"),
         format_func=lambda name: SCORES[name].title,
         key="sweep-metric",
         persist_state="session",
-        help="Which heads a share takes first. Scores are here once the Heads page has computed them.\n\n"
+        help="Which heads a share takes first. The default is computed before the sweep where it is not known yet; "
+        "others are here once the Heads page has computed them.\n\n"
         + definitions({name: SCORES[name] for name in names}),
         width=260,
     )
@@ -154,7 +155,8 @@ def _size(workspace: Workspace, grid: Grid) -> str:
 
 def _start(workspace: Workspace, grid: Grid | None, metric: str) -> None:
     if grid is not None:
-        plan = Plan(grid, scores.order(workspace, metric), settings.sampled_typed())
+        known = metric in scores.there(workspace)
+        plan = Plan(grid, scores.order(workspace, metric) if known else metric, settings.sampled_typed())
         sweeps.start(workspace, plan, state.session().owner)
 
 

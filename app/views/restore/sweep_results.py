@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from restorelcc.restoration.choices import LOSSES
+from restorelcc.restoration.choices import LOSSES, STARTS, UNITS, WHAT
 from restorelcc.restoration.sweep import Enough, Failure, SweepResult, best_first, enough, to_pandas
 from restorelcc.workspace import Workspace
 
 from ...charts import sweep as sweep_charts
 from ...session import state
 from ...values.colours import colours
+from ...values.pages import PAGES
 from ...values.verbatim import in_markdown
-from ...values.words import count, signed
+from ...values.words import count, short_name, signed
 from ...widgets import controls
-from ...work.sweeps import Plan
+from ...work.sweeps import Plan, ordered
 from . import settings
 
 BEST = 5  # of each loss, with a button
@@ -35,14 +37,21 @@ def alt(plan: Plan) -> str:
     )
 
 
-def section(workspace: Workspace, plan: Plan, results: list[SweepResult | Failure]) -> None:
-    """The figures, the best settings with a button each, and what failed."""
+def section(workspace: Workspace, plan: Plan, results: list[SweepResult | Failure], kept: int) -> None:
+    """The settings, the figures, a table of all points, the best settings with a button each, and what failed. kept:
+    how many points are runs."""
     frame, ranked = to_pandas(results), best_first(results)
+    st.caption(_shared(workspace, plan, len(results)))
+    if kept:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"{kept} points are kept as runs, under one tag.", width="content")
+            st.page_link(PAGES["compare"].link, label="Compare them", icon=PAGES["compare"].icon)
     if frame["recovered_share"].notna().any():
         chart = sweep_charts.shares(frame, plan.grid, colours(state.dark()))
         with panels(plan):
             controls.figure(chart, "sweep-shares", alt(plan), frame)
         _amounts(enough(results))
+        _all_points(frame)
     elif ranked:
         st.info("Pruning lost nothing on the held-out windows, so there is no share of it to draw.")
     for loss, group in ranked.items():
@@ -63,6 +72,39 @@ def section(workspace: Workspace, plan: Plan, results: list[SweepResult | Failur
     for failure in results:
         if isinstance(failure, Failure):
             st.warning(f"{_settings(failure)}{_text(failure)}: {in_markdown(failure.error)}", icon=":material/error:")
+
+
+def _shared(workspace: Workspace, plan: Plan, done: int) -> str:
+    """What all points have in common, as Markdown."""
+    same, points = plan.grid.settings, len(plan.grid.points())
+    text = f"{plan.sampled} windows sampled from the dense model" if plan.sampled else workspace.recipe.calibration
+    said = [f"{done} of {points} points", f"{same.steps} steps of {same.batch} windows", f"seed {same.seed}",
+            f"text {in_markdown(short_name(text))}", f"training {WHAT[same.kind].title.lower()}",
+            f"start {STARTS[same.start].title.lower()}", f"rate in {UNITS[same.unit].title.lower()}"]  # fmt: skip
+    return " · ".join(said)
+
+
+def _all_points(frame: pd.DataFrame) -> None:
+    """Every point as a line over its settings and what it came to, and as a table to be sorted."""
+    if len(frame.dropna(subset=["recovered_share"])) > 1:
+        st.markdown("##### All points", help="A line is a point: drag along an axis to see those that pass there.")
+        controls.figure(
+            sweep_charts.parallel(frame, colours(state.dark())),
+            "sweep-parallel",
+            "Parallel coordinates: a line for every point over share of heads, components, rate, share of the text, "
+            "recovered share and how much nearer it came, coloured by the last.",
+            frame,
+        )
+    shown = frame.drop(columns=["picked_heads", "picked_components", "tokens", "error"]).dropna(subset=["perplexity"])
+    percent, number = st.column_config.NumberColumn(format="percent"), st.column_config.NumberColumn(format="%.4f")
+    st.dataframe(
+        shown,
+        key="sweep-table",
+        hide_index=True,
+        column_config=dict.fromkeys(("recovered_share", "share_stderr", "nearer", "nearer_stderr"), percent)
+        | dict.fromkeys(("held_out_loss", "perplexity", "stderr", "gain", "gain_stderr"), number),
+        alt="Table of all points of the sweep, to be sorted by any column.",
+    )
 
 
 def _amounts(curves: list[Enough]) -> None:
@@ -110,5 +152,5 @@ def _result(result: SweepResult) -> str:
 def _use(workspace: Workspace, plan: Plan, result: SweepResult) -> None:
     """Put a point of the grid into the form and the picks."""
     settings.fill(plan.grid.settings_of(result.point))
-    state.choose(state.picks().of(result.point.selection(workspace.lost, plan.score)))
+    state.choose(state.picks().of(result.point.selection(workspace.lost, ordered(plan))))
     st.toast("The form and the picks above are filled: press Start restoration.", icon=":material/done:")

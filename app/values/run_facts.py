@@ -198,7 +198,7 @@ def table(runs: Sequence[Run], columns: Sequence[str], parameters: Mapping[str, 
             "pair": pair_of(run) or None,
             "made": run.created,
             "steps done": _of_all(run),
-            "★": known(run, "star") is True,
+            "★": "★" if known(run, "star") is True else None,
             "tags": visible(", ".join(tags(run))) or None,
             "note": visible(str(known(run, "note") or "")) or None,
         }

@@ -59,7 +59,9 @@ def start(workspace: Workspace, plan: Plan, owner: str) -> Job:
             if isinstance(step, Progress):
                 yield step
             else:
-                job.notes.append(_kept(step, pair, workspace, about, job))
+                folder = _kept(step, pair, workspace, about)
+                job.notes.append(replace(step, restoration=None) if isinstance(step, SweepResult) else step)
+                job.notes += [Kept(folder)] if folder else []
 
     title = f"Sweep of {len(plan.grid.points())} points"
     return jobs.submit(title, owner, workspace.recipe.loading.resolved_device(), work, key=_key(workspace, owner))
@@ -72,12 +74,11 @@ class Kept:
     folder: str
 
 
-def _kept(
-    step: SweepResult | Failure, pair: ModelPair, workspace: Workspace, about: dict[str, Any], job: Job
-) -> SweepResult | Failure:
-    """A point is a run, as any restoration is, where runs may be kept and there is room; figures stay in any case."""
+def _kept(step: SweepResult | Failure, pair: ModelPair, workspace: Workspace, about: dict[str, Any]) -> str:
+    """A point is a run, as any restoration is, where runs may be kept and there is room: its folder, or nothing. Its
+    figures stay in any case."""
     if isinstance(step, Failure) or step.restoration is None:
-        return step
+        return ""
     judged = step.judged
     facts = about | {
         "figures": judged.figures(),
@@ -85,9 +86,9 @@ def _kept(
     }
     with suppress(RestoreLCCError):
         allowed.check_training(0)
-        run = save_run(step.restoration, pair.geometry, named(step.point, workspace), facts, pruned=pair.pruned)
-        job.notes.append(Kept(run.folder.name))
-    return replace(step, restoration=None)
+        name = named(step.point, workspace)
+        return save_run(step.restoration, pair.geometry, name, facts, pruned=pair.pruned).folder.name
+    return ""
 
 
 def named(point: Point, workspace: Workspace) -> str:

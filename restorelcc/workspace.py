@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 CALIBRATION = "the calibration text"
+AT_ONCE = 4_096
+"""Tokens that head activations are read from at once, where a window has no more."""
 SMALLER = "open the pair in half precision, or where there is more memory."
 
 
@@ -165,7 +167,10 @@ def open_workspace(recipe: Recipe) -> Generator[Progress, None, Workspace]:
         pair, findings = yield from _one_at_a_time(recipe, apart)
     else:
         pair, tokens = yield from _paired(recipe)
-        statistics = yield from (capture_in_order if recipe.in_order else capture)(pair, tokens[: recipe.captured])
+        some = tokens[: recipe.captured]
+        # Few at a time where they are long: what is found so far is shown after each.
+        batch = max(1, min(8, AT_ONCE // some.ids.shape[1]))
+        statistics = yield from (capture_in_order if recipe.in_order else capture)(pair, some, batch=batch)
         dense = yield from _judged(pair.dense, live := _live(recipe, pair, tokens))
         findings = yield from _findings(recipe, pair, tokens, statistics, live, dense)
     keep_findings(recipe, findings)

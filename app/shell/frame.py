@@ -14,6 +14,7 @@ from ..session import address, links, state
 from ..values.colours import DARK, LIGHT, Colours
 from ..values.pages import PAGES, Page
 from ..values.verbatim import in_message
+from ..views.heads import arriving
 from ..widgets import feedback
 from ..work import open_pairs
 from ..work.jobs import State, jobs
@@ -37,7 +38,7 @@ def run(root: Path) -> None:
     _read_link()
     tools.told()
     tools.drawn(screens[screen].title)
-    workspace = _workspace()
+    workspace = _workspace(screens[screen])
     _said(screens[screen].name)
     _pending()
     if workspace is not None:
@@ -103,10 +104,10 @@ def _said(page: str) -> None:
         session.said = ""
 
 
-def _workspace() -> Workspace | None:
-    """The session's pair; while it is being opened, the progress of that."""
+def _workspace(page: Page) -> Workspace | None:
+    """The session's pair; while it is being opened, how far that is, and on the Heads page what is known so far."""
     session = state.session()
-    if open_pairs.workspace(session.recipe) is None and not _opened(session):
+    if open_pairs.workspace(session.recipe) is None and not _opened(session, page):
         return None
     workspace = state.workspace()
     if workspace is not None and not session.fitted:
@@ -118,13 +119,13 @@ def _workspace() -> Workspace | None:
     return workspace
 
 
-def _opened(session: state.Session) -> bool:
+def _opened(session: state.Session, page: Page) -> bool:
     """Wait a moment for the session's pair; what there is to see until it is open, or instead."""
     job = open_pairs.awaited(session.recipe, session.owner)
     job.wait(feedback.GLANCE)
     if job.state == State.DONE:
         return True
-    feedback.progress(job)
+    (arriving.section if page is PAGES["heads"] else feedback.progress)(job)
     if job.finished:
         with st.container(horizontal=True, vertical_alignment="center"):
             if job.refusal is SwappedSides:

@@ -7,12 +7,14 @@ import gc
 import threading
 from collections import OrderedDict
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import asdict, replace
 from weakref import WeakSet
 
 import torch
 
 from restorelcc.artifacts.findings import Recipe, is_kept
+from restorelcc.capture.statistics import Captured
 from restorelcc.models.loading import DEMO
 from restorelcc.progress import Progress
 from restorelcc.workspace import Workspace, open_workspace, pruned_name, stamp_of
@@ -48,7 +50,7 @@ def opening(recipe: Recipe, owner: str) -> Job:
             _forget_beyond(MOST - 1)  # First: there may be room for so many pairs, and for no more.
             trusted = permitted(recipe)
             # What is computed from a pair is kept by its recipe, and with this no longer for other files of that name.
-            opened = yield from open_workspace(replace(trusted, stamp=stamp_of(trusted)))
+            opened = yield from _shown(job, open_workspace(replace(trusted, stamp=stamp_of(trusted))), recipe.in_order)
             with _lock:
                 _open[recipe] = opened
             _forget_beyond(MOST)
@@ -63,6 +65,27 @@ def opening(recipe: Recipe, owner: str) -> Job:
 def swapped(recipe: Recipe) -> Recipe | None:
     """With either model in the other's place; None where one of them is made here."""
     return None if recipe.pruned is None else replace(recipe, dense=recipe.pruned, pruned=recipe.dense)
+
+
+def _shown(
+    job: Job, work: Generator[Progress, None, Workspace], in_order: bool
+) -> Generator[Progress, None, Workspace]:
+    """The work, with what it found so far of the heads as the job's only note while it goes on. in_order: layers are
+    measured one by one, and what a pass finds of the others is not what is looked for."""
+    try:
+        with closing(work):
+            while True:
+                try:
+                    step = next(work)
+                except StopIteration as end:
+                    opened: Workspace = end.value
+                    return opened
+                if isinstance(step, Captured) and not in_order:
+                    job.notes[:] = [step.so_far]
+                    step = Progress(step.what, step.done, step.total)  # A job's last progress is remembered.
+                yield step
+    finally:
+        job.notes.clear()
 
 
 def changed(recipe: Recipe) -> bool:

@@ -7,6 +7,6 @@ one_at_a_time: capture_one_at_a_time
 passage: lost_along, read_passage, Reading
 plane: Points, project, Projection
 recoverable: Recoverable, recoverable
-statistics: capture, HeadStatistics, MEANS, Positions, Samples
+statistics: capture, Captured, HeadStatistics, MEANS, Positions, Samples
 vocabulary: context, in_context, Moment, strongest_moments, strongest_words, vocabulary_effect, written_alike
 """

@@ -152,6 +152,13 @@ class DenseBatch:
     """
 
 
+@dataclass(frozen=True)
+class Captured(Progress):
+    """Where a capture stands, with what it found until then."""
+
+    so_far: HeadStatistics
+
+
 def capture(
     pair: ModelPair,
     tokens: Tokens,
@@ -162,7 +169,7 @@ def capture(
     within: Callable[[], AbstractContextManager[None]] = nullcontext,
     added: Tensor | None = None,
 ) -> Generator[Progress, None, HeadStatistics]:
-    """Statistics of every head over `tokens`; yields after every batch of texts.
+    """Statistics of every head over `tokens`; yields after every batch of texts, what they are so far too.
 
     positions: `all` real tokens, or the `last` of every text, which is what the paper uses.
     samples: how many positions to keep for plots. batch: texts a forward pass. within: entered around every batch,
@@ -173,7 +180,8 @@ def capture(
     gone = pair.match is not None
     result: HeadStatistics | None = None
     for start in range(0, len(tokens), batch):
-        yield Progress("reading head activations", start, len(tokens))
+        step = ("reading head activations", start, len(tokens))
+        yield Progress(*step) if result is None else Captured(*step, result)
         some, z = tokens[start : start + batch], list[Tensor]()
         with within():
             energy = read_dense(pair.dense, some, choice, z.append)

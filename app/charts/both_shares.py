@@ -37,6 +37,7 @@ def bars(frame: pd.DataFrame, colours: Colours, marked: Collection[str] = ()) ->
             x=(frame[column] + frame[error].fillna(0.0)).clip(lower=0.0),
             y=frame["name"],
             mode="text",
+            orientation="h",
             text=[f" {percent(value)}" if value == value else " unknown" for value in frame[column]],
             textposition="middle right",
             cliponaxis=False,

@@ -27,10 +27,9 @@ with body:
         pruning.step(source)
     head = lost_activation.step(source) if introduction.shown(2) else None
     if introduction.shown(3):
-        head = head or lost_activation.looked_at(source)
-        lost_activation.directions(source, head)
+        lost_activation.directions(source, head or lost_activation.in_view(source))
     if introduction.shown(4):
-        constant.step(source, head or lost_activation.looked_at(source))
+        constant.step(source, head or lost_activation.in_view(source))
     if introduction.shown(5):
         training.step(source)
     if introduction.shown(6):

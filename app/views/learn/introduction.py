@@ -34,8 +34,8 @@ STEPS = {
     7: ("Beyond the constant", 2),
 }
 """(title, minutes) by number."""
-SIX = 6
-"""Steps that the method takes; what follows goes beyond it."""
+ROOM = {2: 1.5, 3: 1.7, 4: 0.78, 5: 1.7, 6: 1.5, 7: 1.6}
+"""How much higher figures are in a presentation, so that a step fills its screen, and no more."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,7 @@ def source() -> Source:
 
 def presented() -> int:
     """The step that alone is on the screen; 0 where all are, below each other."""
-    chosen = state.session().lesson.get("step", "")
-    return int(chosen) if chosen.isdecimal() and int(chosen) in STEPS else 0
+    return chosen("step", list(STEPS), 0)
 
 
 def shown(number: int) -> bool:
@@ -173,25 +172,33 @@ def written(text: str) -> None:
 def choice(name: str, options: Sequence[T], default: T, text: Callable[[T], str] = str) -> dict[str, Any]:
     """Arguments that make a widget show which of `options` was chosen, by the link or before, and keep it in the link.
     text: an option as the link has it."""
-    chosen = state.session().lesson.get(name)
-    value = next((option for option in options if text(option) == chosen), default)
     return controls.mirrored(
-        f"learn-{name}", value, lambda new: keep(name, "" if new == default or new is None else text(new))
+        f"learn-{name}",
+        chosen(name, options, default, text),
+        lambda new: keep(name, "" if new == default or new is None else text(new)),
     )
 
 
-def keep(name: str, chosen: str) -> None:
+def chosen(name: str, options: Sequence[T], default: T, text: Callable[[T], str] = str) -> T:
+    """Which of `options` was chosen, by the link or before. text: an option as the link has it."""
+    kept = state.session().lesson.get(name)
+    return next((option for option in options if text(option) == kept), default)
+
+
+def keep(name: str, value: str) -> None:
     """Remember a choice, and write it into the link: a step that runs by itself does not come to the end of the page,
-    where that is done. chosen: empty for what is so anyway."""
+    where that is done. value: empty for what is so anyway."""
     lesson = {key: value for key, value in state.session().lesson.items() if key != name}
-    state.session().lesson = lesson | ({name: chosen} if chosen else {})
+    state.session().lesson = lesson | ({name: value} if value else {})
     address.write()
 
 
 def figure(chart: go.Figure, key: str, alt: str, table: pd.DataFrame) -> None:
     """As elsewhere; in a presentation with letters that are read from the last row."""
-    if presented():
-        chart.update_layout(font_size=18, legend_font_size=17)
+    number = presented()
+    if number:
+        room = ROOM.get(number, 1.0)
+        chart.update_layout(font_size=18, legend_font_size=17, height=int(room * chart.layout.height))
         chart.update_xaxes(tickfont_size=17, title_font_size=18)
         chart.update_yaxes(tickfont_size=17, title_font_size=18)
     controls.figure(chart, key, alt, table)

@@ -11,19 +11,32 @@ from ...values.colours import colours
 from ...values.pages import PAGES
 from ...values.picks import Head
 from ...values.words import head_name
-from .introduction import MAP, Source, choice, figure, heading, places, term, written
+from .introduction import MAP, Source, choice, chosen, figure, heading, places, term, written
 
 
-def looked_at(source: Source) -> Head:
-    """The head that steps 2 to 4 are about, and the control that chooses it."""
+def _heads(source: Source) -> list[Head]:
     layers, heads, _ = source.facts.shape
-    every = [(layer, head) for layer in range(layers) for head in range(heads)]
+    return [(layer, head) for layer in range(layers) for head in range(heads)]
+
+
+def _link(head: Head) -> str:
+    return "{}.{}".format(*head)
+
+
+def in_view(source: Source) -> Head:
+    """The head that steps 2 to 4 are about, where the control that chooses it is not on the screen."""
+    return chosen("head", _heads(source), source.facts.plainest, _link)
+
+
+def _looked_at(source: Source) -> Head:
+    """That head, and the control that chooses it."""
+    every = _heads(source)
     head: Head = st.selectbox(
         "Head of steps 2 to 4",
         every,
         format_func=head_name,
         help="At first the head whose mean is easiest to see. It is not typical: step 4 shows all heads.",
-        **choice("head", every, source.facts.plainest, lambda head: "{}.{}".format(*head)),
+        **choice("head", every, source.facts.plainest, _link),
     )
     return head
 
@@ -40,7 +53,7 @@ def step(source: Source) -> Head:
             "thick arrow is their mean. If all lines were equal, one constant would undo the damage. They are not; but "
             "they need not cancel out either."
         )
-        head = looked_at(source)
+        head = _looked_at(source)
         share = source.facts.constant_share
         written(
             f"{head_name(head)} lost **{float(source.facts.relative_error[head]):.0%}** of its {term('Energy')}. The "

@@ -119,16 +119,27 @@ def test_back_is_one_press_a_page_and_the_theme_goes_along(user: User) -> None:
 
 
 def test_heads_are_reached_and_named_without_a_mouse(user: User) -> None:
-    page = user.open("components?head=2.3", ".st-key-scree .js-plotly-plot")
+    page = user.open("", ".st-key-head-map .js-plotly-plot")
+    page.locator(".st-key-look-at-first button").focus()
+    page.keyboard.press("Enter")
+    layer = page.get_by_role("spinbutton", name="Layer")
+    layer.wait_for(timeout=SLOW)
+    user.settle()
+    layer.fill("3")
+    layer.press("Enter")
+    expect(page.get_by_role("heading", name=re.compile("Layer 3, head"))).to_be_visible()
+    user.settle()
+    page.get_by_role("link", name="Components").first.click()
+    page.locator(".st-key-scree .js-plotly-plot").wait_for(timeout=SLOW)
+    user.settle()
     page.locator("[data-testid=stTopNavLink]").first.focus()
     page.keyboard.press("Tab")
     focused = page.locator("[data-testid=stTopNavLink]:focus-visible")
     expect(focused).to_have_css("outline-style", "solid")
-    layer = page.get_by_role("spinbutton", name="Layer")
     layer.focus()
     page.keyboard.press("ArrowUp")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", name="Components of L3 H3")).to_be_visible()
+    expect(page.get_by_role("heading", name=re.compile("Components of L4 H"))).to_be_visible()
 
 
 def test_what_is_typed_about_a_pair_survives_a_reload(user: User) -> None:

@@ -101,6 +101,18 @@ def ranking(workspace: Workspace, metric: str) -> None:
     )
 
 
+def way_in(workspace: Workspace, metric: str) -> None:
+    """For those who use no mouse: the first head by the measure in view, from which its number leads to every other."""
+    first = head_charts.ranked(_table(workspace, metric), measures.row(metric))[0]
+    st.button(
+        f"Look at {head_name(first)}, the first",
+        key="look-at-first",
+        icon=":material/visibility:",
+        on_click=state.look_at,
+        args=(first,),
+    )
+
+
 def first_to_picks(workspace: Workspace, metric: str) -> None:
     """The first so many heads by the measure in view, to the picks at once."""
     order, present = head_charts.ranked(_table(workspace, metric), measures.row(metric)), workspace.lost.present

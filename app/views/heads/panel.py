@@ -20,6 +20,7 @@ def beside_the_map(workspace: Workspace, metric: str) -> None:
         one_head.spread(workspace, head)
     elif all_heads.there(workspace, metric):
         st.info("Click a cell of the map, or a bar, to see here what that head lost.", icon=":material/ads_click:")
+        all_heads.way_in(workspace, metric)
         all_heads.ranking(workspace, metric)
         all_heads.first_to_picks(workspace, metric)
 

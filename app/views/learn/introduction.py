@@ -34,7 +34,7 @@ STEPS = {
     7: ("Beyond the constant", 2),
 }
 """(title, minutes) by number."""
-ROOM = {2: 1.5, 3: 1.7, 4: 0.78, 5: 1.7, 6: 1.5, 7: 1.6}
+ROOM = {2: 1.5, 3: 1.7, 4: 0.9, 5: 1.7, 6: 1.5, 7: 1.6}
 """How much higher figures are in a presentation, so that a step fills its screen, and no more."""
 
 

@@ -1,6 +1,6 @@
 """Ways to make a model sparse or narrow: a file a method, calibrated layer by layer.
 
-inputs: matrix_inputs
+inputs: Batch, matrix_inputs
 layerwise: prune, Pruning
 methods: ALLOCATIONS, METHODS, narrows
 sparsity: MatrixSparsity, measure_sparsity, SparsityReport, zeros_kept

@@ -85,6 +85,8 @@ class Way(Choice):
     blocks: float
     """Share of the steps, the first ones, in which one layer after the other is trained; the others go through the
     whole network."""
+    solves: bool = False
+    """Whether the first steps solve for the weights of one layer each. Constants are not solved for."""
 
 
 WAYS = table(
@@ -111,6 +113,17 @@ WAYS = table(
         brief="layers for three quarters of the steps, then the network",
         definition="Three quarters of the steps layer by layer, then the whole network from there.",
         blocks=0.75,
+    ),
+    Way(
+        name="solved",
+        title="Solved layer by layer, then the network",
+        brief="weights solved for, a layer a step, then the network",
+        definition="The first steps take a layer each: the surviving weights of each of its matrices that come "
+        "nearest, by least squares over all the text as the restored layers below pass it on, to what the dense matrix "
+        "gives. "
+        "The others go through the whole network from there.",
+        blocks=0.0,
+        solves=True,
     ),
 )
 

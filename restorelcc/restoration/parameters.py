@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +17,7 @@ from ..errors import NotFinite, SettingError
 from ..hf.layout import decoder_layers, geometry, layers_with_heads
 from ..models.memory import activation_bytes
 from ..models.pair import ModelPair
+from ..pruning.inputs import Batch
 from ..registry import lazily
 from ..selection.picks import Selection
 from ..text.tokens import Tokens
@@ -66,6 +67,11 @@ class Parameters(ABC):
         """From here on only what acts in these layers of those with heads moves (None: everything), so that what acts
         in others need not be copied. What was given before stays as it was."""
         return
+
+    def solve(self, layer: int, batches: Iterable[Batch]) -> None:
+        """Move what acts in this layer of those with heads to where it comes nearest to the dense model's, a matrix at
+        a time, while these enter the layer. Raises NotFinite, and SettingError for what is not solved for."""
+        raise SettingError("Weights alone are solved for.")
 
     @abstractmethod
     def compensation(self) -> Compensation:

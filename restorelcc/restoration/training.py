@@ -33,10 +33,11 @@ from ..progress import Progress
 from ..registry import chosen
 from ..selection.picks import Selection
 from ..text.tokens import Tokens
-from .blocks import Blocks
 from .choices import LOSSES, STARTS, UNITS, WAYS, WHERE
-from .parameters import SMALLER, TRAINED, Best, Held, Parameters, bounded, move, optimizer_of, trainable, training_bytes
+from .parameters import SMALLER, TRAINED, Best, Held, Parameters, bounded, optimizer_of, trainable, training_bytes
 from .teacher import Teacher
+from .ways.blocks import Blocks
+from .ways.course import Course
 
 MOST_STEPS, MOST_BATCH = 10_000_000, 4_096
 """Beyond these a slip of the keyboard would train for years, or fill the memory before the first step."""
@@ -98,6 +99,8 @@ class Settings:
         for name, most in (("steps", MOST_STEPS), ("batch", MOST_BATCH), ("evaluate_every", MOST_STEPS)):
             if not 1 <= getattr(self, name) <= most:
                 raise SettingError(f"{name} is {getattr(self, name)}: at least 1 is needed, and {most:,} are the most.")
+        if WAYS[self.way].solves and self.kind == Constants.kind:
+            raise SettingError("Constants are not solved for: train weights, or choose another way through the model.")
         if self.patience is not None and self.patience < 1:
             raise SettingError(f"A patience of {self.patience} would stop at once: give 1 or more evaluations.")
         if min(self.warm_up, self.cool_down) < 0 or self.warm_up + self.cool_down > 1:
@@ -116,9 +119,15 @@ class Settings:
         """Steps that train one layer after the other; those after them go through the whole network."""
         return round(WAYS[self.way].blocks * self.steps)
 
-    def rate(self, step: int) -> float:
-        """Learning rate of a step, counted from 0: it rises and falls once by blocks and once through the network."""
-        first, last = (0, self.by_blocks) if step < self.by_blocks else (self.by_blocks, self.steps)
+    @property
+    def by_layer(self) -> bool:
+        """Whether the first steps are of one layer each."""
+        return self.by_blocks > 0 or WAYS[self.way].solves
+
+    def rate(self, step: int, solved: int = 0) -> float:
+        """Learning rate of a step, counted from 0: it rises and falls once by blocks and once through the network.
+        solved: the first steps, which solve for weights and have none."""
+        first, last = (0, self.by_blocks) if step < self.by_blocks else (self.by_blocks or solved, self.steps)
         rise = (step - first + 1) / max(1.0, self.warm_up * (last - first))
         fall = (last - step) / max(1.0, self.cool_down * (last - first))
         return self.lr * min(1.0, rise, fall)
@@ -224,13 +233,15 @@ class Training:
         self.optimizer = optimizer_of(self.parameters)
         layers = sorted({layer for layer, _ in self.selection.heads})
         self._blocks = Blocks(pair, tokens, layers, self.settings.batch)
-        self._turn: int | None = -1 if self.settings.by_blocks else None  # nobody's yet, or all layers'
         free = free_at(device_of(pair.pruned))
         self.recomputes = free is not None and self._bytes("whole") > free
         """Whether the way back through the network computes activations anew, for want of memory to hold them."""
         with torch.no_grad():
             self.best = Best(self.parameters.compensation(), self.parameters.tensors(), 0, float("inf"))
         self._teachers = [Teacher(pair.dense, part, self.settings.teacher_bytes // 2) for part in (tokens, held_out)]
+        self._course = Course(
+            self._blocks, self.parameters, self.optimizer, self.settings, self._texts, self._objective
+        )
 
     def _bytes(self, held: Held) -> int:
         tokens, layers = self.settings.batch * self.tokens.ids.shape[1], self._blocks.layers
@@ -305,8 +316,7 @@ class Training:
     def _next(self, last: Step) -> Step:
         """The step after `last`. Raises NotFinite, and then nothing is better than before."""
         settings, number, started = self.settings, last.step + 1, time.perf_counter()
-        through = self._through_blocks if last.step < settings.by_blocks else self._through_network
-        rate, loss, count = through(last.step)
+        rate, loss, count = self._course.step(last.step)
         tokens = last.tokens + count
         before = last.tokens / last.tokens_per_second if last.tokens else 0.0
         pace = tokens / (before + time.perf_counter() - started)
@@ -326,34 +336,10 @@ class Training:
         """Numbers of the texts that have a token to learn from."""
         return self._wanted(self.tokens).any(1).nonzero().flatten()
 
-    def _through_network(self, step: int) -> tuple[float, float, int]:
-        """(rate, loss before it, tokens) of a step of all that is trained. Raises NotFinite."""
-        self._turn_to(None, anew=step == self.settings.by_blocks)
-        texts, rate = self._texts(), self.settings.rate(step) * self.parameters.together(len(self._blocks.layers))
+    def _objective(self, texts: Tensor) -> tuple[Tensor, int]:
+        """(loss of some training texts as things stand, tokens that it is a mean over)."""
         loss = self._loss(self.tokens, texts, self._teachers[0], self.parameters.compensation())
-        move(self.optimizer, loss, int(self._wanted(self.tokens)[texts].sum()), rate)
-        return rate, float(loss.detach()), int(self.tokens.real[texts].sum())
-
-    def _through_blocks(self, step: int) -> tuple[float, float, int]:
-        """(last rate, mean error before, tokens) of as many steps of one layer as layers are trained, which cost what
-        one of the network does. Each layer gets the steps of a schedule of its own. Raises NotFinite."""
-        blocks, losses, tokens = self._blocks, [], 0
-        for block, number in blocks.turns(step, self.settings.by_blocks):
-            self._turn_to(block, anew=number == 0)
-            texts, rate = self._texts(), self.settings.rate(number)
-            loss = blocks.loss(texts, self.parameters.compensation())
-            move(self.optimizer, loss, int(self.tokens.real[texts].sum()), rate)
-            losses.append(float(loss.detach()))
-            tokens += int(self.tokens.real[texts].sum())
-        return rate, sum(losses) / len(losses), tokens // len(blocks.layers)
-
-    def _turn_to(self, block: int | None, anew: bool) -> None:
-        """Move what acts in this layer of those trained (None: in all); anew: with nothing of how others moved."""
-        if anew:
-            self.optimizer.state.clear()
-        if block != self._turn:
-            self._turn = block
-            self._blocks.turn_to(block, self.parameters)
+        return loss, int(self._wanted(self.tokens)[texts].sum())
 
     def _loss(self, tokens: Tokens, texts: Tensor, teacher: Teacher, put_back: Compensation) -> Tensor:
         """Mean over the scored tokens of some texts of what is minimised, with this put back."""

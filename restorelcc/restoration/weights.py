@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,13 +10,18 @@ from torch import Tensor
 
 from ..capture.components import LostComponents
 from ..compensation.weights import Weights, survivors
+from ..hf.layout import decoder_layers, layers_with_heads
 from ..hf.narrow import kept_heads
 from ..hf.slices import Sliced, sliced
+from ..hf.weights import prunable, weight_of
 from ..models.pair import ModelPair
+from ..pruning.inputs import Batch
 from ..selection.picks import Selection
 from .choices import UNITS, WHERE
 from .constants import ConstantParameters, trained_parameters
 from .parameters import Parameters
+from .ways.least_squares import least_squares
+from .ways.moments import moments_of
 
 if TYPE_CHECKING:
     from .training import Settings
@@ -48,7 +53,8 @@ class WeightParameters(Parameters):
             self.by_layer.append(added)
         self._unit = UNITS[settings.unit]
         # Layer by layer none moves before its turn, so what is yet zero is not copied either.
-        self._moving: set[int] = set() if settings.by_blocks else set(range(len(layers)))
+        self._moving: set[int] = set() if settings.by_layer else set(range(len(layers)))
+        self._pair, self._layers, self._picked = pair, layers, picked
         self._outputs = [row[0].name for row in layers]
         self._constants = (
             ConstantParameters(pair, components, selection, settings, generator) if settings.constants else None
@@ -70,6 +76,20 @@ class WeightParameters(Parameters):
         for layer in self._moving:
             for values in self.by_layer[layer].values():
                 values.data = values.data.clone()
+
+    @torch.no_grad()
+    def solve(self, layer: int, batches: Iterable[Batch]) -> None:
+        """See `Parameters`. What of a matrix belongs to heads that are not picked stays."""
+        block = decoder_layers(self._pair.pruned)[layers_with_heads(self._pair.pruned)[layer]]
+        entries = {entry.module: entry for entry in self._layers[layer] if entry.name in self.by_layer[layer]}
+        matrices = {name: matrix for name, matrix in prunable(block).items() if matrix.module in entries}
+        for name, moments in moments_of(block, matrices, batches).items():
+            entry, weight = entries[matrices[name].module], matrices[name].weight
+            taken = entry.taken(self._picked[layer]).to(weight.device)
+            dense = weight_of(self._pair.dense.get_submodule(entry.name)).to(weight.device)
+            solved = least_squares(weight.float(), dense.float(), moments.second, entry.lines(taken[:, None]))
+            there = entry.lines(weight)[taken] != 0
+            self.by_layer[layer][entry.name].data = entry.lines(solved - weight.float())[taken][there].cpu()
 
     def compensation(self) -> Weights:
         """What they add to each weight."""

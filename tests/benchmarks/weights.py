@@ -48,6 +48,8 @@ TRAINED: dict[str, dict[str, Any]] = {
     "all": {"kind": "weights", "where": "all"},
     "all blocks": {"kind": "weights", "where": "all", "way": "blocks"},
     "all both": {"kind": "weights", "where": "all", "way": "both"},
+    "output solved": {"kind": "weights", "way": "solved"},
+    "all solved": {"kind": "weights", "where": "all", "way": "solved"},
 }
 
 

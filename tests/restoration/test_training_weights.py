@@ -12,6 +12,7 @@ from restorelcc.capture.components import components
 from restorelcc.capture.statistics import capture
 from restorelcc.compensation.interface import compensated, folded
 from restorelcc.compensation.weights import Weights
+from restorelcc.errors import SettingError
 from restorelcc.models.pair import paired
 from restorelcc.progress import finish
 from restorelcc.pruning.layerwise import Pruning, prune
@@ -20,6 +21,7 @@ from restorelcc.restoration.choices import WHAT
 from restorelcc.restoration.parameters import TRAINED
 from restorelcc.restoration.state import resume, written
 from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.ways.least_squares import least_squares
 from restorelcc.restoration.weights import zeros
 from restorelcc.selection.picks import everything, of_heads
 
@@ -201,3 +203,42 @@ def test_want_of_memory_is_made_up_for_by_computing_anew(pair, lost, monkeypatch
     settings = Settings(**(QUICK | {"where": "all", "way": "blocks"}))
     by_layer = Training(pair, lost, everything(lost.shape), texts, texts, settings)
     assert by_layer.memory < again.memory
+
+
+def test_solving_gives_each_matrix_what_comes_nearest_to_the_dense_one(pair, lost):
+    """After the steps that solve, the first layer's output projection is least squares on what it reads; and it comes
+    nearer without a single step of the optimiser."""
+    texts = make_tokens(texts=8, seed=5)
+    settings = Settings(kind="weights", where="all", way="solved", steps=3, batch=4, evaluate_every=1)
+    training = Training(pair, lost, everything(lost.shape), texts, texts, settings)
+    steps = list(training.steps())
+    assert [step.lr for step in steps] == [0.0] * 4
+    assert steps[-1].held_out_loss < steps[0].held_out_loss
+    assert steps[-1].tokens == 8 * 16 // 3 * 3
+    assert not training.optimizer.state
+    layer, dense = pair.pruned.model.layers[0].self_attn, pair.dense.model.layers[0].self_attn
+    read = []
+    with layer.o_proj.register_forward_hook(lambda _, inputs, __: read.append(inputs[0].flatten(0, 1))):
+        pair.pruned(texts.ids)
+    weight, second = layer.o_proj.weight, read[0].T @ read[0] / len(read[0])
+    solved = folded(pair.pruned, training.parameters.compensation()).model.layers[0].self_attn.o_proj.weight
+    torch.testing.assert_close(solved, least_squares(weight, dense.o_proj.weight, second), rtol=0, atol=1e-3)
+    error = [((other - dense.o_proj.weight) @ read[0].T).square().mean() for other in (weight, solved)]
+    assert error[1] < 0.8 * error[0]
+
+
+def test_solving_moves_picked_heads_alone_and_then_the_network_trains(pair, lost):
+    restoration = trained(pair, lost, of_heads(lost.shape, HEADS), way="solved", where="attention", steps=8)
+    assert [step.lr > 0 for step in restoration.history] == [False] * 3 + [True] * 6
+    moved = changed(pair, restoration)
+    for layer, head in HEADS:
+        found = moved[f"model.layers.{layer}.self_attn.o_proj.weight"]
+        columns = torch.zeros(32, dtype=torch.bool)
+        columns[head * 8 : head * 8 + 8] = True
+        assert found[:, columns].any()
+        assert not found[:, ~columns].any()
+
+
+def test_what_is_not_solved_for_is_said(pair, lost):
+    with pytest.raises(SettingError, match="Constants are not solved for"):
+        Settings(way="solved")

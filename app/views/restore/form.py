@@ -112,6 +112,8 @@ def _kind(workspace: Workspace) -> None:
         with row[1]:
             select("way", "How it goes through the model", WAYS)
         st.toggle("Constants beside the weights", help=HELP["constants"], **mirror("constants"))
+    elif WAYS[typed["way"]].solves:  # which constants are not
+        typed["way"] = DEFAULTS.way
     _cost(workspace)
 
 

@@ -3,20 +3,20 @@ and from the dense model's weight: what methods that are solved for have in comm
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from ...errors import SettingError
+from ...errors import NotFinite, SettingError
 from ...hf.layout import decoder_layers
 from ...hf.twins import copied
 from ...hf.weights import Matrix, prunable
 from ...models.pair import ModelPair
 from ...progress import Progress
-from ...pruning.inputs import matrix_inputs
+from ...pruning.inputs import Batch, matrix_inputs
 from ...pruning.stream import Stream
 from ...text.tokens import Tokens
 
@@ -53,14 +53,16 @@ def repaired(
         yield Progress(f"{what}, layer {index + 1} of {len(layers)}", index, len(layers))
         matrices = {name: matrix for name, matrix in prunable(layer).items() if matrix.expert is None}
         wanted = prunable(whole)
-        for name, moments in _moments(stream, layer, matrices).items():
+        for name, moments in moments_of(layer, matrices, stream.batches()).items():
             matrix = matrices[name]
             repair(matrix.module, matrix.weight, wanted[name].weight.to(matrix.weight), moments)
         stream.advance(layer)
     return model
 
 
-def _moments(stream: Stream, layer: nn.Module, matrices: dict[str, Matrix]) -> dict[str, Moments]:
+def moments_of(layer: nn.Module, matrices: Mapping[str, Matrix], batches: Iterable[Batch]) -> dict[str, Moments]:
+    """Of what each of a layer's matrices reads while these pass through it; of one that nothing reached none. Raises
+    NotFinite."""
     sums: dict[str, Moments] = {}
     counts: dict[str, int] = dict.fromkeys(matrices, 0)
     last: list[Tensor] = []
@@ -77,5 +79,10 @@ def _moments(stream: Stream, layer: nn.Module, matrices: dict[str, Matrix]) -> d
             known.second += last[2]
         counts[name] += len(rows)
 
-    matrix_inputs(layer, matrices, stream.batches(), add)
-    return {name: Moments(found.mean / counts[name], found.second / counts[name]) for name, found in sums.items()}
+    matrix_inputs(layer, matrices, batches, add)
+    for name, moments in sums.items():
+        if not moments.second.isfinite().all():
+            raise NotFinite(f"what {name} reads is infinite or NaN. Use a wider precision.")
+        moments.mean /= counts[name]
+        moments.second /= counts[name]
+    return sums

@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from platformdirs import user_cache_path
 from torch import Tensor
 
-from ..compensation.interface import Compensation, compensated
-from ..errors import SettingError, WriteError
-from ..hf.layout import decoder_layers, device_of, geometry, layer_inputs, layers_with_heads
-from ..models.pair import ModelPair
-from ..text.tokens import Tokens
-from .parameters import Parameters
+from ...compensation.interface import Compensation, compensated
+from ...errors import SettingError, WriteError
+from ...hf.layout import decoder_layers, device_of, geometry, layer_inputs, layers_with_heads
+from ...models.pair import ModelPair
+from ...pruning.inputs import Batch
+from ...text.tokens import Tokens
+from ..parameters import Parameters
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -40,7 +41,7 @@ class Blocks:
     def __init__(
         self, pair: ModelPair, tokens: Tokens, layers: Sequence[int], batch: int, memory: int = MEMORY
     ) -> None:
-        self._pair, self._tokens, self._batch, self._memory = pair, tokens, batch, memory
+        self.pair, self.tokens, self._batch, self._memory = pair, tokens, batch, memory
         places = layers_with_heads(pair.pruned)
         self.layers = sorted(layers)
         """As they are trained."""
@@ -62,8 +63,8 @@ class Blocks:
         if self._streams is None:
             each = self._memory // 2
             self._streams = (
-                _Stream(self._pair.pruned, self._tokens, self._batch, each),
-                _Stream(self._pair.dense, self._tokens, self._batch, each),
+                _Stream(self.pair.pruned, self.tokens, self._batch, each),
+                _Stream(self.pair.dense, self.tokens, self._batch, each),
             )
         ours, dense = self._streams
         while ours.layer < place:
@@ -78,6 +79,12 @@ class Blocks:
         count = len(self.layers)
         return [divmod(turn, each) for turn in range(step * count, (step + 1) * count)]
 
+    def entering(self) -> Iterator[Batch]:
+        """What enters the entered layer of the restored model: all texts, a batch after the other."""
+        if self._streams is None:
+            raise SettingError("Enter a layer first.")
+        return self._streams[0].batches(self.tokens.real)
+
     def loss(self, texts: Tensor, put_back: Compensation) -> Tensor:
         """Mean over real tokens of ‖h − h_dense‖² / ‖h_dense‖² of what the entered layer gives for some texts."""
         if self._streams is None:
@@ -87,7 +94,7 @@ class Blocks:
             given = ours.given(texts)
         wanted = dense.states[texts].to(given.device).float()
         apart = (given.float() - wanted).square().sum(-1) / wanted.square().sum(-1).clamp(min=1e-12)
-        return apart[self._tokens.real[texts].to(given.device)].mean()
+        return apart[self.tokens.real[texts].to(given.device)].mean()
 
 
 class _Stream:
@@ -117,6 +124,13 @@ class _Stream:
         output = self._layers[self.layer](states, **self._arguments[len(texts)][self.layer])
         result: Tensor = output[0] if isinstance(output, tuple) else output
         return result
+
+    def batches(self, real: Tensor) -> Iterator[Batch]:
+        """What enters the layer. real: [text, pos] bool."""
+        device = device_of(self.model)
+        for texts in self._parts:
+            arguments = self._arguments[len(texts)][self.layer]
+            yield self.states[texts].to(device), real[texts].to(device), arguments
 
     @torch.no_grad()
     def advance(self) -> None:

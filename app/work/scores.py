@@ -37,6 +37,7 @@ KEPT = 39  # results over all pairs; a pair has a dozen or so at most
 GENTLE = 2  # texts at once, in the background: a measurement that begins meanwhile waits for no more
 SPARE = 4  # times as much memory has to be free as the background takes
 PAUSE = 0.05  # seconds between looks whether measurements are over
+PATIENCE = 1.0  # seconds that a step lets measurements go first: who picks without a pause wants it most
 
 Work = Generator[Progress, None, Any]
 _lock = threading.Lock()
@@ -174,9 +175,10 @@ def foresee(workspace: Workspace) -> None:
 
 
 def _after_measurements(steps: Work, job: Job) -> Work:
-    """Steps that are taken while nobody waits for a measurement."""
+    """Steps that are taken while nobody waits for a measurement, or where somebody always does, one in a while."""
     while True:
-        while lane.busy and not job.stopping:
+        until = time.monotonic() + PATIENCE
+        while lane.busy and not job.stopping and time.monotonic() < until:
             time.sleep(PAUSE)
         try:
             yield next(steps)

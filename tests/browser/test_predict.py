@@ -1,7 +1,6 @@
 """What a person is told before it is measured, and what they take away."""
 
 import re
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -43,29 +42,6 @@ def test_picks_are_answered_at_once_and_the_measurement_says_how_far_off(user: U
     user.settle()
     assert "nothing" not in shown
     assert shown.index("predicted") < len(shown) - 1 - shown[::-1].index("measured")
-
-
-def test_a_restoration_leaves_as_one_file_with_the_lines_that_use_it(user: User, tmp_path: Path) -> None:
-    page = user.open("restore?picks=2.3", ".st-key-start-restoration")
-    page.locator(".st-key-setting-steps input").fill("1")
-    page.keyboard.press("Enter")
-    user.settle()
-    page.locator(".st-key-start-restoration button").click()
-    page.locator(".st-key-use-result button").first.click(timeout=5 * SLOW)
-    lines = page.locator("[data-testid=stPopoverBody] [data-testid=stCode]")
-    expect(lines.nth(1)).to_contain_text("python -m restorelcc evaluate")
-    expect(lines.nth(1)).to_contain_text("--text demo --windows 128")
-    page.keyboard.press("Escape")
-    page.locator(".st-key-checkpoint-result button").first.click()
-    page.locator(".st-key-begin-pack-result button").first.click()
-    link = page.get_by_role("link", name=re.compile("Download .*-checkpoint.zip"))
-    link.wait_for(timeout=5 * SLOW)
-    # It is fetched as the browser would, with the same cookies: a new tab closes before its download is told.
-    answer = user.context.request.get(f"{user.server.url}/{link.get_attribute('href')}")
-    assert answer.headers["content-length"] == str(len(answer.body()))
-    (tmp_path / "checkpoint.zip").write_bytes(answer.body())
-    names = zipfile.ZipFile(tmp_path / "checkpoint.zip").namelist()
-    assert any(name.endswith("model.safetensors") for name in names)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

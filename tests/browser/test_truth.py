@@ -1,20 +1,16 @@
 """What is shown is what it says it is: texts apart, figures that name their text, links and pairs that are wrong told,
 runs that can be found again, and a queue in which nobody waits without knowing what for."""
 
-import io
 import random
 import re
 from pathlib import Path
 from urllib.parse import quote
 
-import pandas as pd
 import pytest
 from conftest import WORDS
 from fixtures import browser, people, server, user
 from people import DESKTOP, SLOW, Server, User
 from playwright.sync_api import Browser, Page, expect
-
-from restorelcc.artifacts.runs import list_runs
 
 __all__ = ["browser", "people", "server", "user"]  # fixtures that pytest finds by name
 
@@ -67,56 +63,6 @@ def test_what_is_wrong_with_a_link_or_a_name_is_said(user: User) -> None:
     expect(page.locator(".st-key-start-restoration button").first).to_be_disabled()
     page.get_by_role("link", name="Compare").first.click()
     expect(page.get_by_text("The run that the link names, 2020-gone, is not kept here")).to_be_visible(timeout=SLOW)
-
-
-def test_points_of_a_sweep_are_runs_that_are_found_starred_and_taken_away(
-    user: User, folders: tuple[Path, Path], story: Path, server: Server
-) -> None:
-    page = user.open(f"restore{link(*folders, story, picks='all')}", wait=".st-key-start-restoration button:enabled")
-    steps = page.locator(".st-key-setting-steps input")
-    steps.fill("2")
-    steps.press("Enter")
-    user.settle()
-    page.locator(".st-key-sweep summary").click()
-    expect(page.locator(".st-key-sweep-metric")).to_contain_text("Together, to dense")
-    press(page, "start-sweep")
-    page.locator(".st-key-sweep-parallel .js-plotly-plot").wait_for(timeout=LONG)
-    expect(page.get_by_text(re.compile(r"12 of 12 points · 2 steps of"))).to_be_visible()
-    expect(page.locator(".st-key-sweep-table")).to_be_visible()
-    runs = list_runs(server.data / "restorelcc" / "runs")
-    assert len([run for run in runs if run.config["tags"][0].startswith("sweep of")]) == 12
-    # One of them, under a name that would be a link where it is drawn as it was typed.
-    page.get_by_role("link", name="Compare").first.click()
-    press(page, "rename-run")
-    name = page.locator("[data-testid=stPopoverBody] input").first
-    name.fill("<a href='https://evil.example'>best</a>")
-    name.press("Enter")
-    press(page, "rename-now")
-    user.settle()
-    expect(page.locator(".js-plotly-plot").first).to_contain_text("<a href=", timeout=SLOW)
-    assert page.locator("a[href*='evil.example']").count() == 0
-    page.keyboard.press("Escape")
-    press(page, "annotate-run")
-    page.get_by_text("Star", exact=True).click()
-    page.locator("[data-testid=stPopoverBody] textarea").fill("the one for the paper")
-    page.locator("[data-testid=stPopoverBody] textarea").press("Control+Enter")
-    user.settle()
-    press(page, "annotate-now")
-    user.settle()
-    page.keyboard.press("Escape")
-    page.locator(".st-key-filter-words input").fill("paper")
-    page.locator(".st-key-filter-words input").press("Enter")
-    expect(page.get_by_text("1 of 12 runs are listed")).to_be_visible(timeout=SLOW)
-    with page.expect_download() as taken:
-        press(page, "runs-csv")
-    table = pd.read_csv(io.StringIO(Path(taken.value.path()).read_text()))
-    assert len(table) == 1
-    assert {"lr", "loss", "heads", "seed", "nearer", "note", "tags"} <= set(table)
-    # Its figures in the header, in place of those of the picks.
-    page.get_by_role("link", name="Restore").first.click()
-    page.locator(".st-key-header-shows").get_by_text("Restored run").click(timeout=SLOW)
-    expect(page.locator(".studio-header .number.picked")).to_contain_text("Restored:", timeout=SLOW)
-    user.perplexity()
 
 
 def test_who_waits_is_told_what_for(user: User, people: list[User], browser: Browser, server: Server) -> None:

@@ -51,9 +51,10 @@ def section(workspace: Workspace, plan: Plan, results: list[SweepResult | Failur
         with panels(plan):
             controls.figure(chart, "sweep-shares", alt(plan), frame)
         _amounts(enough(results))
-        _all_points(frame)
     elif ranked:
         st.info("Pruning lost nothing on the held-out windows, so there is no share of it to draw.")
+    if ranked:
+        _all_points(frame)
     for loss, group in ranked.items():
         st.markdown(f"##### Best settings: {LOSSES[loss].title.lower()}")
         for place, result in enumerate(group[:BEST], start=1):

@@ -26,6 +26,9 @@ from restorelcc.selection.picks import everything
 from restorelcc.text.tokens import Tokens
 from restorelcc.workspace import Workspace
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)  # Processes side by side, each with threads for every core, would wait for each other.
+
 # Machines that tests run on are shared: how long an example takes says nothing.
 examples.register_profile("shared", deadline=None)
 examples.load_profile("shared")

@@ -156,8 +156,6 @@ def restore(asked: Asked, as_json: bool) -> None:
     export = max(FORMATS[asked.format].check(asked.folder, pair, kind) for kind in asked.settings.kinds)
     trainer = _picked(asked, pair, tokens)
     note_held_out(trainer.tokens, trainer.held_out)
-    for remark in elsewhere.notes if elsewhere is not None else ():
-        note(f"{asked.elsewhere}: {remark}")
     check_room((asked.folder, export), (runs_folder(), run_bytes(trainer)))
     if trainer.memory > NOTABLE:
         note(
@@ -360,6 +358,8 @@ def _kept(asked: Asked, trainer: Training, restoration: Restoration, keeper: Kee
 
 def _tell(restoration: Restoration, judged: Judged, source: str) -> None:
     """The figures, to people. source: of the text that was trained on."""
+    for remark in judged.notes:
+        note(f"{judged.source}: {remark}")
     texts = {f"{source}, held out": judged.held_out}
     if judged.elsewhere is not None:
         texts[judged.source] = judged.elsewhere

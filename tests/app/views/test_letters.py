@@ -38,7 +38,7 @@ VOCABULARY = tuple(f"{TOKENS[index % len(TOKENS)]}{index}" for index in range(le
 # Fields whose text the browser shows as it is, or does not show.
 AS_IT_IS = {
     "options", "raw_values", "placeholder", "value", "default", "raw_value", "alt", "id", "url", "file_name", "key",
-    "user_key", "string_value", "query_string", "set_value", "form_id",
+    "user_key", "string_value", "query_string", "set_value", "form_id", "code_text",
 }  # fmt: skip
 
 

@@ -1,10 +1,15 @@
-"""The app as a user meets it: a server of its own, and Debian's chromium driven by Playwright.
+"""The app as a user meets it: a server, and Debian's chromium driven by Playwright.
 
 Not a conftest.py: of two modules of that name, `from conftest import …` in the other tests would find the wrong one.
 """
 
+import atexit
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from people import DESKTOP, Server, User, start
@@ -14,27 +19,44 @@ from restorelcc.artifacts.findings import Recipe
 from restorelcc.progress import finish
 from restorelcc.workspace import Workspace, open_workspace
 
+_RUNNING = ExitStack()
+"""What modules share, until the tests are over: a server takes its time to start, and then to open its first pair."""
+atexit.register(_RUNNING.close)
+
+
+@cache
+def _shared() -> Server:
+    folder = Path(_RUNNING.enter_context(TemporaryDirectory()))
+    return _RUNNING.enter_context(start(folder / "cache", folder / "data", folder / "server.log"))
+
+
+@cache
+def _chromium() -> Browser:
+    chromium = shutil.which("chromium")
+    assert chromium, "The browser tests need chromium: apt-get install chromium"
+    playwright = _RUNNING.enter_context(sync_playwright())
+    return playwright.chromium.launch(
+        executable_path=chromium, args=["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    )
+
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Started once a module, with an empty cache."""
+def server() -> Server:
+    """Whose embedded pair somebody may have opened already, and restored."""
+    return _shared()
+
+
+@pytest.fixture(scope="module", name="server")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One of the module's own, with an empty cache."""
     cache, data = tmp_path_factory.mktemp("cache"), tmp_path_factory.mktemp("data")
-    log = tmp_path_factory.mktemp("log") / "server.log"
-    with start(cache, data, log) as running:
+    with start(cache, data, tmp_path_factory.mktemp("log") / "server.log") as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    assert chromium, "The browser tests need chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(
-            executable_path=chromium,
-            args=["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
-        )
-        yield launched
-        launched.close()
+def browser() -> Browser:
+    return _chromium()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fixtures import browser, engine, people, server, user
+from fixtures import browser, engine, own_server, people, user
 from people import DESKTOP, PHONE, SLOW, Server, User, start
 from playwright.sync_api import Browser, Page, expect
 
@@ -17,7 +17,7 @@ from restorelcc.evaluation.perplexity import perplexity, token_loss
 from restorelcc.selection.picks import Pick, Selection
 from restorelcc.workspace import Workspace
 
-__all__ = ["browser", "engine", "people", "server", "user"]  # fixtures that pytest finds by name
+__all__ = ["browser", "engine", "own_server", "people", "user"]  # fixtures that pytest finds by name
 
 pytestmark = pytest.mark.browser
 
@@ -34,7 +34,9 @@ def measured(workspace: Workspace, picks: set[Pick]) -> float:
 
 def cell(page: Page, layer: int, head: int) -> tuple[float, float]:
     """Where a cell of the map is on the screen."""
-    box = page.locator(".st-key-head-map .points path.point").nth(8 * layer + head).bounding_box()
+    point = page.locator(".st-key-head-map .points path.point").nth(8 * layer + head)
+    point.wait_for()
+    box = point.bounding_box()
     assert box is not None
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
@@ -57,7 +59,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 def test_first_start_shows_the_map(server: Server, user: User) -> None:
     user.open("")
-    assert user.page.locator(".st-key-head-map .points path.point").count() == 64
+    expect(user.page.locator(".st-key-head-map .points path.point")).to_have_count(64)
     print(f"empty cache to the first heat map: {time.monotonic() - server.started:.1f} s")
     assert user.perplexity("dense") < user.perplexity("pruned") == user.perplexity("picked")
 

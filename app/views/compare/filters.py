@@ -18,7 +18,7 @@ def section(runs: list[Run]) -> list[Run]:
         pairs = sorted({run_facts.pair_of(run) for run in runs} - {""})
         pair = st.selectbox("Pair", [ALL, *pairs], key="filter-pair", width=220)
         known = sorted({visible(tag) for run in runs for tag in run_facts.tags(run)})
-        wanted = st.multiselect("Tags", known, key="filter-tags", width=220)
+        wanted = st.multiselect("Tags", known, key="filter-tags", width=220) if known else []
         words = st.text_input("In names and notes", key="filter-words", width=200)
         starred = st.toggle("Starred", key="filter-star")
         passing = [

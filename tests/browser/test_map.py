@@ -32,7 +32,9 @@ def test_heads_on_two_measures_are_in_the_link(user: User) -> None:
     page = user.open("")
     expect(page.locator(".st-key-look-scatter button")).to_have_text(re.compile("Compute predicted, to dense"))
     for axis, measure in (("y", "Cosine distance"), ("colour", "Output-weighted")):
+        # Typed: of a long list those in view alone are there to be clicked.
         page.locator(f".st-key-axis-{axis} input").click()
+        page.locator(f".st-key-axis-{axis} input").fill(measure)
         page.get_by_role("option", name=measure, exact=True).click()
         user.settle()
     expect(page.get_by_text(re.compile(r"Rank correlation \+0\.\d\d over 64 heads")).last).to_be_visible()

@@ -105,6 +105,13 @@ def on_one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def own_pair(tokenizer: PreTrainedTokenizerFast) -> ModelPair:
+    """An equal one that no thread of the app, left by another test, can be computing with."""
+    dense = make_model()
+    return paired(dense, noisy(dense), tokenizer, "dense", "pruned")
+
+
 @pytest.fixture(scope="session")
 def tokens() -> Tokens:
     return make_tokens()

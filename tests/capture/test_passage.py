@@ -101,7 +101,8 @@ def test_attention_times_values_is_what_heads_give(build, passage):
     torch.testing.assert_close(attention_weights(model, passage[None]) @ v, z, rtol=1e-4, atol=1e-5)
 
 
-def test_the_models_are_left_as_they_were(pair, passage):
+def test_the_models_are_left_as_they_were(own_pair, passage):
+    pair = own_pair
     before = [
         (m.config._attn_implementation, m.config.to_dict(), m(passage[None]).logits) for m in (pair.dense, pair.pruned)
     ]

@@ -103,7 +103,8 @@ def test_padding_on_the_right_changes_nothing(pair):
     )
 
 
-def test_measuring_within_leaves_nothing_in_place_between_steps(pair, tokens):
+def test_measuring_within_leaves_nothing_in_place_between_steps(own_pair, tokens):
+    pair = own_pair
     c = Constants(torch.ones(3, 4, 8))
     with compensated(pair.pruned, c):
         expected = token_loss(pair.pruned, tokens)

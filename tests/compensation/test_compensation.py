@@ -91,7 +91,8 @@ def test_a_constant_loss_is_restored_in_full(pair, tokens):
     torch.testing.assert_close(logits_with(lost_it, c, tokens.ids), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_model_is_left_as_it_was_also_after_an_error(pair, tokens):
+def test_the_model_is_left_as_it_was_also_after_an_error(own_pair, tokens):
+    pair = own_pair
     before = pair.pruned(tokens.ids).logits
     with pytest.raises(KeyError), compensated(pair.pruned, random_compensation()):
         raise KeyError
@@ -136,7 +137,8 @@ def test_gradients_reach_the_vectors_and_nothing_else(pair, tokens):
     assert all(parameter.grad is None for parameter in pair.pruned.parameters())
 
 
-def test_another_models_compensation_is_refused(pair):
+def test_another_models_compensation_is_refused(own_pair):
+    pair = own_pair
     with pytest.raises(SettingError, match=r"\[2, 4, 8\]"), compensated(pair.pruned, random_compensation(0, (2, 4, 8))):
         pass
     assert not any(module._forward_hooks for module in pair.pruned.modules())

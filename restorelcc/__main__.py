@@ -1,6 +1,6 @@
 """`python -m restorelcc`: hands over to the command line."""
 
-from .cli import judging
+from .cli.options import app
 
 if __name__ == "__main__":
-    judging.app(prog_name="python -m restorelcc")
+    app(prog_name="python -m restorelcc")

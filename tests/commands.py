@@ -4,7 +4,7 @@ import json
 
 from typer.testing import CliRunner
 
-from restorelcc.cli.judging import app
+from restorelcc.cli.options import app
 
 
 def call(*arguments):

@@ -6,13 +6,15 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from restorelcc.inspection.after import After
 from restorelcc.workspace import Workspace
 
 from ..session import state
+from ..work import scores
 from ..work.closer import found
 from ..work.closer.found import InPlace
 from ..work.jobs import State, jobs
-from . import feedback
+from . import feedback, in_place
 
 
 def asked(key: tuple[object, ...], place: str, cost: str, label: str, submit: Callable[[], None]) -> None:
@@ -25,9 +27,17 @@ def asked(key: tuple[object, ...], place: str, cost: str, label: str, submit: Ca
         st.button(label, key=f"look-{place}", type="primary", icon=":material/calculate:", on_click=submit)
 
 
-def still_lost(workspace: Workspace, back: InPlace, place: str) -> None:
-    """Of what is still lost with something put back, `known` as `after NAME`."""
+def still_lost(workspace: Workspace, place: str) -> tuple[InPlace, After] | None:
+    """What is put back, with the control that chooses it, and what is still lost then; None where that is not known
+    yet, and then how to come to know it. place: which look asks."""
+    back = in_place.chosen(workspace, place)
+    if back is None:
+        st.caption("Pick something, or restore this pair, to see what is still lost with it in place.")
+        return None
     what, owner = f"after {back.name}", state.session().owner
+    after: After | None = scores.known(workspace.recipe, what)
+    if after is not None:
+        return back, after
     asked(
         found.key(workspace, what),
         place,
@@ -37,3 +47,4 @@ def still_lost(workspace: Workspace, back: InPlace, place: str) -> None:
             workspace, what, owner, "Reading heads with it in place", lambda: found.after_work(workspace, back)
         ),
     )
+    return None

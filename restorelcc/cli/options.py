@@ -13,6 +13,7 @@ from ..registry import briefs
 from ..restoration.choices import LOSSES, STARTS, UNITS
 from ..selection.scores import SCORES, closer, computed
 from .choices import Bounds, Closer, Constants, OneAtATime, OneLine, Way, What, Where, given_as, one_of, refuse_beside
+from .comparing import compare
 from .reporting import report
 from .shared import (
     MOST,
@@ -348,6 +349,7 @@ def evaluate(
 
 
 app.command()(report)
+app.command()(compare)
 
 
 @app.command()

@@ -6,7 +6,7 @@ import pytest
 from commands import call
 
 from restorelcc.cli.choices import choices_table
-from restorelcc.cli.judging import app
+from restorelcc.cli.options import app
 
 
 def test_readmes_list_is_the_tables():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from restorelcc.inspection.after import After
 from restorelcc.workspace import Workspace
 
 from ...charts.closer import still as charts
@@ -13,8 +12,7 @@ from ...session import state
 from ...values.colours import colours
 from ...values.picks import Head
 from ...values.words import head_name
-from ...widgets import computing, controls, in_place
-from ...work import scores
+from ...widgets import computing, controls
 
 
 def section(workspace: Workspace, head: Head) -> None:
@@ -24,15 +22,10 @@ def section(workspace: Workspace, head: Head) -> None:
         help="Mean of (δz·v)² over the text that heads were read on, along each component of what was lost before: "
         "with nothing put back, and with what is chosen in place in every layer.",
     )
-    back = in_place.chosen(workspace, "component")
-    if back is None:
-        st.caption("Pick something, or restore this pair, to see what is still lost with it in place.")
+    known = computing.still_lost(workspace, "component")
+    if known is None:
         return
-    what = f"after {back.name}"
-    after: After | None = scores.known(workspace.recipe, what)
-    if after is None:
-        computing.still_lost(workspace, back, "component")
-        return
+    back, after = known
     before, now = workspace.lost.variance[head].tolist(), after.variance[head].tolist()
     controls.figure(
         charts.components(before, now, state.session().component, colours(state.dark())),

@@ -14,8 +14,7 @@ from ....charts.closer.still import on_one_scale
 from ....charts.head_map import head_maps
 from ....session import state
 from ....values.colours import colours
-from ....widgets import computing, controls, in_place
-from ....work import scores
+from ....widgets import computing, controls
 
 HELP = (
     "Read again on the text that heads were read on, with what is put back in place in every layer; a constant counts "
@@ -26,15 +25,10 @@ HELP = (
 def section(workspace: Workspace) -> None:
     """Two maps of one measure of loss."""
     st.markdown("##### Before and after", help=HELP)
-    back = in_place.chosen(workspace, "after")
-    if back is None:
-        st.caption("Pick something, or restore this pair, to see what is still lost with it in place.")
+    known = computing.still_lost(workspace, "after")
+    if known is None:
         return
-    what = f"after {back.name}"
-    after: After | None = scores.known(workspace.recipe, what)
-    if after is None:
-        computing.still_lost(workspace, back, "after")
-        return
+    back, after = known
     _maps(workspace, after, back.title)
 
 

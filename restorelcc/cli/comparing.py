@@ -1,4 +1,4 @@
-"""More of what can be asked for: what a restoration is held against."""
+"""What can be asked of `compare`."""
 
 from typing import Annotated
 
@@ -6,13 +6,9 @@ import typer
 
 from ..registry import briefs
 from ..restoration.baselines.methods import METHODS
-from .options import app
 from .shared import MOST, Csv, Device, Dtype, Json, Length, Pickle, Source, Trust, Windows, loading_of
 
-__all__ = ["app"]
 
-
-@app.command()
 def compare(
     pair: Annotated[str, typer.Argument(metavar="[demo]", help="The embedded pair, where no other is given.")] = "demo",
     dense: Annotated[str | None, typer.Option(metavar="MODEL", help="The model before pruning.")] = None,

@@ -57,9 +57,9 @@ def evaluate(
     and with what is put back (--adapter), with differences by question.
     """
     from . import console
-    from .commands import evaluate as command
-    from .commands import states
-    from .commands.tasks import ask
+    from .commands.evaluating import states
+    from .commands.evaluating import text as of_text
+    from .commands.evaluating.tasks import ask
 
     def run() -> None:
         loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
@@ -68,8 +68,8 @@ def evaluate(
             ask(states.Named(model, adapter, against), tasks, limit, loading, json)
             return
         _refuse(context, "Without --tasks nothing is asked", ("limit",))
-        asked = command.Asked(model, adapter, against, text, stride, windows, length)
-        command.evaluate(asked, loading, json)
+        asked = of_text.Asked(model, adapter, against, text, stride, windows, length)
+        of_text.evaluate(asked, loading, json)
 
     console.run(run)
 

@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...artifacts.export import adapter_fits, load_adapter
-from ...compensation.interface import compensated
-from ...errors import PairMismatch
-from ...evaluation.comparison import Within
-from ...hf.layout import vocabulary_size
-from ...models.loading import Loading, load_model, load_tokenizer
-from ..opening import note_model
+from ....artifacts.export import adapter_fits, load_adapter
+from ....compensation.interface import compensated
+from ....errors import PairMismatch
+from ....evaluation.comparison import Within
+from ....hf.layout import vocabulary_size
+from ....models.loading import Loading, load_model, load_tokenizer
+from ...opening import note_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

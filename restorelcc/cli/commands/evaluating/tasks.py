@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ...evaluation.tasks.harness import answered, prepared
-from ...evaluation.tasks.known import METRICS
-from ...evaluation.tasks.results import Accuracy, TaskResult
-from ...evaluation.tasks.rows import asked_for
-from ...models.loading import Loading
-from ...progress_bar import watched
-from ..console import say, show_json, show_table
+from ....evaluation.tasks.harness import answered, prepared
+from ....evaluation.tasks.known import METRICS
+from ....evaluation.tasks.results import Accuracy, TaskResult
+from ....evaluation.tasks.rows import asked_for
+from ....models.loading import Loading
+from ....progress_bar import watched
+from ...console import say, show_json, show_table
 from .states import Named, opened
 
 

@@ -3,7 +3,16 @@
 import streamlit as st
 
 from app.session import state
-from app.views.components import effect, energy_map, on_a_passage, one_component, one_head, still_lost, strategies
+from app.views.components import (
+    beside,
+    effect,
+    energy_map,
+    on_a_passage,
+    one_component,
+    one_head,
+    still_lost,
+    strategies,
+)
 
 workspace = state.opened()
 head = one_head.chosen(workspace)
@@ -17,6 +26,7 @@ with right:
     one_component.section(workspace, head)
     effect.section(workspace, head)
     still_lost.section(workspace, head)
+    beside.section(workspace, head)
 
 st.subheader("All heads")
 left, right = st.columns([7, 5], gap="medium")

@@ -39,11 +39,13 @@ def head_map(
     height: int | None = None,
     box: bool = False,
     narrow: bool = False,
+    more: Sequence[str] = (),
 ) -> go.Figure:
     """Layer × head as cells that fill the figure; selecting gives points with (layer, head) as customdata.
 
     table: [layer, head], NaN where nothing is known yet. picked: components picked of each head, drawn as a dot.
-    box: the mouse draws a box; Plotly then takes no clicks on cells, so the two are apart. narrow: for a phone.
+    box: the mouse draws a box; Plotly then takes no clicks on cells, so the two are apart. narrow: for a phone. more: a
+    line each that is said of the heads beside their value, layer by layer; none where it is empty.
     """
     values = table.detach().double().numpy()
     across = lies_across(values.shape) and not (narrow and turns_on_a_phone(values.shape))
@@ -54,7 +56,7 @@ def head_map(
     size = max(3.0, min(22.0, wide - 1, (height - AROUND) / rows - 1))
     figure = base(height, dragmode="select" if box else False, clickmode="event+select", hoverdistance=40)
     _cells(figure, values.T if across else values, measure, colours, size, narrow)
-    _points_to_select(figure, values, measure, colours, across, size)
+    _points_to_select(figure, values, measure, colours, across, size, more)
     if picked:
         _dots(figure, list(picked), colours, across, size)
     if selected is not None:
@@ -71,11 +73,12 @@ def head_maps(
     picked: dict[Head, int] | None = None,
     selected: Head | None = None,
     box: bool = False,
+    more: Sequence[str] = (),
 ) -> tuple[go.Figure, go.Figure | None]:
     """`head_map` for a desk, and for a phone where it lies otherwise there."""
 
     def drawn(narrow: bool) -> go.Figure:
-        return head_map(table, measure, colours, picked, selected, box=box, narrow=narrow)
+        return head_map(table, measure, colours, picked, selected, box=box, narrow=narrow, more=more)
 
     layers, heads = table.shape
     return drawn(False), drawn(True) if turns_on_a_phone((layers, heads)) else None
@@ -108,17 +111,26 @@ def _cells(
 
 
 def _points_to_select(
-    figure: go.Figure, values: np.ndarray, measure: Measure, colours: Colours, across: bool, size: float
+    figure: go.Figure,
+    values: np.ndarray,
+    measure: Measure,
+    colours: Colours,
+    across: bool,
+    size: float,
+    more: Sequence[str] = (),
 ) -> None:
     """An invisible point in every cell is what the mouse meets: heat maps report no selection."""
     layer, head = (index.ravel() for index in np.indices(values.shape))
+    says = ["not known" if np.isnan(value) else f"{value:.4g}" for value in values.ravel()]
+    if more:
+        says = [f"{value}<br>{line}" for value, line in zip(says, more, strict=True)]
     figure.add_trace(
         points(values.size)(
             x=layer if across else head,
             y=head if across else layer,
             mode="markers",
             customdata=np.stack([layer, head], axis=1),
-            text=["not known" if np.isnan(value) else f"{value:.4g}" for value in values.ravel()],
+            text=says,
             # No larger than a cell: of points that overlap the mouse meets the first, whichever is nearer.
             marker={"symbol": "square", "size": size, "color": colours.text, "opacity": 0},
             selected={"marker": {"opacity": 0}},

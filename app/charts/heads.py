@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 from torch import Tensor
 
+from restorelcc.inspection.beside import rank_correlation
 from restorelcc.selection.scores import Measure
 
 from ..values.colours import Colours
@@ -261,8 +261,5 @@ def _rings(figure: go.Figure, x: Axis, y: Axis, heads: Sequence[Head], size: int
 
 def agreement(x: Axis, y: Axis) -> tuple[float, int]:
     """(Spearman's rank correlation of which heads come first, how many heads it is of); NaN where there is none."""
-    values = [axis.measure.order(axis.table.detach().double()).flatten().numpy() for axis in (x, y)]
-    frame = pd.DataFrame({"x": values[0], "y": values[1]}).replace([np.inf, -np.inf], np.nan).dropna()
-    if len(frame) < 3 or frame["x"].nunique() < 2 or frame["y"].nunique() < 2:
-        return float("nan"), len(frame)
-    return float(frame["x"].rank().corr(frame["y"].rank())), len(frame)
+    first, second = (axis.measure.order(axis.table.detach().double()) for axis in (x, y))
+    return rank_correlation(first, second), int((first.isfinite() & second.isfinite()).sum())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from restorelcc.inspection.beside import Beside
 from restorelcc.selection.scores import Measure
 
 from ..values.words import head_name, signed
@@ -30,6 +31,40 @@ def of_map(table: Tensor, measure: Measure) -> str:
         f"From {_short(float(values.min()))} to {_short(float(values.max()))}; half of the heads lie "
         f"above {_short(middle)}. {'Lowest' if measure.lowest_first else 'Highest'}: {heads}. {_depth(known, measure)}"
     ).strip()
+
+
+def of_two(both: Beside, measure: Measure, names: tuple[str, str]) -> str:
+    """What two maps beside each other show: in how many heads the second has more, which are furthest apart, whether it
+    is the same heads that come first. names: of both, as Markdown."""
+    difference = both.difference
+    known = difference[difference.isfinite()]
+    if not len(known):
+        return ""
+    first, second = names
+    more, less = int((known > 0).sum()), int((known < 0).sum())
+    loses = "loses" if measure.scale == "loss" else "has"
+    (most, of_most), (rest, of_rest) = sorted([(more, "more"), (less, "less")], reverse=True)
+    where = f"all {most} heads" if most == len(known) else f"{most} of {len(known)} heads, and {of_rest} in {rest}"
+    apart = difference.abs().nan_to_num(-1.0).flatten().argsort(descending=True, stable=True)[:3]
+    heads = [divmod(int(index), difference.shape[1]) for index in apart]
+    furthest = ", ".join(f"{head_name(head)} ({signed(float(difference[head]), 3)})" for head in heads)
+    said = f"{second} {loses} {of_most} than {first} in {where}. Furthest apart: {furthest}."
+    return f"{said} {_same_heads(both.agreement)}".strip()
+
+
+def _same_heads(agreement: float) -> str:
+    """What a rank correlation of two maps means; empty where there is none."""
+    if agreement != agreement:
+        return ""
+    if agreement > 0.9:
+        says = "it is the same heads that come first in both"
+    elif agreement > 0.5:
+        says = "much the same heads come first in both"
+    elif agreement > -0.5:
+        says = "other heads come first in one than in the other"
+    else:
+        says = "heads that come first in one come last in the other"
+    return f"Rank correlation {signed(agreement, 2)}: {says}."
 
 
 def _first(table: Tensor, measure: Measure, most: int = 3) -> list[tuple[int, int]]:

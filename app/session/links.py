@@ -12,7 +12,7 @@ from restorelcc.workspace import Workspace
 
 from ..values import names
 from ..values.picks import WHOLE, Picks
-from ..values.recipes import recipe_read, recipe_written
+from ..values.recipes import recipe_in_a_word, recipe_of_a_word, recipe_read, recipe_written
 from .axes import Axes
 from .state import Session
 
@@ -29,6 +29,10 @@ def written(session: Session) -> dict[str, str]:
         link["head"] = "{}.{}".format(*session.head)
     if session.axes.to_text():
         link["axes"] = session.axes.to_text()
+    if session.look:
+        link["look"] = session.look
+    if session.beside is not None and len(beside := recipe_in_a_word(session.beside)) <= LONGEST:
+        link["beside"] = beside
     if session.component:
         link["component"] = str(session.component)
     if session.run:
@@ -71,6 +75,13 @@ def applied(session: Session, link: Mapping[str, str]) -> str:
         session.component = int(link["component"])
     elif link.get("component"):
         unread.append(_named("component", link["component"]))
+    if re.fullmatch("[a-z]{1,20}", link.get("look", "")):
+        session.look = link["look"]
+    if link.get("beside"):
+        try:
+            session.beside = recipe_of_a_word(link["beside"])
+        except SettingError:
+            unread.append(_named("pair beside", link["beside"]))
     session.axes = Axes.from_text(link.get("axes", ""))
     if session.axes.to_text() != link.get("axes", ""):
         unread.append(_named("axes", link["axes"]))

@@ -43,6 +43,10 @@ class Session:
     """Whose windows the table of hit text lists."""
     in_place: str | None = None
     """What is put back while it is looked closer: `picks`, a run's folder, or nothing; None until it is chosen."""
+    look: str = ""
+    """Which closer look is taken on the Heads page; empty: none."""
+    beside: Recipe | None = None
+    """A pair that heads are compared with, one by one."""
     mouse: str = "look"
     """What the mouse does on the map of heads: look at one, or draw a box to pick."""
     picks: Picks | None = None
@@ -182,5 +186,6 @@ def show(recipe: Recipe) -> None:
     tab.recipe, tab.pending = recipe, ""
     tab.picks, tab.past, tab.future, tab.head, tab.component, tab.run = None, [], [], None, 0, ""
     tab.names, tab.own = {}, {}
+    tab.beside = None if tab.beside == recipe else tab.beside
     if tab.metric not in offered():
         tab.metric = Session.metric

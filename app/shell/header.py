@@ -20,7 +20,7 @@ from ..session import cache, state
 from ..values.picks import Picks
 from ..values.recipes import recipe_written
 from ..values.verbatim import in_html, shortened
-from ..values.words import HELP, model_name, percent, short_name, signed
+from ..values.words import HELP, model_name, percent, short_name, signed, text_name
 from ..widgets import feedback
 from ..work import open_pairs, scores
 from ..work.jobs import jobs
@@ -186,7 +186,7 @@ def _html(
     label = f"Restored: {in_html(shortened(run, 24))}" if run else "With my picks"
     shown, names = full or measured, _names(workspace.findings, picked)
     text = workspace.findings.evaluation if full else workspace.findings.live
-    source = in_html(short_name(workspace.recipe.evaluation))
+    source = in_html(text_name(workspace.recipe.evaluation))
     count = f"{text.count:,} tokens of {source}, {'full' if full else 'live'} set"
     if shown is None:
         known = unpicked(workspace)

@@ -38,6 +38,11 @@ def short_name(name: str) -> str:
     return (folder.name if is_place else "") or model_name(name)
 
 
+def text_name(source: str) -> str:
+    """A source of text where there is little room: of a file, its name."""
+    return "embedded text" if source == DEMO else short_name(source)
+
+
 def percent(share: float) -> str:
     """A share as whole per cent: 47%, −3% with a minus sign rather than a hyphen; never −0%."""
     return f"{round(share, 2) + 0.0:.0%}".replace("-", "−")

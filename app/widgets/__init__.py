@@ -1,5 +1,6 @@
 """Controls, messages and progress that several pages draw.
 
+beside: chosen, workspace_of
 computing: asked, still_lost
 controls: by_head, figure, metric, mirrored, selected_points
 feedback: ARRIVALS, bar, cancel_button, doing, empty, GLANCE, guarded, models_there, pause, progress, refused, running

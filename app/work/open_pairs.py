@@ -24,9 +24,11 @@ from . import allowed, scores
 from .jobs import Job, State, jobs
 
 MOST = 3  # pairs in memory; the one longest unused goes first
+REMEMBERED = 12  # pairs that were opened since the server began, by name alone
 WARM_UP = 3.0  # seconds from the first page to the loading of models that nobody asked for
 _lock = threading.Lock()
 _open: OrderedDict[Recipe, Workspace] = OrderedDict()
+_seen: OrderedDict[Recipe, None] = OrderedDict()
 _warmed: WeakSet[Workspace] = WeakSet()
 
 
@@ -36,6 +38,12 @@ def workspace(recipe: Recipe) -> Workspace | None:
         if recipe in _open:
             _open.move_to_end(recipe)
         return _open.get(recipe)
+
+
+def seen() -> list[Recipe]:
+    """Pairs that were opened since the server began, open or not, the last first."""
+    with _lock:
+        return list(reversed(_seen))
 
 
 def opening(recipe: Recipe, owner: str) -> Job:
@@ -53,6 +61,10 @@ def opening(recipe: Recipe, owner: str) -> Job:
             opened = yield from _shown(job, open_workspace(replace(trusted, stamp=stamp_of(trusted))), recipe.in_order)
             with _lock:
                 _open[recipe] = opened
+                _seen[recipe] = None
+                _seen.move_to_end(recipe)
+                while len(_seen) > REMEMBERED:
+                    _seen.popitem(last=False)
             _forget_beyond(MOST)
         return recipe
 

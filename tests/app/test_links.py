@@ -57,6 +57,7 @@ def workspace(lost):
 @given(recipes)
 def test_a_recipe_there_and_back(recipe):
     assert links.recipe_read(links.recipe_written(recipe)) == recipe
+    assert links.recipe_of_a_word(links.recipe_in_a_word(recipe)) == recipe
 
 
 def test_what_is_at_its_default_is_left_out():
@@ -260,3 +261,19 @@ def test_a_pair_that_cannot_be_is_told_with_the_rest():
     session = Session(owner="me")
     with pytest.raises(SettingError, match=r"windows.*measure 'x' cannot be read"):
         links.applied(session, {"metric": "x", "windows": "1"})
+
+
+def test_a_pair_beside_and_the_look_at_it_there_and_back():
+    other = Recipe(pruning=Pruning("magnitude", 0.5))
+    link = links.written(Session("me", look="beside", beside=other))
+    assert link["beside"] == "dense=demo&method=magnitude&prune=0.5"
+    there = Session("you")
+    assert links.applied(there, link) == ""
+    assert (there.look, there.beside) == ("beside", other)
+
+
+@pytest.mark.parametrize("word", ["shiny", "dense=demo&prune=7", "prune=0.5", "dense=demo&windows=many"])
+def test_a_pair_beside_that_cannot_be_is_named_and_left_out(word):
+    session = Session("me")
+    assert f"pair beside '{word}' cannot be read" in links.applied(session, {"beside": word})
+    assert session.beside is None

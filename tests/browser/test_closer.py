@@ -1,4 +1,7 @@
-"""Looking closer, as a person does it: the text that was hit and text of one's own; heads before and after."""
+"""Looking closer, as a person does it: the text that was hit and text of one's own; heads before and after, and in two
+pairs."""
+
+from urllib.parse import quote
 
 import pytest
 from fixtures import browser, engine, people, server, user
@@ -32,19 +35,18 @@ def tick_row(page: Page, table: str, row: int) -> None:
     page.mouse.click(box["x"] + 18, box["y"] + 36 + 35 * row + 17)
 
 
-def test_heads_before_and_after_stand_side_by_side_and_in_step(user: User) -> None:
-    """With the picks in place: two maps of one scale; a click on either looks at the head in both."""
-    user.page.goto(f"{user.server.url}/?picks=all")
-    user.page.locator(".st-key-head-map .js-plotly-plot").wait_for(timeout=3 * SLOW)  # the server's first pair
-    page = look(user, "Before and after", "look-after")
-    for side in ("before", "after"):
-        page.locator(f".st-key-map-{side} .js-plotly-plot").wait_for(timeout=SLOW)
-    user.settle()
-    scales = page.evaluate(
-        "['before', 'after'].map(side => document.querySelector(`.st-key-map-${side} .js-plotly-plot`).data[0].zmax)"
-    )
-    assert scales[0] == scales[1]
-    point = page.locator(".st-key-map-after .points path.point").nth(8 * 3 + 1)
+def drawn(page: Page, maps: tuple[str, ...], what: str) -> list[object]:
+    """The same of several maps, such as `data[0].zmax`."""
+    for name in maps:
+        page.locator(f".st-key-map-{name} .js-plotly-plot").wait_for(timeout=SLOW)
+    script = f"maps => maps.map(map => document.querySelector(`.st-key-map-${{map}} .js-plotly-plot`).{what})"
+    values: list[object] = page.evaluate(script, list(maps))
+    return values
+
+
+def hover(page: Page, name: str, layer: int, head: int) -> tuple[float, float]:
+    """Rest the mouse on a cell, and where that is."""
+    point = page.locator(f".st-key-map-{name} .points path.point").nth(8 * layer + head)
     point.scroll_into_view_if_needed()
     box = point.bounding_box()
     assert box is not None
@@ -52,17 +54,47 @@ def test_heads_before_and_after_stand_side_by_side_and_in_step(user: User) -> No
     page.mouse.move(x - 3, y)
     page.mouse.move(x, y)
     page.wait_for_timeout(250)
-    page.mouse.click(x, y)
-    expect(page.get_by_text("Layer 3, head 1")).to_be_visible(timeout=SLOW)
+    return x, y
+
+
+def click_in_step(user: User, clicked: str, maps: tuple[str, ...], layer: int, head: int) -> None:
+    """A click on one map looks at the head in all of them."""
+    user.page.mouse.click(*hover(user.page, clicked, layer, head))
+    expect(user.page.get_by_text(f"Layer {layer}, head {head}")).to_be_visible(timeout=SLOW)
     user.settle()
-    outlines = page.evaluate(
-        "['before', 'after'].map(side => document.querySelector(`.st-key-map-${side} .js-plotly-plot`)"
-        ".layout.shapes.map(shape => [shape.x0, shape.y0]))"
-    )
-    assert outlines[0] == outlines[1]
-    assert len(outlines[0]) == 1
+    outlines = drawn(user.page, maps, "layout.shapes.map(shape => [shape.x0, shape.y0])")
+    assert outlines == [[[head - 0.48, layer - 0.48]]] * len(maps)
+
+
+def test_heads_before_and_after_stand_side_by_side_and_in_step(user: User) -> None:
+    """With the picks in place: two maps of one scale; a click on either looks at the head in both."""
+    user.page.goto(f"{user.server.url}/?picks=all")
+    user.page.locator(".st-key-head-map .js-plotly-plot").wait_for(timeout=3 * SLOW)  # the server's first pair
+    page, sides = look(user, "Before and after", "look-after"), ("before", "after")
+    scales = drawn(page, sides, "data[0].zmax")
+    user.settle()
+    assert scales[0] == scales[1]
+    click_in_step(user, "after", sides, 3, 1)
     user.open("components?picks=all&head=3.1")
     expect(page.locator(".st-key-still-lost .js-plotly-plot")).to_be_visible(timeout=SLOW)
+
+
+def test_two_pairs_stand_side_by_side_and_in_step(user: User) -> None:
+    """The same model pruned less, opened by its link: one scale, what lies between them, a click in step, both values
+    where the mouse rests, and the head in both pairs on Components."""
+    other = quote("dense=demo&prune=0.5&windows=4&captured=2")
+    page, maps = user.open(f"?look=beside&beside={other}"), ("here", "beside", "difference")
+    scales = drawn(page, maps, "data[0].zmax")
+    assert scales[0] == scales[1] > scales[2]
+    click_in_step(user, "beside", maps, 2, 5)
+    hovered = page.locator(".st-key-map-beside .hovertext")
+    hover(page, "beside", 2, 6)
+    expect(hovered).to_contain_text("difference")
+    expect(page.get_by_text("wanda 50 %, 4 windows, 2 captured loses less than wanda 60 %")).to_be_visible()
+    page.get_by_role("link", name="Components").first.click()
+    expect(page.locator(".st-key-component-beside .js-plotly-plot")).to_be_visible(timeout=SLOW)
+    assert "head=2.5" in page.url
+    assert f"beside={quote('dense=demo')}" in page.url
 
 
 def test_the_text_that_was_hit_is_read_with_a_head_and_so_is_ones_own(user: User, engine: Workspace) -> None:

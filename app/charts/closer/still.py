@@ -1,24 +1,42 @@
-"""Before and after: maps on one scale, and what is left of each component."""
+"""Two states of the same heads side by side: maps on one scale, and what each component lost in both."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import plotly.graph_objects as go
+from torch import Tensor
+
+from restorelcc.selection.scores import Measure
 
 from ...values.colours import Colours
-from ..common import BELOW, base
+from ...values.verbatim import in_figure
+from ..common import BELOW, base, palette
+from ..head_map import shades
+
+BEFORE_AND_AFTER = ("before", "after")
 
 
-def on_one_scale(figure: go.Figure, most: float) -> go.Figure:
-    """A map of a loss whose colours go from 0 to `most`."""
-    return figure.update_traces(zmin=0.0, zmax=most or 1.0, selector={"type": "heatmap"})
+def on_one_scale(figure: go.Figure, tables: Sequence[Tensor], measure: Measure, colours: Colours) -> go.Figure:
+    """A map whose colours are those of all these tables together; each [layer, head]."""
+    _, low, high = shades(np.stack([table.double().numpy() for table in tables]), measure, colours)
+    return figure.update_traces(zmin=low, zmax=high, selector={"type": "heatmap"})
 
 
-def components(before: Sequence[float], after: Sequence[float], component: int, colours: Colours) -> go.Figure:
-    """By component, mean squares of what was lost along it, before and with something put back."""
+def components(
+    before: Sequence[float],
+    after: Sequence[float],
+    component: int,
+    colours: Colours,
+    names: tuple[str, str] = BEFORE_AND_AFTER,
+) -> go.Figure:
+    """By component, mean squares of what was lost along it: before and with something put back, or of two pairs.
+    component: the one in view."""
     figure = base(260, showlegend=True, legend=BELOW, barmode="group", bargap=0.2)
-    for name, values, colour in (("before", before, colours.pruned), ("after", after, colours.restored)):
+    second = colours.restored if names == BEFORE_AND_AFTER else palette(colours)[1]
+    sides = zip(map(in_figure, names), (before, after), (colours.pruned, second), strict=True)
+    for name, values, colour in sides:
         figure.add_bar(
             x=list(range(len(values))),
             y=list(values),

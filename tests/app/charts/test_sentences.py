@@ -2,7 +2,8 @@
 
 import torch
 
-from app.charts.sentences import of_map
+from app.charts.sentences import of_map, of_two
+from restorelcc.inspection.beside import Beside
 from restorelcc.selection.scores import SCORES
 
 
@@ -29,3 +30,15 @@ def test_what_is_not_known_is_not_told():
     assert of_map(nothing, SCORES["relative_error"]) == (
         "From 0.25 to 0.25; half of the heads lie above 0.25. Highest: L1 H0."
     )
+
+
+def test_two_maps_are_told_by_who_loses_more_where_and_whether_it_is_the_same_heads():
+    first = torch.tensor([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]]).double()
+    second = first + torch.tensor([[0.1, -0.01], [0.05, 0.05], [0.4, 0.0]]).double()
+    told = of_two(Beside(first, second), SCORES["relative_error"], ("A", "B"))
+    assert told.startswith("B loses more than A in 4 of 6 heads, and less in 1. Furthest apart: L2 H0 (+0.400), L0 H0")
+    assert told.endswith("Rank correlation +0.89: much the same heads come first in both.")
+    opposite = of_two(Beside(first, -first), SCORES["predicted"], ("A", "B"))
+    assert opposite.startswith("B has less than A in all 6 heads. Furthest")
+    assert opposite.endswith("Rank correlation −1.00: heads that come first in one come last in the other.")
+    assert of_two(Beside(first, first * torch.nan), SCORES["predicted"], ("A", "B")) == ""

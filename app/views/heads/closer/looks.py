@@ -9,7 +9,9 @@ import streamlit as st
 
 from restorelcc.workspace import Workspace
 
-from . import after, depth, hit, kinds
+from ....session import state
+from ....widgets import controls
+from . import after, another_pair, depth, hit, kinds
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ LOOKS = {
     "depth": Look("Where the prediction departs", depth.section),
     "hit": Look("The text that was hit", hit.section),
     "after": Look("Before and after", after.section),
+    "beside": Look("Beside another pair", another_pair.section),
 }
 
 
@@ -32,14 +35,15 @@ def section(workspace: Workspace) -> None:
     """Choose a look, and take it."""
     st.divider()
     st.subheader("Look closer")
-    chosen = st.segmented_control(
+    session = state.session()
+    session.look = session.look if session.look in LOOKS else ""
+    st.segmented_control(
         "Look closer",
         list(LOOKS),
         format_func=lambda name: LOOKS[name].title,
-        key="look-closer",
-        persist_state="session",
         label_visibility="collapsed",
         wrap=True,
+        **controls.mirrored("look-closer", session.look or None, lambda name: setattr(session, "look", name or "")),
     )
-    if chosen is not None:
-        LOOKS[chosen].draw(workspace)
+    if session.look:
+        LOOKS[session.look].draw(workspace)

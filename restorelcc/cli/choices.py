@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from ..artifacts.export_formats import FORMATS
 from ..errors import SettingError
+from ..evaluation.tasks.known import TASKS
 from ..inspection.definitions import LOOKS
 from ..pruning.methods import ALLOCATIONS, METHODS
 from ..registry import Choice, briefs, markdown
@@ -69,6 +70,7 @@ def choices_table() -> str:
         "restore --start": STARTS,
         "restore --unit": UNITS,
         "restore --format": FORMATS,
+        "evaluate --tasks": TASKS,
     }
     rows = []
     for option, choices in options.items():

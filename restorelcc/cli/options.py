@@ -14,6 +14,7 @@ from ..restoration.choices import LOSSES, STARTS, UNITS
 from ..selection.scores import SCORES, closer, computed
 from .choices import Bounds, Closer, Constants, OneAtATime, OneLine, Way, What, Where, given_as, one_of, refuse_beside
 from .comparing import compare
+from .evaluating import evaluate
 from .reporting import report
 from .shared import (
     MOST,
@@ -309,45 +310,7 @@ def sweep(
     console.run(run)
 
 
-@app.command()
-def evaluate(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="See MODEL below.")],
-    adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="A restoration to put on top.")] = None,
-    against: Annotated[
-        str | None, typer.Option(metavar="DENSE", help="The dense model: how far the next token is from its own, too.")
-    ] = None,
-    text: Annotated[str, typer.Option("--text", metavar="SRC", help="Text to predict; see SRC below.")] = "demo",
-    stride: Annotated[
-        int | None,
-        typer.Option(min=1, max=MOST, help="Tokens between windows; less than --length gives context."),
-    ] = None,
-    windows: Annotated[
-        int | None, typer.Option(min=1, max=MOST, help="Windows at most. Default: the whole text.")
-    ] = None,
-    length: Length = None,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    allow_pickle: Pickle = False,
-    trust_remote_code: Trust = False,
-    json: Json = False,
-) -> None:
-    """Perplexity with its standard error.
-
-    Text is cut into windows side by side; every token but the first of each is scored, the last, shorter window
-    included, and start tokens never. [bold]--text wikitext2[/bold] is the usual protocol of published figures: the test
-    split as one text, its lines joined by blank lines.
-    """
-    from . import console
-    from .commands import evaluate as command
-
-    def run() -> None:
-        loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
-        asked = command.Asked(model, adapter, against, text, stride, windows, length)
-        command.evaluate(asked, loading, json)
-
-    console.run(run)
-
-
+app.command()(evaluate)
 app.command()(report)
 app.command()(compare)
 

@@ -1,5 +1,5 @@
 """How good a model is on a text: perplexity with its standard error, what training minimises, a forward pass begun in
-the middle, and the pruned model with outputs of the dense one patched in.
+the middle, and the pruned model with outputs of the dense one patched in; how many questions it answers right.
 
 comparison: compare, Comparison, distance, Distance, learns_the_text, measured, nearer, Share, side_by_side, Within
 ending: Ending
@@ -8,4 +8,5 @@ patching: all_heads, everything, Patch, patched
 perplexity: Difference, logits_of, losses, measure, paired_difference, Perplexity, perplexity, recovered_share,
     token_loss, TokenLoss
 prefix: Prefix
+tasks: Accuracy, answered, asked_for, METRICS, prepared, TaskResult, TASKS
 """

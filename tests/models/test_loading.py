@@ -115,7 +115,7 @@ def test_memory_that_runs_out_later_is_one_line_too(monkeypatch, folders):
     def full(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr("restorelcc.cli.commands.evaluate.measure", full)
+    monkeypatch.setattr("restorelcc.cli.commands.evaluating.text.measure", full)
     result = CliRunner().invoke(app, ["evaluate", str(folders[0]), "--length", "16"])
     assert result.exit_code == 2
     assert result.stderr.startswith("Error: Memory ran out.")

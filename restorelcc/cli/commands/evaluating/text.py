@@ -1,4 +1,4 @@
-"""The command `evaluate`: the perplexity of a model on a text, and its distance to the dense model."""
+"""`evaluate`: the perplexity of a model on a text, and its distance to the dense model."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...artifacts.export import Adapter, adapter_fits, load_adapter, trained_on
-from ...compensation.interface import compensated
-from ...errors import PairMismatch
-from ...evaluation.comparison import compare, distance, side_by_side
-from ...evaluation.perplexity import measure, paired_difference, perplexity
-from ...hf.layout import vocabulary_size
-from ...models.loading import Loading, load_model, load_tokenizer
-from ...progress_bar import watched
-from ...text.calibration import evaluation_tokens
-from ...text.tokens import Tokens
-from ..console import say, show_json, shown
-from ..opening import note_model
+from ....artifacts.export import Adapter, adapter_fits, load_adapter, trained_on
+from ....compensation.interface import compensated
+from ....errors import PairMismatch
+from ....evaluation.comparison import compare, distance, side_by_side
+from ....evaluation.perplexity import measure, paired_difference, perplexity
+from ....hf.layout import vocabulary_size
+from ....models.loading import Loading, load_model, load_tokenizer
+from ....progress_bar import watched
+from ....text.calibration import evaluation_tokens
+from ....text.tokens import Tokens
+from ...console import say, show_json, shown
+from ...opening import note_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

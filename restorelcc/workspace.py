@@ -8,6 +8,7 @@ workspace.pair()                                    # the models, loaded when fi
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -87,6 +88,12 @@ class Workspace:
     def loaded(self) -> bool:
         """The models are in memory: `pair` answers at once."""
         return self.models.value is not None
+
+    @property
+    def pace(self) -> float | None:
+        """Seconds a token of a forward pass of the pruned model took on this machine; None before the first."""
+        live = self._prefix.value
+        return None if live is None else live.seconds / self.findings.live.ids.numel()
 
     def remarks(self) -> list[str]:
         """What should be said of how this pair was read, a sentence each: which heads are gone, that one model is here
@@ -230,6 +237,8 @@ class Live:
     prefix: Prefix
     pruned: TokenLoss
     """As it is; with its distance to the dense model, where that is in memory too."""
+    seconds: float
+    """That it took."""
 
 
 def _live_set(models: Once[LoadedPair], live: Tokens) -> Generator[Progress, None, Live]:
@@ -241,7 +250,9 @@ def _live_set(models: Once[LoadedPair], live: Tokens) -> Generator[Progress, Non
         yield from ending.made()
         teacher = ending.logits
     prefix = Prefix(loaded.models.pruned, live, teacher=teacher)
-    return Live(prefix, (yield from prefix.measured()))
+    began = time.perf_counter()
+    measured = yield from prefix.measured()
+    return Live(prefix, measured, time.perf_counter() - began)
 
 
 def _paired(recipe: Recipe, known: Tokens | None = None) -> Generator[Progress, None, tuple[ModelPair, Tokens]]:

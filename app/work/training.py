@@ -17,7 +17,7 @@ from restorelcc.hf.narrow import pruning_record
 from restorelcc.models.loading import Loading
 from restorelcc.models.pair import ModelPair
 from restorelcc.progress import Progress
-from restorelcc.restoration.parameters import Held, training_bytes
+from restorelcc.restoration.parameters import Held, training_bytes, training_seconds
 from restorelcc.restoration.training import Restoration, Settings, Step, Training
 from restorelcc.restoration.weights import counted
 from restorelcc.selection.picks import Selection
@@ -42,18 +42,34 @@ class Unkept:
     """Empty once it can be kept again."""
 
 
-def cost(workspace: Workspace, selection: Selection, settings: Settings) -> tuple[int, int]:
-    """(numbers that are trained, about how many bytes that takes beside the models), the models being in memory."""
+@dataclass(frozen=True)
+class Cost:
+    """What a training will take."""
+
+    numbers: int
+    """That are trained."""
+    memory: int
+    """Bytes, about, beside the models."""
+    seconds: float | None
+    """About; None before anything was measured on this pair."""
+
+
+def cost(workspace: Workspace, selection: Selection, settings: Settings) -> Cost:
+    """Of some picks, the models being in memory."""
     key = workspace.recipe, selection, settings.kind, settings.where, settings.constants, settings.learned
     pair, present = workspace.pair(dense=False), selection.within(workspace.lost.present)
     if key not in _counted:
         while len(_counted) >= 64:
             _counted.pop(next(iter(_counted)), None)
         _counted[key] = counted(pair, present, settings)
-    tokens = settings.batch * workspace.findings.calibration.ids.shape[1]
+    length, pace = workspace.training.ids.shape[1], workspace.pace
+    tokens = settings.batch * length
     held: Held = "layer" if settings.by_blocks == settings.steps else "whole"
     layers = sorted({layer for layer, _ in present.heads})
-    return _counted[key], training_bytes(pair.pruned, _counted[key], tokens, layers, held)
+    memory = training_bytes(pair.pruned, _counted[key], tokens, layers, held)
+    held_out = len(workspace.held_out)
+    seconds = None if pace is None else training_seconds(settings, length, held_out, pace)
+    return Cost(_counted[key], memory, seconds)
 
 
 _counted: dict[Hashable, int] = {}

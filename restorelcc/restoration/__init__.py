@@ -6,7 +6,7 @@ bounds: bounds, CONSTANTS, DENSE, HEADS, MLPS, PRUNED
 choices: LOSSES, STARTS, UNITS, WAYS, WHAT, WHERE
 constants: trained_parameters
 injection: capture_in_order
-parameters: Held, training_bytes
+parameters: Held, training_bytes, training_seconds
 state: begun, given, resume, State, written
 sweep: best_first, enough, Enough, Failure, Grid, Point, sweep, SweepResult, to_pandas
 training: DEFAULTS, MOST_STEPS, PUBLISHED, Restoration, Settings, Step, Training

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 class Kind(Choice):
     """What is trained: a kind of compensation, by its name among `compensation.kinds.KINDS`."""
 
+    numbers: str
+    """Which numbers, and where they end up."""
+
 
 WHAT = table(
     Kind(
@@ -31,6 +34,7 @@ WHAT = table(
         brief="a constant per head, which folds into a bias",
         definition="A constant per head, added to its activation at every position: the fewest numbers, and no weight "
         "changes.",
+        numbers="One β a component, and d_head for b of every head. They fold into a bias.",
     ),
     Kind(
         name="weights",
@@ -38,6 +42,7 @@ WHAT = table(
         brief="the weights that pruning left, every zero in its place",
         definition="The weights that pruning left, moved towards what the dense model computes. Every zero stays where "
         "it was, so the checkpoint is as sparse, as fast and at home wherever the pruned one was.",
+        numbers="One for each weight that is not zero. The model gets no more of them.",
     ),
 )
 

@@ -145,6 +145,17 @@ def training_bytes(model: PreTrainedModel, count: int, tokens: int, layers: Sequ
     return EACH * count + entries + activation_bytes(model, tokens, 1)
 
 
+def training_seconds(settings: Settings, length: int, held_out: int, pace: float) -> float:
+    """About how long it takes, at most, where a token's way through a model takes `pace` seconds.
+
+    length: tokens a text. held_out: texts that are measured on. A step takes each of its texts through both models and
+    back through one, which costs twice the way there; a measurement takes each through one, for perplexity and for the
+    loss. The dense model's logits are kept as far as memory goes, so it is not asked twice for the same text.
+    """
+    measured = settings.steps // settings.evaluate_every + 2
+    return pace * length * (4 * settings.batch * settings.steps + 2 * held_out * measured)
+
+
 def optimizer_of(parameters: Parameters) -> torch.optim.AdamW:
     """AdamW without decay, of what is moved, each at its own scale."""
     scales = parameters.scales or [1.0] * len(parameters.moved)

@@ -266,3 +266,27 @@ def test_a_page_is_a_file_its_views_and_a_row():
 def test_a_folder_is_called_by_its_name_where_room_is_little():
     names = ("/srv/models/smollm2", "/srv/models/smollm2/", "~/smollm2", "./smollm2", "org/smollm2", "demo", "/")
     assert [short_name(name) for name in names] == ["smollm2"] * 4 + ["org/smollm2", "embedded model", "/"]
+
+
+def test_what_is_trained_is_counted_as_it_is_chosen(app: AppTest, workspace: Workspace):
+    session(app).head = (0, 1)
+    app.run()
+    app.button(key="add-head").click().run()
+    workspace.live()
+
+    def numbers() -> list[str]:
+        return [metric.value for metric in app.metric if metric.label == "Trained parameters"]
+
+    shown(app, "restore")
+    shape = workspace.findings.geometry
+    assert numbers() == [str(2 * shape.d_head)]  # a β for each of as many components, and b
+    assert app.toggle(key="setting-bounded").value
+    app.selectbox(key="setting-kind").set_value("weights").run()
+    columns = slice(shape.d_head, 2 * shape.d_head)
+    weight = workspace.pair().pruned.model.layers[0].self_attn.o_proj.weight
+    assert numbers() == [str(int(weight[:, columns].count_nonzero()))]
+    assert "on this machine" in said(app)
+    # Of constants alone, so there is nothing to choose.
+    assert {toggle.key for toggle in app.toggle} & {"setting-bounded", "setting-learned"} == set()
+    app.toggle(key="setting-constants").set_value(True).run()
+    assert "setting-learned" in {toggle.key for toggle in app.toggle}

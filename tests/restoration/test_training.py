@@ -13,6 +13,7 @@ from restorelcc.compensation.interface import compensated
 from restorelcc.errors import SettingError
 from restorelcc.evaluation.perplexity import perplexity, token_loss
 from restorelcc.restoration.constants import trained_parameters
+from restorelcc.restoration.parameters import training_seconds
 from restorelcc.restoration.training import PUBLISHED, Settings, Training
 from restorelcc.selection.picks import Selection, everything, of_heads
 from restorelcc.text.tokens import Tokens
@@ -254,3 +255,24 @@ def test_a_training_left_between_measurements_is_judged_where_it_stands(pair, lo
 def test_numbers_that_would_never_end_or_fill_the_memory_are_refused(name, value):
     with pytest.raises(SettingError, match=name):
         Settings(**{name: value})
+
+
+@pytest.mark.parametrize("kind", ["constants", "weights"])
+def test_how_long_it_takes_is_foretold_from_what_passes_through_the_models(own_pair, lost, kind):
+    texts = make_tokens(texts=8, seed=5)
+    settings = Settings(steps=30, batch=2, kind=kind, teacher_bytes=0)
+    passed = 0
+
+    def count(model, args, kwargs):
+        nonlocal passed
+        # The way back costs twice the way there.
+        passed += (3 if model is own_pair.pruned and torch.is_grad_enabled() else 1) * args[0].numel()
+
+    training = Training(own_pair, lost, everything(lost.shape), texts, texts, settings)
+    hooks = [model.register_forward_pre_hook(count, with_kwargs=True) for model in (own_pair.dense, own_pair.pruned)]
+    for _ in training.steps():
+        pass
+    for hook in hooks:
+        hook.remove()
+    foretold = training_seconds(settings, texts.ids.shape[1], len(texts), 1.0)
+    assert 0.8 * foretold < passed < 1.2 * foretold

@@ -6,6 +6,8 @@ from dataclasses import asdict
 
 import streamlit as st
 
+from restorelcc.compensation.constants import Constants
+from restorelcc.progress import duration
 from restorelcc.restoration.choices import LOSSES, STARTS, UNITS, WAYS, WHAT, WHERE
 from restorelcc.restoration.constants import trained_parameters
 from restorelcc.restoration.training import DEFAULTS, PUBLISHED, Settings
@@ -40,13 +42,15 @@ def what(workspace: Workspace) -> None:
     """What will be trained: how many heads, components and parameters, and on which text."""
     picks, findings = state.picks(), workspace.findings
     settings = settings_typed()
-    cost = trained_parameters(picks.selection, settings, findings.geometry.d_head) if settings else 0
+    numbers = _numbers(workspace, settings) if settings else 0
     layers, heads, _ = workspace.lost.shape
     columns = st.columns(4)
     columns[0].metric("Heads", f"{len(picks.selection.heads)} of {layers * heads}")
     columns[1].metric("Components", f"{len(picks):,}")
-    columns[2].metric("Trained parameters", count(cost), help="One β a component, and d_head for b of every head.")
-    columns[3].metric("Of the model", f"{cost / findings.dense_size.parameters:.3%}", help="They fold into a bias.")
+    about = WHAT[settings.kind if settings else Settings().kind].numbers
+    columns[2].metric("Trained parameters", "?" if numbers is None else count(numbers), help=about)
+    share = "?" if numbers is None else f"{numbers / findings.dense_size.parameters:.3%}"
+    columns[3].metric("Of the model", share, help="Of the dense model's parameters.")
     sampled = sampled_typed()
     if sampled:
         text = f"{sampled} windows that the dense model writes"
@@ -117,17 +121,25 @@ def _kind(workspace: Workspace) -> None:
     _cost(workspace)
 
 
+def _numbers(workspace: Workspace, settings: Settings) -> int | None:
+    """How many are trained; None where surviving weights have to be counted and the models are not there yet."""
+    picks = state.picks()
+    if settings.kind == Constants.kind:
+        return trained_parameters(picks.selection, settings, workspace.findings.geometry.d_head)
+    if not len(picks):
+        return 0
+    return training.cost(workspace, picks.selection, settings).numbers if workspace.loaded else None
+
+
 def _cost(workspace: Workspace) -> None:
-    """How many numbers are trained and about how much memory that takes, where the models are there to ask."""
+    """About how much memory and time it takes, where the models are there to ask."""
     settings, picks = settings_typed(), state.picks()
     if settings is None or len(picks) == 0 or not workspace.loaded:
         return
-    numbers, memory = training.cost(workspace, picks.selection, settings)
-    st.caption(
-        f"{count(numbers)} numbers are trained, which takes about {memory / 2**20:,.0f} MB beside the models."
-        if memory < 2**30
-        else f"{count(numbers)} numbers are trained, which takes about {memory / 2**30:.1f} GB beside the models."
-    )
+    cost = training.cost(workspace, picks.selection, settings)
+    memory = f"{cost.memory / 2**20:,.0f} MB" if cost.memory < 2**30 else f"{cost.memory / 2**30:.1f} GB"
+    time = "" if cost.seconds is None else f" and about {duration(cost.seconds)} on this machine"
+    st.caption(f"{count(cost.numbers)} numbers are trained, which takes about {memory} beside the models{time}.")
 
 
 def _often_changed() -> None:
@@ -138,8 +150,11 @@ def _often_changed() -> None:
         number("lr", "Learning rate", 0.00001, 9.0, 0.01, "%.5g")
     with row[2]:
         number("batch", "Batch", 1, 256, 1)
-    st.toggle("Learned component b", help=HELP["learned"], **mirror("learned"))
-    st.toggle("Lower a rate that would overshoot", help=HELP["bounded"], **mirror("bounded"))
+    typed = st.session_state[KEY]
+    if typed["kind"] == Constants.kind or typed["constants"]:
+        st.toggle("Learned component b", help=HELP["learned"], **mirror("learned"))
+    if typed["kind"] == Constants.kind:  # Rates of weights are in shares of the weights (see `UNITS`).
+        st.toggle("Lower a rate that would overshoot", help=HELP["bounded"], **mirror("bounded"))
 
 
 def _seldom_changed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -26,6 +27,7 @@ from ...models.loading import Loading
 from ...models.pair import ModelPair
 from ...progress import duration
 from ...progress_bar import watched
+from ...restoration.parameters import training_seconds
 from ...restoration.training import MOST_STEPS, Restoration, Settings, Step, Training
 from ...restoration.weights import zeros
 from ...selection.picks import check_share, share_of_heads, within_budget
@@ -259,9 +261,11 @@ def _picked(asked: Asked, pair: ModelPair, tokens: Tokens) -> Training:
 
 def _trained(trainer: Training, keeper: Keeper, quiet: bool) -> bool:
     """Train to the end, or until Ctrl-C, which keeps the best so far. True if it was stopped."""
-    said = ""
+    said, began = "", time.perf_counter()
     try:
         for step in trainer.steps():
+            if step.step == 0 and not quiet:
+                _announce(trainer, time.perf_counter() - began)
             keeper.keep(trainer)
             if keeper.fault != said:
                 said = keeper.fault
@@ -274,6 +278,15 @@ def _trained(trainer: Training, keeper: Keeper, quiet: bool) -> bool:
         trainer.judged()
         return True
     return False
+
+
+def _announce(trainer: Training, measured: float) -> None:
+    """How long it is going to take, where that is not over at once. measured: seconds that measuring before the first
+    step took, in which both models read the held-out texts, the pruned one twice."""
+    texts, length = trainer.held_out.ids.shape
+    seconds = training_seconds(trainer.settings, length, texts, measured / (3 * texts * length))
+    if seconds >= 60:
+        note(f"Training takes about {duration(seconds)} on this machine.")
 
 
 def _line(step: Step, held_out: Perplexity, settings: Settings) -> str:

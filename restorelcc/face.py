@@ -36,7 +36,8 @@ from .progress_bar import libraries_quiet, watched
 from .pruning import layerwise
 from .pruning.layerwise import Pruning
 from .registry import chosen
-from .restoration.training import DEFAULTS, Restoration, Settings, Training
+from .restoration.settings import DEFAULTS, Settings
+from .restoration.training import Restoration, Training, directions
 from .selection.picks import Selection, share_of_heads, top_components, top_heads
 from .selection.scores import SCORES, ScoreInputs
 from .selection.scoring import score_heads
@@ -188,6 +189,7 @@ def restore(
         # Where all are taken no order is needed, and a score may take a while.
         ranks = torch.zeros(lost.shape[:2]) if heads == 1 else _ranks(score, inputs)
         picks = share_of_heads(lost, ranks, heads, components)
+    lost = watched(directions(pair, lost, training, settings))
     trainer = Training(pair, lost, picks, training, held_out, settings)
     try:
         return watched(trainer.run())

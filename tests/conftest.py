@@ -21,7 +21,8 @@ from restorelcc.evaluation.perplexity import token_loss
 from restorelcc.models.pair import ModelPair, paired
 from restorelcc.progress import finish
 from restorelcc.pruning.sparsity import measure_sparsity
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything
 from restorelcc.text.tokens import Tokens
 from restorelcc.workspace import Workspace

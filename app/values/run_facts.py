@@ -24,7 +24,7 @@ from restorelcc.evaluation.perplexity import Difference
 from restorelcc.models.loading import DEMO
 from restorelcc.pruning.layerwise import Pruning
 from restorelcc.restoration.choices import LOSSES
-from restorelcc.restoration.training import Settings
+from restorelcc.restoration.settings import Settings
 from restorelcc.workspace import pruned_name
 
 from . import recipes

@@ -20,7 +20,8 @@ from restorelcc.models.pair import ModelPair
 from restorelcc.progress import Progress
 from restorelcc.pruning.layerwise import Pruning
 from restorelcc.pruning.sparsity import measure_sparsity
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import Selection, everything, of_heads
 from restorelcc.text.tokens import Tokens
 from restorelcc.workspace import Workspace, open_workspace

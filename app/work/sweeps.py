@@ -43,7 +43,7 @@ def start(workspace: Workspace, plan: Plan, owner: str) -> Job:
     def work(job: Job) -> Generator[Progress, None, None]:
         job.notes.append(plan)
         tokens = plan.sampled * workspace.findings.calibration.ids.shape[1]
-        allowed.check_training(len(plan.grid.points()) * plan.grid.settings.steps, tokens, kept=False)
+        allowed.check_training(_steps(workspace, plan.grid, plan.sampled), tokens, kept=False)
         pair = yield from workspace.loading()
         text, held_out = yield from texts(workspace, plan.sampled, plan.grid.settings.seed)
         if isinstance(plan.score, str):
@@ -132,7 +132,12 @@ def results_of(job: Job) -> list[SweepResult | Failure]:
 def seconds(workspace: Workspace, grid: Grid, owner: str) -> float | None:
     """About how long a grid will take; None where nothing was trained on this pair yet."""
     pace = _pace(workspace, owner)
-    return None if pace is None else len(grid.points()) * grid.settings.steps * grid.settings.batch * pace
+    return None if pace is None else _steps(workspace, grid) * grid.settings.batch * pace
+
+
+def _steps(workspace: Workspace, grid: Grid, sampled: int = 0) -> int:
+    """About how many all points take together."""
+    return len(grid.points()) * grid.settings.counted(sampled or len(workspace.training)).steps
 
 
 def _pace(workspace: Workspace, owner: str) -> float | None:
@@ -141,7 +146,8 @@ def _pace(workspace: Workspace, owner: str) -> float | None:
     plan, results = (plan_of(job), results_of(job)) if job is not None else (None, [])
     trained = [result.seconds for result in results if isinstance(result, SweepResult)]
     if plan is not None and trained:
-        return sum(trained) / (len(trained) * plan.grid.settings.steps * plan.grid.settings.batch)
+        taken = _steps(workspace, plan.grid, plan.sampled) / len(plan.grid.points())
+        return sum(trained) / (len(trained) * taken * plan.grid.settings.batch)
     wanted = recipe_written(workspace.recipe)
     with suppress(RestoreLCCError, KeyError, IndexError, ZeroDivisionError):
         run = next((run for run in list_runs() if run.config.get("recipe") == wanted), None)

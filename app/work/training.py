@@ -18,7 +18,8 @@ from restorelcc.models.loading import Loading
 from restorelcc.models.pair import ModelPair
 from restorelcc.progress import Progress
 from restorelcc.restoration.parameters import Held, training_bytes, training_seconds
-from restorelcc.restoration.training import Restoration, Settings, Step, Training
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Restoration, Step, Training, directions
 from restorelcc.restoration.weights import counted
 from restorelcc.selection.picks import Selection
 from restorelcc.storage.folders import check_room, check_writable
@@ -98,12 +99,14 @@ def start(
 
     def work(job: Job) -> Generator[Progress, None, Run | None]:
         length = workspace.findings.calibration.ids.shape[1]
-        allowed.check_training(settings.steps, sampled * length)
+        counted = settings.counted(sampled or len(workspace.training))
+        allowed.check_training(counted.steps, sampled * length)
         check_writable(runs_folder())
         pair = yield from workspace.loading()
         second_text(workspace, pair)  # What cannot be read, or is a copy, is said before the training.
         text, held_out = yield from texts(workspace, sampled, settings.seed)
-        trainer = Training(pair, workspace.lost, picks.selection, text, held_out, settings, picks.weights())
+        lost = yield from directions(pair, workspace.lost, text, settings)
+        trainer = Training(pair, lost, picks.selection, text, held_out, settings, picks.weights())
         check_room((runs_folder(), run_bytes(trainer)))
         about = about_run(workspace, pair, text, held_out, sampled) | {
             **({"names": names} if names else {}),

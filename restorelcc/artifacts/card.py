@@ -215,11 +215,12 @@ def _facts(about: Mapping[str, Any]) -> list[str]:
         facts.append(f"Way: {way.brief}.")
     if settings:
         loss = LOSSES.get(str(settings.get("loss")))
+        kept = "the last" if settings.get("keep") == "last" else "the best by held-out loss"
         trained = f"{about.get('trained_parameters')} values trained {loss.sentence if loss else ''}"
         facts += [
             f"Method: {trained}; everything else is as it was.",
             f"Training: at most {settings.get('steps')} steps of {settings.get('batch')} windows, rate "
-            f"{settings.get('lr')}, seed {settings.get('seed')}; the best by held-out loss is kept.",
+            f"{settings.get('lr')}, seed {settings.get('seed')}; {kept} is kept.",
         ]
     return facts
 

@@ -8,7 +8,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
-from ..restoration.training import Settings
+from ..restoration.settings import Settings
 from ..selection.picks import is_shape
 
 Check = Callable[[object], bool]

@@ -32,7 +32,8 @@ from torch import Tensor
 from ..errors import LoadError, SettingError, WriteError, shortened
 from ..foreign import check_regular, is_failure, one_line
 from ..hf.layout import HeadGeometry
-from ..restoration.training import Restoration, Settings, Step, Training
+from ..restoration.settings import Settings
+from ..restoration.training import Restoration, Step, Training
 from ..selection.picks import Selection
 from ..storage.drafts import draft, remove
 from ..storage.folders import LITTLE, whole

@@ -29,8 +29,9 @@ from torch import Tensor
 from ..errors import LoadError, SettingError, WriteError, shortened
 from ..foreign import check_regular, foreign
 from ..models.pair import ModelPair
+from ..restoration.settings import Settings
 from ..restoration.state import State, begun, given, resume, written
-from ..restoration.training import Settings, Training
+from ..restoration.training import Training
 from ..selection.picks import Selection
 from ..storage.drafts import held, is_held, remove
 from ..storage.folders import is_of_disk, whole

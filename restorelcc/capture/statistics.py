@@ -121,7 +121,8 @@ class Choice:
     """Which tokens count, and which of them are kept for plots."""
 
     positions: Positions = "all"
-    """`all` real tokens, or the `last` of every text, which is what the paper uses."""
+    """`all` real tokens, or the `last` of every question, which is what the paper uses: of a text that asks nothing,
+    its last."""
     samples: int = 256
     """How many are kept, at most."""
     seed: int = 0
@@ -135,7 +136,9 @@ class Choice:
         if self.positions == "all":
             return tokens.real
         chosen = torch.zeros_like(tokens.real)
-        chosen[torch.arange(len(tokens)), tokens.real.sum(1) - 1] = True
+        # An answer begins with its first token that is scored; a text without a question is its own answer.
+        end = torch.where(tokens.asks, tokens.response.int().argmax(1), tokens.real.sum(1)) - 1
+        chosen[torch.arange(len(tokens)), end] = True
         return chosen
 
 
@@ -171,7 +174,7 @@ def capture(
 ) -> Generator[Progress, None, HeadStatistics]:
     """Statistics of every head over `tokens`; yields after every batch of texts, what they are so far too.
 
-    positions: `all` real tokens, or the `last` of every text, which is what the paper uses.
+    positions: `all` real tokens, or the `last` of every question (see `Choice`), which is what the paper uses.
     samples: how many positions to keep for plots. batch: texts a forward pass. within: entered around every batch,
     such as `lambda: compensated(pair.pruned, c)`. added: [layer, head, d_head] what counts as part of each activation
     of the pruned model although it is put in behind it, as constants are.

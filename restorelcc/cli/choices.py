@@ -14,7 +14,7 @@ from ..evaluation.tasks.known import TASKS
 from ..inspection.definitions import LOOKS
 from ..pruning.methods import ALLOCATIONS, METHODS
 from ..registry import Choice, briefs, markdown
-from ..restoration.choices import LOSSES, STARTS, UNITS, WAYS, WHAT, WHERE
+from ..restoration.choices import KEEPS, LOSSES, POSITIONS, PRECISIONS, STARTS, UNITS, WAYS, WHAT, WHERE
 
 WIDEST = 40
 """Letters of names that fit into the column of values; more are listed in the help."""
@@ -69,6 +69,9 @@ def choices_table() -> str:
         "restore --loss": LOSSES,
         "restore --start": STARTS,
         "restore --unit": UNITS,
+        "restore --positions": POSITIONS,
+        "restore --precision": PRECISIONS,
+        "restore --keep": KEEPS,
         "restore --format": FORMATS,
         "evaluate --tasks": TASKS,
     }
@@ -79,16 +82,21 @@ def choices_table() -> str:
     return markdown(("option", "value", "what it is"), rows)
 
 
+def is_given(context: typer.Context, name: str) -> bool:
+    """Whether an option was typed."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def given_as(context: typer.Context, name: str) -> str | None:
     """An option as it was typed; None where it was not."""
-    source = context.get_parameter_source(name)
-    return context.params[name] if source is not None and source.name == "COMMANDLINE" else None
+    return context.params[name] if is_given(context, name) else None
 
 
 def refuse_beside(context: typer.Context, one: str, others: tuple[str, ...]) -> None:
     """Raises SettingError where options are given beside `one` that are not among `others`."""
     options = {option.name: option.opts[0] for option in context.command.params}
-    extra = [options[name] for name in options if name not in (one, *others) and given_as(context, name) is not None]
+    extra = [options[name] for name in options if name not in (one, *others) and is_given(context, name)]
     if extra:
         raise SettingError(
             f"{options[one]} goes on as it was begun, so {', '.join(extra)} cannot be given beside it. Leave that out, "

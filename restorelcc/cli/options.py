@@ -2,20 +2,19 @@
 libraries behind it take seconds to import and `--help` should not."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from ..artifacts.export_formats import FORMATS
-from ..errors import SettingError
 from ..pruning.methods import ALLOCATIONS, METHODS
 from ..registry import briefs
-from ..restoration.choices import LOSSES, STARTS, UNITS
+from ..restoration.choices import LOSSES, POSITIONS
 from ..selection.scores import SCORES, closer, computed
-from .choices import Bounds, Closer, Constants, OneAtATime, OneLine, Way, What, Where, given_as, one_of, refuse_beside
+from .choices import Bounds, Closer, Constants, OneAtATime, OneLine, Way, What, Where, one_of
 from .comparing import compare
 from .evaluating import evaluate
 from .reporting import report
+from .restoring import restore
 from .shared import (
     MOST,
     Contrast,
@@ -28,7 +27,6 @@ from .shared import (
     Out,
     Pattern,
     Pickle,
-    PositionsName,
     Pruned,
     Seed,
     Source,
@@ -36,6 +34,9 @@ from .shared import (
     Windows,
     loading_of,
 )
+
+if TYPE_CHECKING:
+    from ..capture.statistics import Positions
 
 app = typer.Typer(
     cls=OneLine,
@@ -51,10 +52,6 @@ app = typer.Typer(
     "| wikitext2 | c4 | alpaca | hf:DATASET\\[/CONFIG][:SPLIT[:COLUMN]]. Files are plain text (.txt, .md, .raw) or "
     "rows (.jsonl, .ndjson, .json, .csv, .tsv, .parquet), also as .gz, .bz2 or .xz.",
 )
-
-
-CHANGEABLE = ("out", "format", "device", "allow_pickle", "trust_remote_code", "json")
-"""Options of `restore` that may be given beside --continue: all else is as the training was begun."""
 
 
 @app.command()
@@ -123,9 +120,7 @@ def inspect(
     dense: Dense,
     pruned: Pruned,
     calibration: Source = "demo",
-    positions: Annotated[
-        PositionsName, typer.Option(help="All tokens, or the last of each text as in the paper.")
-    ] = PositionsName.all,
+    positions: Annotated[str, one_of(POSITIONS, f"Which tokens count. {briefs(POSITIONS)}.")] = "all",
     top: Annotated[int, typer.Option(min=1, max=MOST, help="Heads and components to list.")] = 10,
     csv: Csv = None,
     in_order: Annotated[
@@ -167,102 +162,23 @@ def inspect(
         text = opening.Text(calibration, windows, length, seed)
         loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
         asked = command.Asked(
-            positions.value, top, csv, in_order, scores, contrast, one_at_a_time, bounds, look, tuple(own or ())
+            cast("Positions", positions),
+            top,
+            csv,
+            in_order,
+            scores,
+            contrast,
+            one_at_a_time,
+            bounds,
+            look,
+            tuple(own or ()),
         )
         command.inspect(dense, pruned, text, asked, loading, json)
 
     console.run(run)
 
 
-@app.command()
-def restore(
-    context: typer.Context,
-    dense: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="The model before pruning; see MODEL below.")
-    ] = None,
-    pruned: Annotated[str | None, typer.Option(metavar="MODEL", help="The same model pruned; see MODEL below.")] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where to write; must not hold anything yet.")
-    ] = None,
-    resume: Annotated[
-        str | None, typer.Option("--continue", metavar="RUN", help="Go on with an interrupted training (see runs).")
-    ] = None,
-    calibration: Source = "demo",
-    heads: Annotated[float, typer.Option(help="Share of the heads to restore, above 0 up to 1.")] = 1.0,
-    what: What = "constants",
-    where: Where = "output",
-    way: Way = "whole",
-    constants: Constants = False,
-    score: Annotated[
-        str, one_of(SCORES, "Which heads, where not all: first by this loss or score (see inspect --scores).")
-    ] = "together_dense",
-    components: Annotated[
-        int | None, typer.Option(min=1, max=MOST, help="Strongest components a head. Default: all.")
-    ] = None,
-    budget: Annotated[
-        int | None,
-        typer.Option(min=1, max=MOST, help="Trained parameters: the components that do most together for so many."),
-    ] = None,
-    learned: Annotated[bool, typer.Option(help="Train a free component b per head beside the magnitudes.")] = True,
-    loss: Annotated[str, one_of(LOSSES, f"What is minimised. {briefs(LOSSES)}.")] = "kl",
-    lr: Annotated[
-        float | None,
-        typer.Option(help="Peak rate, in --unit a step. Default: 0.2, or less."),
-    ] = None,
-    unit: Annotated[str, one_of(UNITS, f"What the rate is counted in. {briefs(UNITS)}.")] = "loss",
-    steps: Annotated[int | None, typer.Option(min=1, max=MOST, help="Optimiser steps.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="Passes over the text, instead of --steps.")] = None,
-    batch: Annotated[int, typer.Option(min=1, max=MOST, help="Windows a step.")] = 8,
-    start: Annotated[str, one_of(STARTS, f"Where training starts. {briefs(STARTS)}.")] = "zero",
-    patience: Annotated[
-        int | None, typer.Option(min=1, max=MOST, help="Stop after so many evaluations without a better one.")
-    ] = None,
-    windows: Windows = 128,
-    length: Length = None,
-    seed: Seed = 0,
-    format: Annotated[str, one_of(FORMATS, f"What is written. {briefs(FORMATS)}.")] = "adapter",
-    elsewhere: Annotated[
-        str, typer.Option(metavar="SRC", help="A second text to judge by, which nothing is trained on; '' for none.")
-    ] = "everyday",
-    name: Annotated[str | None, typer.Option(help="Name of the run that is kept beside the export.")] = None,
-    device: Device = "auto",
-    dtype: Dtype = "auto",
-    allow_pickle: Pickle = False,
-    trust_remote_code: Trust = False,
-    json: Json = False,
-) -> None:
-    """Train what is put back into a pruned model, and export it. Ctrl-C ends the training and keeps the best so far.
-
-    Needs --dense, --pruned and --out. A training that was killed goes on with [bold]--continue RUN[/bold], as it was
-    begun, to what it would have come to.
-    """
-    from . import console, opening
-    from .commands import restore as command
-
-    def run() -> None:
-        if resume is not None:
-            refuse_beside(context, "resume", CHANGEABLE)
-            changed: dict[str, Any] = {
-                "folder": out,
-                "format": given_as(context, "format"),
-                "device": given_as(context, "device"),
-            }
-            changed |= {"allow_pickle": allow_pickle or None, "trust_remote_code": trust_remote_code or None}
-            command.resume(resume, changed, json)
-            return
-        if dense is None or pruned is None or out is None:
-            raise SettingError("Give --dense, --pruned and --out, or --continue RUN for an interrupted training.")
-        text = opening.Text(calibration, windows, length, seed)
-        loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
-        picks = command.Picks(heads, score, components, budget)
-        given = {"loss": loss, "batch": batch, "start": start, "unit": unit, "patience": patience}
-        given |= {"learned": learned, "seed": seed, "lr": lr, "steps": steps}
-        given |= {"kind": what, "where": where, "way": way, "constants": constants}
-        settings = command.settings_of(given, epochs)
-        asked = command.Asked(dense, pruned, loading, text, picks, settings, epochs, elsewhere, out, format, name)
-        command.restore(asked, json)
-
-    console.run(run)
+app.command()(restore)
 
 
 @app.command()

@@ -1,6 +1,5 @@
 """Options that several commands have."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,13 +10,6 @@ if TYPE_CHECKING:
 
 MOST = 2**31 - 1
 """Of anything that is counted, and of seeds: what every library takes."""
-
-
-class PositionsName(StrEnum):
-    """Which tokens count."""
-
-    all = "all"
-    last = "last"
 
 
 Source = Annotated[str, typer.Option("--calibration", metavar="SRC", help="Text to calibrate on; see SRC below.")]

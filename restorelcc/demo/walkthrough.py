@@ -23,7 +23,8 @@ from ..models.pair import ModelPair
 from ..progress import Progress
 from ..pruning.layerwise import Pruning
 from ..pruning.sparsity import SparsityReport, measure_sparsity
-from ..restoration.training import Restoration, Settings, Training
+from ..restoration.settings import Settings
+from ..restoration.training import Restoration, Training
 from ..selection.picks import everything
 from ..text import sources
 from ..text.calibration import calibration_tokens, split_held_out

@@ -3,12 +3,13 @@ after layer, bounds of what can come back, sweeps over settings, and what else r
 
 baselines: compared, Failure, METHODS, methods_table, Outcome, Task
 bounds: bounds, CONSTANTS, DENSE, HEADS, MLPS, PRUNED
-choices: LOSSES, STARTS, UNITS, WAYS, WHAT, WHERE
+choices: KEEPS, LOSSES, POSITIONS, PRECISIONS, STARTS, UNITS, WAYS, WHAT, WHERE
 constants: trained_parameters
 injection: capture_in_order
 parameters: Held, training_bytes, training_seconds
+settings: DEFAULTS, MOST_STEPS, Preset, PRESETS, presets_table, PUBLISHED, Settings
 state: begun, given, resume, State, written
 sweep: best_first, enough, Enough, Failure, Grid, Point, sweep, SweepResult, to_pandas
-training: DEFAULTS, MOST_STEPS, PUBLISHED, Restoration, Settings, Step, Training
+training: directions, Restoration, Step, Training
 weights: counted, zeros
 """

@@ -21,7 +21,8 @@ from ..models.pair import ModelPair
 from ..progress import Progress
 from ..selection.picks import everything as everything_picked
 from ..text.tokens import Tokens
-from .training import Settings, Training
+from .settings import Settings
+from .training import Training
 
 PRUNED, CONSTANTS, HEADS, MLPS, DENSE = "pruned", "constants", "heads", "mlps", "dense"
 COLUMNS = [

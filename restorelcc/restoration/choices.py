@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..capture.components import LostComponents
+    from .parameters import Parameters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,13 @@ WHAT = table(
         numbers="One for each weight that is not zero. The model gets no more of them.",
     ),
 )
+
+
+TRAINED: dict[str, Callable[..., Parameters]] = {
+    "constants": lazily("restorelcc.restoration.constants:ConstantParameters"),
+    "weights": lazily("restorelcc.restoration.weights:WeightParameters"),
+}
+"""How each kind of compensation that can be trained is, by its name among `compensation.kinds.KINDS`: the registry."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,4 +298,32 @@ UNITS = table(
         of_heads=_ones,
         of_weights=_one,
     ),
+)
+
+POSITIONS = table(
+    Choice(
+        name="all",
+        title="All tokens",
+        brief="every token of the text",
+        definition="Of what every head lost at all tokens of the text.",
+    ),
+    Choice(
+        name="last",
+        title="The last token of a question",
+        brief="the last token of every question, as published",
+        definition="Of what every head lost at the last token of every question, as the paper's are; of plain text, "
+        "which asks nothing, at the last token of every window. Components are counted anew, strongest first.",
+    ),
+)
+PRECISIONS = table(
+    Choice(name="float32", title="float32", brief="32 bits"),
+    Choice(
+        name="bfloat16",
+        title="bfloat16",
+        brief="16 bits, as published: small steps of large numbers are lost",
+    ),
+)
+KEEPS = table(
+    Choice(name="best", title="The best", brief="that of the lowest held-out loss"),
+    Choice(name="last", title="The last", brief="the last one, as published"),
 )

@@ -18,7 +18,7 @@ from .choices import STARTS, UNITS, Loss
 from .parameters import Parameters
 
 if TYPE_CHECKING:
-    from .training import Settings
+    from .settings import Settings
 
 
 class ConstantParameters(Parameters):
@@ -37,6 +37,7 @@ class ConstantParameters(Parameters):
         self._picked = self._mask.any(-1)
         self._heads = self._picked[..., None] & torch.tensor(settings.learned)
         self._unit = UNITS[settings.unit].of_heads(components)
+        self._dtype = getattr(torch, settings.precision)
         self._beta = self._started(components.magnitude.float(), generator)
         self._learned = self._started(torch.zeros_like(self._directions[:, :, 0]), generator)
         self.moved = [self._beta, self._learned] if settings.learned else [self._beta]
@@ -44,7 +45,7 @@ class ConstantParameters(Parameters):
 
     def _started(self, alpha: Tensor, generator: torch.Generator) -> Tensor:
         """Where training begins, in units; `alpha`: the mean of what was lost, in activation units."""
-        return (self._start.values(alpha, generator) / self._unit).requires_grad_()
+        return (self._start.values(alpha, generator) / self._unit).to(self._dtype).requires_grad_()
 
     def longest_rate(self, pair: ModelPair, tokens: Tokens, loss: Loss) -> float:
         """By the slope and the curvature along the first step of training; one text shows no curvature."""
@@ -67,8 +68,8 @@ class ConstantParameters(Parameters):
         """`beta` [layer, head, component], 0 where not picked, and `learned`, b: [layer, head, d_head], 0 where not
         trained; float32, activation units."""
         return {
-            "beta": self._beta * self._unit * self._mask,
-            "learned": self._learned * self._unit * self._heads,
+            "beta": self._beta.float() * self._unit * self._mask,
+            "learned": self._learned.float() * self._unit * self._heads,
         }
 
 

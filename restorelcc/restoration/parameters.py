@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +18,6 @@ from ..hf.layout import decoder_layers, geometry, layers_with_heads
 from ..models.memory import activation_bytes
 from ..models.pair import ModelPair
 from ..pruning.inputs import Batch
-from ..registry import lazily
 from ..selection.picks import Selection
 from ..text.tokens import Tokens
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from .choices import Loss
-    from .training import Settings
+    from .settings import Settings
 
 
 BOUNDED_BY = 16
@@ -82,13 +81,6 @@ class Parameters(ABC):
     def tensors(self) -> dict[str, Tensor]:
         """What is worth keeping beside the compensation as it stands, by name: a run keeps it. Where gradients are off,
         numbers of its own likewise."""
-
-
-TRAINED: dict[str, Callable[..., Parameters]] = {
-    "constants": lazily("restorelcc.restoration.constants:ConstantParameters"),
-    "weights": lazily("restorelcc.restoration.weights:WeightParameters"),
-}
-"""How each kind of compensation that can be trained is, by its name among `compensation.kinds.KINDS`: the registry."""
 
 
 def bounded(settings: Settings, parameters: Parameters, pair: ModelPair, tokens: Tokens, loss: Loss) -> Settings:
@@ -163,8 +155,9 @@ def optimizer_of(parameters: Parameters) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, weight_decay=0.0)
 
 
-def move(optimizer: torch.optim.Optimizer, loss: Tensor, count: int, rate: float) -> None:
-    """One step down a mean over `count` tokens, at this rate.
+def move(optimizer: torch.optim.Optimizer, loss: Tensor, count: int, rate: float, clip: float = 0.0) -> None:
+    """One step down a mean over `count` tokens, at this rate. clip: the norm that the gradient of all numbers together
+    is cut down to; 0: it is taken as it is.
 
     Raises NotFinite, before the step: one such gradient would spoil the optimiser for good.
     """
@@ -177,6 +170,8 @@ def move(optimizer: torch.optim.Optimizer, loss: Tensor, count: int, rate: float
             if part.grad is not None:
                 part.grad /= count
                 finite = finite and bool(part.grad.isfinite().all())
+    if finite and clip:
+        torch.nn.utils.clip_grad_norm_([part for group in optimizer.param_groups for part in group["params"]], clip)
     if finite:
         optimizer.step()
     optimizer.zero_grad()

@@ -25,7 +25,8 @@ from ..models.pair import ModelPair
 from ..selection.picks import Selection
 from ..text.tokens import Tokens
 from .parameters import Best
-from .training import Settings, Step, Training
+from .settings import Settings
+from .training import Step, Training
 
 TEXTS = ("tokens", "held_out")
 

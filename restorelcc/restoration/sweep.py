@@ -31,7 +31,8 @@ from ..models.pair import ModelPair
 from ..progress import Progress, finish
 from ..selection.picks import Selection, check_share, share_of_heads
 from ..text.tokens import Tokens
-from .training import Restoration, Settings, Training
+from .settings import Settings
+from .training import Restoration, Training, directions
 
 T = TypeVar("T")
 ALL = "all"
@@ -205,10 +206,12 @@ def _restored(
     pruned: TokenLoss,
 ) -> Generator[Progress, None, SweepResult | Failure]:
     """One point of the grid, trained and judged. Raises whatever `Training` does."""
-    began, count, steps = time.perf_counter(), len(grid.points()), grid.settings.steps
+    began, count = time.perf_counter(), len(grid.points())
     point = grid.points()[index]
-    selection = point.selection(lost, score)
-    training = Training(pair, lost, selection, point.windows(tokens), held_out, grid.settings_of(point))
+    selection, windows, settings = point.selection(lost, score), point.windows(tokens), grid.settings_of(point)
+    along = yield from directions(pair, lost, windows, settings)
+    training = Training(pair, along, selection, windows, held_out, settings)
+    steps = training.settings.steps
     for step in training.steps():
         what = f"point {index + 1} of {count}, step {step.step} of {steps}"
         yield Progress(what, index * steps + step.step, count * steps)

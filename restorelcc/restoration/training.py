@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from ..capture.components import LostComponents
-from ..compensation.constants import Constants
+from ..capture.components import components as decomposed
+from ..capture.statistics import capture
 from ..compensation.interface import Compensation, compensated
 from ..compensation.recompute import recomputing
 from ..errors import NotFinite, SettingError
@@ -30,114 +31,14 @@ from ..hf.layout import device_of
 from ..models.memory import free_at
 from ..models.pair import ModelPair
 from ..progress import Progress
-from ..registry import chosen
 from ..selection.picks import Selection
 from ..text.tokens import Tokens
-from .choices import LOSSES, STARTS, UNITS, WAYS, WHERE
-from .parameters import SMALLER, TRAINED, Best, Held, Parameters, bounded, optimizer_of, trainable, training_bytes
+from .choices import LOSSES, STARTS, TRAINED
+from .parameters import SMALLER, Best, Held, Parameters, bounded, optimizer_of, trainable, training_bytes
+from .settings import DEFAULTS, Settings
 from .teacher import Teacher
 from .ways.blocks import Blocks
 from .ways.course import Course
-
-MOST_STEPS, MOST_BATCH = 10_000_000, 4_096
-"""Beyond these a slip of the keyboard would train for years, or fill the memory before the first step."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to train. Defaults were found on embedded pairs (README, Training defaults); the paper's own: `PUBLISHED`."""
-
-    loss: str = "kl"
-    """What is minimised, of `LOSSES`."""
-    lr: float = 0.2
-    """Peak learning rate of AdamW, in `unit` a step."""
-    bounded: bool = False
-    """Lower the rate before the start where its first step would overshoot (see `longest_rate`), as on models of many
-    heads. What is trained has the rate that came of it, and False here."""
-    unit: str = "loss"
-    """What the rate is counted in, of `UNITS`."""
-    steps: int = 200
-    """Optimiser steps at most."""
-    batch: int = 8
-    """Texts a step."""
-    warm_up: float = 0.05
-    """Share of the steps over which the rate rises from zero."""
-    cool_down: float = 0.95
-    """Share of the steps, the last ones, over which it falls to zero."""
-    start: str = "zero"
-    """Where β and b start from, of `STARTS`."""
-    learned: bool = True
-    """Train the learned component b beside β."""
-    seed: int = 0
-    evaluate_every: int = 10
-    """Steps between perplexities of the held-out texts."""
-    patience: int | None = None
-    """Stop after so many evaluations without a better one; None: never."""
-    teacher_bytes: int = 2**30
-    """Memory for the dense model's logits, so that each text passes through it once; beyond it they are recomputed."""
-    kind: str = Constants.kind
-    """What is trained: a kind of compensation, of `TRAINED`."""
-    where: str = "output"
-    """Of weights: which of them, of `WHERE`."""
-    constants: bool = False
-    """Of weights: train constants beside them. They fold into biases, which not every architecture has."""
-    way: str = "whole"
-    """How training goes through the model, of `WAYS`."""
-
-    def __post_init__(self) -> None:
-        if self.kind not in TRAINED:
-            raise SettingError(f"'{self.kind}' cannot be trained: give one of {', '.join(sorted(TRAINED))}.")
-        chosen(self.where, WHERE, "Where")
-        chosen(self.way, WAYS, "Way")
-        chosen(self.loss, LOSSES, "Loss")
-        chosen(self.start, STARTS, "Start")
-        chosen(self.unit, UNITS, "Unit")
-        if not 0 < self.lr < 10:
-            raise SettingError(
-                f"A learning rate of {self.lr} makes no sense: try 0.2; it must be above 0 and below 10."
-            )
-        for name, most in (("steps", MOST_STEPS), ("batch", MOST_BATCH), ("evaluate_every", MOST_STEPS)):
-            if not 1 <= getattr(self, name) <= most:
-                raise SettingError(f"{name} is {getattr(self, name)}: at least 1 is needed, and {most:,} are the most.")
-        if WAYS[self.way].solves and self.kind == Constants.kind:
-            raise SettingError("Constants are not solved for: train weights, or choose another way through the model.")
-        if self.patience is not None and self.patience < 1:
-            raise SettingError(f"A patience of {self.patience} would stop at once: give 1 or more evaluations.")
-        if min(self.warm_up, self.cool_down) < 0 or self.warm_up + self.cool_down > 1:
-            raise SettingError(
-                f"Warm-up {self.warm_up} and cool-down {self.cool_down} are shares of the steps: 0 or more, "
-                "and at most 1 together."
-            )
-
-    @property
-    def kinds(self) -> list[str]:
-        """Of what is put back: `kind`, and constants where they ride along."""
-        return list(dict.fromkeys([self.kind, *([Constants.kind] if self.constants else [])]))
-
-    @property
-    def by_blocks(self) -> int:
-        """Steps that train one layer after the other; those after them go through the whole network."""
-        return round(WAYS[self.way].blocks * self.steps)
-
-    @property
-    def by_layer(self) -> bool:
-        """Whether the first steps are of one layer each."""
-        return self.by_blocks > 0 or WAYS[self.way].solves
-
-    def rate(self, step: int, solved: int = 0) -> float:
-        """Learning rate of a step, counted from 0: it rises and falls once by blocks and once through the network.
-        solved: the first steps, which solve for weights and have none."""
-        first, last = (0, self.by_blocks) if step < self.by_blocks else (self.by_blocks or solved, self.steps)
-        rise = (step - first + 1) / max(1.0, self.warm_up * (last - first))
-        fall = (last - step) / max(1.0, self.cool_down * (last - first))
-        return self.lr * min(1.0, rise, fall)
-
-
-DEFAULTS = Settings(bounded=True)
-"""Where nothing else is said."""
-PUBLISHED = Settings(loss="response", lr=1e-3, unit="activation", warm_up=0.0, cool_down=1.0, start="noise", seed=42)
-"""Feng et al.'s: cross-entropy on the response, lr 1e-3, β and b ~ N(0, 1e-3), batch 8, seed 42; 3 epochs of theirs
-are steps = 3 · texts / 8."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +70,7 @@ class Restoration:
     """A trained compensation and how it came about."""
 
     compensation: Compensation
-    """Of the step with the lowest held-out loss."""
+    """Of the step that is kept (see `KEEPS`): the one with the lowest held-out loss, or the last."""
     trained: Mapping[str, Tensor]
     """What was trained to make it, by name, as its kind keeps it (see `Parameters.tensors`)."""
     trained_parameters: int
@@ -178,6 +79,7 @@ class Restoration:
     settings: Settings
     history: tuple[Step, ...]
     best_step: int
+    """The step that is kept."""
     ended: str = ""
     """At which step and why it ended, where a number was none any more; empty where all were."""
 
@@ -190,6 +92,16 @@ class Restoration:
     def learned(self) -> Tensor:
         """Of constants: [layer, head, d_head] float32, b, activation units; 0 where not trained."""
         return self.trained["learned"]
+
+
+def directions(
+    pair: ModelPair, lost: LostComponents, tokens: Tokens, settings: Settings
+) -> Generator[Progress, None, LostComponents]:
+    """What is trained along: `lost`, which is of all tokens, or the components of what is lost of these texts at the
+    positions that the settings name."""
+    if settings.positions == "all":
+        return lost
+    return decomposed((yield from capture(pair, tokens, "last")))
 
 
 class Training:
@@ -229,6 +141,7 @@ class Training:
         """Texts of the steps to come, as far as they are drawn."""
         kind = TRAINED[self.settings.kind]
         self.parameters = parameters or kind(pair, components, self.selection, self.settings, self.generator)
+        self.settings = self.settings.counted(int(self._learnable().numel()))
         self.settings = bounded(self.settings, self.parameters, pair, tokens[self._learnable()], self.loss)
         self.optimizer = optimizer_of(self.parameters)
         layers = sorted({layer for layer, _ in self.selection.heads})
@@ -326,7 +239,8 @@ class Training:
 
     def _texts(self) -> Tensor:
         """Numbers of the next batch's texts: each that has a token to learn from once an epoch, shuffled anew."""
-        while len(self.order) < self.settings.batch:
+        enough = 1 if self.settings.short_batch else self.settings.batch
+        while len(self.order) < enough:
             texts = self._learnable()
             self.order += texts[torch.randperm(len(texts), generator=self.generator)].tolist()
         batch, self.order = self.order[: self.settings.batch], self.order[self.settings.batch :]
@@ -377,7 +291,9 @@ class Training:
             loss = total / int(wanted.sum())
         if not math.isfinite(loss):
             raise NotFinite(f"the held-out loss is infinite or NaN. {SMALLER}")
-        best = loss < self.best.loss
-        if best:
+        best = loss < min(
+            (was.held_out_loss for was in self.history if was.held_out_loss is not None), default=math.inf
+        )
+        if best or self.settings.keep == "last":
             self.best = Best(put_back, self.parameters.tensors(), step.step, loss)
         return replace(step, held_out=perplexity(tokens), held_out_loss=loss, best=best)

@@ -24,7 +24,7 @@ from .ways.least_squares import least_squares
 from .ways.moments import moments_of
 
 if TYPE_CHECKING:
-    from .training import Settings
+    from .settings import Settings
 
 
 class WeightParameters(Parameters):

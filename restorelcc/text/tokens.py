@@ -43,6 +43,11 @@ class Tokens:
         """Tokens that are scored."""
         return int(self.scored.sum())
 
+    @property
+    def asks(self) -> Tensor:
+        """[text] bool: whether it is a question with an answer, some of which is here."""
+        return self.response.any(1) & (self.response != self.scored).any(1)
+
     def __getitem__(self, rows: slice | Tensor) -> Tokens:
         return Tokens(self.ids[rows], self.real[rows], self.scored[rows], self.response[rows])
 

@@ -30,7 +30,8 @@ from restorelcc.evaluation.perplexity import measure, token_loss
 from restorelcc.progress import Progress, finish
 from restorelcc.pruning.layerwise import Pruning
 from restorelcc.pruning.sparsity import measure_sparsity
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything, top_components
 from restorelcc.text.generate import generate
 from restorelcc.text.tokens import lead, whole

@@ -20,7 +20,8 @@ from restorelcc.artifacts.findings import Recipe
 from restorelcc.artifacts.runs import bring_back, discard_run, list_runs, load_run, runs_folder, save_run
 from restorelcc.cli.commands import listing
 from restorelcc.errors import LoadError
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import top_components
 from restorelcc.workspace import Workspace
 

@@ -17,6 +17,7 @@ from restorelcc.artifacts.findings import Recipe
 from restorelcc.artifacts.runs import list_runs
 from restorelcc.pruning.layerwise import Pruning
 from restorelcc.pruning.methods import METHODS
+from restorelcc.restoration.settings import PRESETS
 from restorelcc.workspace import Workspace
 
 METHOD_HELP = {name: method.definition for name, method in METHODS.items()}
@@ -140,6 +141,24 @@ def test_a_restoration_runs_and_is_kept(app: AppTest):
     assert "#### small" in said(app)
     assert [run.name for run in list_runs()] == ["small"]
     assert session(app).run == list_runs()[0].folder.name
+
+
+def test_the_papers_preset_is_trained_as_its_code_does(app: AppTest):
+    shown(app, "components").button(key="quick-4").click().run()
+    shown(app, "restore").button(key="preset-published").click().run()
+    assert not app.exception
+    assert PRESETS["paper"].differs in said(app)
+    assert "3 epochs are trained" in said(app)
+    app.number_input(key="setting-epochs").set_value(1.0).run()
+    assert PRESETS["paper"].differs not in said(app)
+    app.button(key="start-restoration").click().run()
+    job = jobs.get(session(app).run)
+    assert job is not None
+    assert job.wait(60)
+    (run,) = list_runs()
+    paper = PRESETS["paper"].settings
+    assert run.settings == replace(paper, epochs=1.0).counted(run.config["calibration"]["windows"])
+    assert run.config["best_step"] == run.config["steps_done"]
 
 
 def test_training_says_what_it_starts_from_and_takes_magnitudes_set_by_hand(app: AppTest, workspace: Workspace):

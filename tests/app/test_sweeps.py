@@ -19,8 +19,8 @@ from app.work.sweeps import Plan
 from restorelcc.evaluation.comparison import NOTHING, Comparison, Distance, Share
 from restorelcc.evaluation.perplexity import Difference, Perplexity, TokenLoss
 from restorelcc.progress import Progress
+from restorelcc.restoration.settings import Settings
 from restorelcc.restoration.sweep import Failure, Grid, Point, SweepResult, best_first, enough, to_pandas
-from restorelcc.restoration.training import Settings
 from restorelcc.selection.picks import share_of_heads
 from restorelcc.workspace import Workspace
 

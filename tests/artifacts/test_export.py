@@ -16,7 +16,8 @@ from restorelcc.errors import LoadError, WriteError
 from restorelcc.hf.layout import HeadGeometry
 from restorelcc.models.loading import load_model
 from restorelcc.pruning.sparsity import measure_sparsity
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything
 from restorelcc.storage.folders import whole
 

@@ -23,7 +23,8 @@ from restorelcc.artifacts.runs import (
 from restorelcc.compensation.constants import Constants
 from restorelcc.errors import LoadError, SettingError, WriteError
 from restorelcc.hf.layout import HeadGeometry
-from restorelcc.restoration.training import Restoration, Settings
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Restoration
 from restorelcc.selection.picks import everything
 
 

@@ -21,7 +21,8 @@ from test_app import click_cell
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.artifacts.runs import list_runs
 from restorelcc.progress import finish
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything
 from restorelcc.workspace import open_workspace
 

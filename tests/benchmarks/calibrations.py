@@ -21,7 +21,8 @@ from weights import TRAINED, judged
 
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.progress import finish
-from restorelcc.restoration.training import DEFAULTS, Training
+from restorelcc.restoration.settings import DEFAULTS
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything
 from restorelcc.text.calibration import evaluation_tokens, sampled_windows, split_held_out
 from restorelcc.text.tokens import whole

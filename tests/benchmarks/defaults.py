@@ -32,7 +32,8 @@ from restorelcc.models.loading import Loading
 from restorelcc.models.pair import ModelPair
 from restorelcc.progress import finish
 from restorelcc.pruning.layerwise import Pruning
-from restorelcc.restoration.training import PUBLISHED, Settings, Training
+from restorelcc.restoration.settings import PUBLISHED, Settings
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything
 from restorelcc.text.tokens import Tokens
 from restorelcc.workspace import open_workspace

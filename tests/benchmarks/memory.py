@@ -22,7 +22,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from restorelcc.capture.components import LostComponents
 from restorelcc.hf.slices import sliced
 from restorelcc.models.pair import paired
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything
 from restorelcc.text.tokens import Tokens
 

@@ -25,7 +25,8 @@ from restorelcc.demo.pair import demo_dense, demo_pair
 from restorelcc.hf.twins import with_output_biases
 from restorelcc.progress import finish
 from restorelcc.pruning.layerwise import Pruning, prune
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything
 from restorelcc.text import sources
 from restorelcc.text.tokens import windows

@@ -22,7 +22,8 @@ from defaults import Judge, figures, recipe_of
 
 from restorelcc.models.loading import DEMO
 from restorelcc.progress import finish
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import Selection, everything, of_heads, random_heads, top_heads
 from restorelcc.selection.scores import SCORES, ScoreInputs
 from restorelcc.selection.scoring import score_heads

@@ -22,7 +22,8 @@ from restorelcc.compensation.constants import injected
 from restorelcc.compensation.interface import Compensation
 from restorelcc.progress import finish
 from restorelcc.restoration.injection import capture_in_order
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything
 from restorelcc.text.calibration import sampled_windows, split_held_out
 from restorelcc.workspace import open_workspace

@@ -31,7 +31,8 @@ from restorelcc.compensation.interface import Compensation, compensated
 from restorelcc.evaluation.comparison import Share, compare, side_by_side
 from restorelcc.models.pair import ModelPair
 from restorelcc.progress import finish
-from restorelcc.restoration.training import DEFAULTS, Settings, Training
+from restorelcc.restoration.settings import DEFAULTS, Settings
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything
 from restorelcc.text.calibration import evaluation_tokens
 from restorelcc.text.tokens import Tokens

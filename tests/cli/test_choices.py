@@ -1,5 +1,7 @@
 """Options whose values are rows of tables: README lists them, and a value that is none is refused with the list."""
 
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,8 @@ from commands import call
 
 from restorelcc.cli.choices import choices_table
 from restorelcc.cli.options import app
+from restorelcc.restoration.settings import PRESETS
+from restorelcc.selection.picks import Selection
 
 
 def test_readmes_list_is_the_tables():
@@ -51,3 +55,46 @@ def test_every_command_explains_itself(command):
         text = " ".join(shown.stdout.split())
         assert "OWNER/NAME[@REVISION]" in text
         assert "hf:DATASET[/CONFIG][:SPLIT[:COLUMN]]" in text
+
+
+def test_a_preset_is_all_its_settings_and_what_is_typed_beside_it_wins(pair_args, tmp_path):
+    def settings(*options, out):
+        result = call("restore", *pair_args, *options, "--out", tmp_path / out, "--json")
+        assert result.exit_code == 0, result.output
+        run = Path(json.loads(result.stdout)["run"])
+        return json.loads((run / "config.json").read_text()), result.stderr
+
+    wanted = PRESETS["paper"].settings
+    config, said = settings("--preset", "paper", "--heads", 1, "--batch", 2, "--clip", 0.5, out="a")
+    texts = config["calibration"]["windows"]
+    counted = replace(wanted, batch=2, clip=0.5).counted(texts)
+    assert config["settings"] == json.loads(json.dumps(asdict(counted)))
+    assert config["best_step"] == config["steps_done"] == 3 * -(-texts // 2)
+    assert "asks no questions: directions are of the last token of every window" in said
+    config, _ = settings("--steps", 3, "--preset", "paper", "--keep", "best", "--heads", 1, out="b")
+    assert (config["settings"]["steps"], config["settings"]["epochs"], config["settings"]["keep"]) == (3, 0.0, "best")
+    config, _ = settings("--preset", "ours", "--steps", 2, "--batch", 2, out="c")
+    assert config["settings"]["loss"] == "kl"
+    refused = call("restore", *pair_args, "--preset", "luck", "--out", tmp_path / "d")
+    assert refused.exit_code == 2
+    assert "'luck' is not one of ours, paper" in " ".join(refused.stderr.replace("│", " ").split())
+
+
+def test_heads_of_the_papers_preset_are_by_probes_of_the_text_itself(pair_args, tmp_path):
+    rows = [
+        {"prompt": f"{letter} b c {number}", "response": f" d e {letter} f"}
+        for number, letter in enumerate("abcdefghij")
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    options = [*pair_args, "--preset", "paper", "--calibration", file, "--length", 24]
+    result = call("restore", *options, "--out", tmp_path / "out", "--json")
+    assert result.exit_code == 0, result.output
+    assert "asks no questions" not in result.stderr
+    config = json.loads((Path(json.loads(result.stdout)["run"]) / "config.json").read_text())
+    layers, heads, _ = config["selection"]["shape"]
+    assert len({tuple(pick[:2]) for pick in _picked(config)}) == round(layers * heads / 4)
+
+
+def _picked(config):
+    return Selection.from_json(json.dumps(config["selection"])).picks

@@ -22,9 +22,11 @@ from restorelcc.errors import LoadError, SettingError
 from restorelcc.hf.layout import geometry, output_projections
 from restorelcc.hf.twins import copied
 from restorelcc.pruning.sparsity import measure_sparsity
-from restorelcc.restoration.parameters import TRAINED, Parameters
+from restorelcc.restoration.choices import TRAINED
+from restorelcc.restoration.parameters import Parameters
+from restorelcc.restoration.settings import Settings
 from restorelcc.restoration.sweep import Grid, SweepResult, sweep
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import of_heads
 
 HEADS = [(0, 1), (2, 0), (2, 3)]

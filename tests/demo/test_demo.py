@@ -20,7 +20,7 @@ from restorelcc.models.loading import DEMO_FOLDER
 from restorelcc.progress import finish
 from restorelcc.pruning.layerwise import Pruning, prune
 from restorelcc.pruning.sparsity import measure_sparsity
-from restorelcc.restoration.training import Settings
+from restorelcc.restoration.settings import Settings
 from restorelcc.text import sources
 from restorelcc.text.tokens import windows
 

@@ -21,7 +21,8 @@ from restorelcc.progress import finish
 from restorelcc.pruning.hessian import inverse_factor
 from restorelcc.pruning.layerwise import Pruning, prune
 from restorelcc.restoration.parameters import move
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything
 from restorelcc.selection.predicted_effect import slopes
 from restorelcc.text.tokens import Tokens

@@ -22,7 +22,8 @@ from restorelcc.models.pair import paired
 from restorelcc.progress import finish
 from restorelcc.pruning.inputs import forward
 from restorelcc.pruning.layerwise import Pruning, prune
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything
 
 every_family = pytest.mark.parametrize("model_type", FAMILIES)

@@ -19,7 +19,8 @@ from restorelcc.progress import finish
 from restorelcc.pruning.inputs import forward, matrix_inputs
 from restorelcc.pruning.layerwise import Pruning, prune
 from restorelcc.pruning.sparsity import measure_sparsity
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything
 
 

@@ -25,7 +25,8 @@ from restorelcc import face
 from restorelcc.artifacts.runs import list_runs
 from restorelcc.artifacts.unfinished import list_unfinished
 from restorelcc.cli.options import app as command_line
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything
 from restorelcc.storage.drafts import PREFIX
 from restorelcc.storage.folders import check_free

@@ -42,7 +42,8 @@ from restorelcc.models.pair import paired
 from restorelcc.progress import finish
 from restorelcc.pruning.layerwise import Pruning, prune
 from restorelcc.pruning.sparsity import measure_sparsity
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything
 from restorelcc.selection.predicted_effect import slopes
 from restorelcc.workspace import _size

@@ -23,7 +23,8 @@ from restorelcc.models.pair import load_pair, paired
 from restorelcc.progress import finish
 from restorelcc.pruning.layerwise import Pruning, prune
 from restorelcc.restoration.constants import lost_units
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything, of_heads, random_heads, top_components, top_heads, within_budget
 
 DENSE = {"num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 8, "hidden_size": 48}

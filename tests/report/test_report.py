@@ -17,7 +17,8 @@ from restorelcc.progress import finish
 from restorelcc.report.build import of_pair, of_runs
 from restorelcc.report.page import HERE, Page, figure
 from restorelcc.report.site import write_site
-from restorelcc.restoration.training import Restoration, Settings
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Restoration
 from restorelcc.selection.picks import everything
 from restorelcc.workspace import Workspace
 

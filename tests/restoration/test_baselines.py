@@ -17,7 +17,7 @@ from restorelcc.restoration.baselines.comparing import Failure, Outcome, compare
 from restorelcc.restoration.baselines.eora import low_rank
 from restorelcc.restoration.baselines.methods import METHODS, methods_table
 from restorelcc.restoration.baselines.rival import Task
-from restorelcc.restoration.training import Settings
+from restorelcc.restoration.settings import Settings
 from restorelcc.restoration.ways.least_squares import RIDGE, least_squares
 from restorelcc.selection.picks import everything
 

@@ -16,8 +16,9 @@ from restorelcc.hf.families import FAMILIES
 from restorelcc.models.pair import paired
 from restorelcc.progress import finish
 from restorelcc.pruning.layerwise import Pruning, prune
+from restorelcc.restoration.settings import Settings
 from restorelcc.restoration.state import resume, written
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.training import Training
 from restorelcc.restoration.ways.blocks import Blocks
 from restorelcc.selection.picks import everything, of_heads
 

@@ -12,7 +12,8 @@ from restorelcc.evaluation.perplexity import perplexity, token_loss
 from restorelcc.models.pair import ModelPair
 from restorelcc.progress import finish
 from restorelcc.restoration.bounds import bounds
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything
 from restorelcc.text.calibration import sampled_windows
 

@@ -7,13 +7,14 @@ import torch
 from conftest import make_tokens
 
 from restorelcc.capture.components import components
-from restorelcc.cli.commands.restore import settings_of
+from restorelcc.cli.asked import settings_of
 from restorelcc.compensation.constants import Constants
 from restorelcc.compensation.interface import compensated
 from restorelcc.evaluation.losses import distillation
 from restorelcc.restoration.choices import LOSSES
 from restorelcc.restoration.constants import ConstantParameters, lost_units
-from restorelcc.restoration.training import PUBLISHED, Settings, Training
+from restorelcc.restoration.settings import PUBLISHED, Settings
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything, of_heads
 from restorelcc.selection.predicted_effect import LONGEST, longest_rate
 

@@ -10,8 +10,7 @@ from conftest import QUICK, curve, make_tokens, quick
 from safetensors.torch import load, save
 
 from restorelcc.errors import LoadError, NotFinite
-from restorelcc.restoration.choices import WAYS
-from restorelcc.restoration.parameters import TRAINED
+from restorelcc.restoration.choices import TRAINED, WAYS
 from restorelcc.restoration.state import State, begun, given, resume, written
 from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything, of_heads

@@ -15,8 +15,9 @@ from restorelcc.compensation.interface import compensated
 from restorelcc.errors import SettingError
 from restorelcc.evaluation.perplexity import token_loss
 from restorelcc.progress import Progress, finish
+from restorelcc.restoration.settings import Settings
 from restorelcc.restoration.sweep import Failure, Grid, Point, SweepResult, best_first, enough, sweep, to_pandas
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything, top_heads
 from restorelcc.text.calibration import sampled_windows
 

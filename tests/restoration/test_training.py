@@ -14,7 +14,8 @@ from restorelcc.errors import SettingError
 from restorelcc.evaluation.perplexity import perplexity, token_loss
 from restorelcc.restoration.constants import trained_parameters
 from restorelcc.restoration.parameters import training_seconds
-from restorelcc.restoration.training import PUBLISHED, Settings, Training
+from restorelcc.restoration.settings import PUBLISHED, Settings
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import Selection, everything, of_heads
 from restorelcc.text.tokens import Tokens
 

@@ -17,10 +17,10 @@ from restorelcc.models.pair import paired
 from restorelcc.progress import finish
 from restorelcc.pruning.layerwise import Pruning, prune
 from restorelcc.restoration import training
-from restorelcc.restoration.choices import WHAT
-from restorelcc.restoration.parameters import TRAINED
+from restorelcc.restoration.choices import TRAINED, WHAT
+from restorelcc.restoration.settings import Settings
 from restorelcc.restoration.state import resume, written
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.training import Training
 from restorelcc.restoration.ways.least_squares import least_squares
 from restorelcc.restoration.weights import zeros
 from restorelcc.selection.picks import everything, of_heads

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from restorelcc.errors import RestoreLCCError
 from restorelcc.restoration.constants import trained_parameters
-from restorelcc.restoration.training import Settings
+from restorelcc.restoration.settings import Settings
 from restorelcc.selection.picks import Selection, everything, random_heads, top_components, top_heads, within_budget
 from restorelcc.selection.predicted_effect import PredictedEffect
 from restorelcc.workspace import Workspace

@@ -8,9 +8,9 @@ import streamlit as st
 
 from restorelcc.compensation.constants import Constants
 from restorelcc.progress import duration
-from restorelcc.restoration.choices import LOSSES, STARTS, UNITS, WAYS, WHAT, WHERE
+from restorelcc.restoration.choices import KEEPS, LOSSES, POSITIONS, PRECISIONS, STARTS, UNITS, WAYS, WHAT, WHERE
 from restorelcc.restoration.constants import trained_parameters
-from restorelcc.restoration.training import DEFAULTS, PUBLISHED, Settings
+from restorelcc.restoration.settings import DEFAULTS, PRESETS, Settings
 from restorelcc.text.sources import has_parts
 from restorelcc.workspace import Workspace
 
@@ -83,14 +83,14 @@ def section(workspace: Workspace) -> None:
     _kind(workspace)
     select("loss", "Loss", LOSSES)
     _text(workspace)
-    _often_changed()
+    _often_changed(workspace)
     with st.expander("More", key="more-settings"):
         _seldom_changed()
     _name_and_start(workspace)
 
 
 def _presets() -> None:
-    typed = st.session_state[KEY]
+    typed, paper = st.session_state[KEY], PRESETS["paper"]
     with st.container(horizontal=True, vertical_alignment="bottom", key="presets"):
         st.markdown("##### How", width="stretch")
         st.button("Defaults", key="preset-studio", on_click=fill, args=(DEFAULTS,), disabled=typed == asdict(DEFAULTS))
@@ -98,9 +98,12 @@ def _presets() -> None:
             "As published",
             key="preset-published",
             on_click=fill,
-            args=(PUBLISHED,),
-            help="Feng et al.: AdamW at 0.001 on β and b in activation units, from noise, batches of 8. Their loss is "
-            "of responses to prompts; on plain text that is the cross-entropy of the text.",
+            args=(paper.settings,),
+            help=paper.definition,
+        )
+    if settings_typed() == paper.settings:
+        st.caption(
+            f"Heads are as you pick them; theirs are {paper.heads:.0%} of all, by probe accuracy. {paper.differs}"
         )
 
 
@@ -109,6 +112,8 @@ def _kind(workspace: Workspace) -> None:
     select("kind", "What is trained", WHAT)
     typed = st.session_state[KEY]
     st.caption(WHAT[typed["kind"]].definition)
+    if typed["kind"] != Constants.kind:  # which alone can be held in less than float32
+        typed["precision"] = DEFAULTS.precision
     if typed["kind"] == "weights":
         row = st.columns(2)
         with row[0]:
@@ -136,13 +141,14 @@ def _cost(workspace: Workspace) -> None:
     settings, picks = settings_typed(), state.picks()
     if settings is None or len(picks) == 0 or not workspace.loaded:
         return
+    settings = settings.counted(sampled_typed() or len(workspace.training))
     cost = training.cost(workspace, picks.selection, settings)
     memory = f"{cost.memory / 2**20:,.0f} MB" if cost.memory < 2**30 else f"{cost.memory / 2**30:.1f} GB"
     time = "" if cost.seconds is None else f" and about {duration(cost.seconds)} on this machine"
     st.caption(f"{count(cost.numbers)} numbers are trained, which takes about {memory} beside the models{time}.")
 
 
-def _often_changed() -> None:
+def _often_changed(workspace: Workspace) -> None:
     row = st.columns(3)
     with row[0]:
         number("steps", "Steps", 1, 20_000, 10)
@@ -150,6 +156,10 @@ def _often_changed() -> None:
         number("lr", "Learning rate", 0.00001, 9.0, 0.01, "%.5g")
     with row[2]:
         number("batch", "Batch", 1, 256, 1)
+    settings = settings_typed()
+    if settings is not None and settings.epochs:
+        steps = settings.counted(sampled_typed() or len(workspace.training)).steps
+        st.caption(f"{settings.epochs:g} epochs are trained, about {steps:,} steps: see More.")
     typed = st.session_state[KEY]
     if typed["kind"] == Constants.kind or typed["constants"]:
         st.toggle("Learned component b", help=HELP["learned"], **mirror("learned"))
@@ -167,7 +177,16 @@ def _seldom_changed() -> None:
     with right:
         number("cool_down", "Cool-down", 0.0, 1.0, 0.05, "%.2f")
         number("patience", "Patience", 0, 1_000, 1)
-    number("seed", "Seed", 0, 100_000, 1)
+    with left:
+        number("epochs", "Epochs", 0.0, 1_000.0, 1.0, "%.4g")
+        number("clip", "Clip gradients at", 0.0, 1_000.0, 0.5, "%.4g")
+    with right:
+        number("seed", "Seed", 0, 100_000, 1)
+        select("keep", "Step to keep", KEEPS)
+    select("positions", "Directions are of", POSITIONS)
+    if st.session_state[KEY]["kind"] == Constants.kind:
+        select("precision", "β and b in", PRECISIONS)
+    st.toggle("A last, short batch", help=HELP["short_batch"], **mirror("short_batch"))
 
 
 def _name_and_start(workspace: Workspace) -> None:

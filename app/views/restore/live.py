@@ -9,7 +9,8 @@ import streamlit as st
 
 from restorelcc.artifacts.runs import Run, step_rows
 from restorelcc.progress import duration
-from restorelcc.restoration.training import Settings, Step
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Step
 
 from ...charts import training as training_charts
 from ...session import state

@@ -10,8 +10,8 @@ import streamlit as st
 
 from restorelcc.errors import RestoreLCCError
 from restorelcc.registry import Choice, definitions
-from restorelcc.restoration.choices import LOSSES, UNITS, WAYS, WHAT, WHERE
-from restorelcc.restoration.training import DEFAULTS, Settings
+from restorelcc.restoration.choices import KEEPS, LOSSES, POSITIONS, PRECISIONS, UNITS, WAYS, WHAT, WHERE
+from restorelcc.restoration.settings import DEFAULTS, Settings
 
 from ...widgets import controls, feedback
 
@@ -38,6 +38,12 @@ HELP = {
     "cool_down": "Share of the steps, the last ones, over which it falls to zero.",
     "seed": "Order of the windows, and noise where the start is noise.",
     "evaluate_every": "Steps between measurements on the held-out windows.",
+    "epochs": "Passes over the text, in place of a number of steps; 0: steps say.",
+    "short_batch": "An epoch ends with the windows that are left, however few; else the next one fills the batch.",
+    "clip": "Norm that the gradient of all that is trained is cut down to, in the unit of the rate; 0: never.",
+    "precision": "What β and b are held and moved in. " + definitions(PRECISIONS),
+    "keep": definitions(KEEPS),
+    "positions": "Which tokens the components are of that are trained along.\n\n" + definitions(POSITIONS),
     "patience": "Stop after so many measurements without a better one; 0: never.",
 }
 

@@ -10,8 +10,8 @@ from restorelcc.errors import RestoreLCCError
 from restorelcc.progress import duration
 from restorelcc.registry import definitions
 from restorelcc.restoration.choices import LOSSES
+from restorelcc.restoration.settings import Settings
 from restorelcc.restoration.sweep import Grid, to_pandas
-from restorelcc.restoration.training import Settings
 from restorelcc.selection.scores import SCORES
 from restorelcc.workspace import Workspace
 
@@ -147,7 +147,7 @@ def _grid(values: dict[str, list[str]], typed: Settings | None) -> Grid | None:
 
 def _size(workspace: Workspace, grid: Grid) -> str:
     """How many points a grid has, and about how long they take."""
-    number, steps = len(grid.points()), grid.settings.steps
+    number, steps = len(grid.points()), grid.settings.counted(len(workspace.training)).steps
     needed = sweeps.seconds(workspace, grid, state.session().owner)
     time = "how long that takes is known after the first restoration" if needed is None else f"about {duration(needed)}"
     return f"{number} {'point' if number == 1 else 'points'} of {steps} steps: {time}."

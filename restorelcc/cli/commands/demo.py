@@ -12,7 +12,7 @@ from ...evaluation.perplexity import perplexity
 from ...models.loading import Loading
 from ...progress_bar import watched
 from ...pruning.layerwise import Pruning
-from ...restoration.training import Settings
+from ...restoration.settings import Settings
 from ...storage.folders import check_free, check_writable
 from ..console import say, show_json, show_table, shown
 from .prune import pruning

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ... import face
@@ -18,19 +17,19 @@ from ...capture.components import components
 from ...capture.statistics import capture
 from ...compensation.interface import compensated
 from ...compensation.weights import Weights
-from ...errors import LoadError, RestoreLCCError, SettingError, WriteError
+from ...errors import RestoreLCCError, SettingError, WriteError
 from ...evaluation.comparison import Comparison, measured
 from ...evaluation.perplexity import Perplexity
-from ...foreign import foreign
 from ...hf.narrow import pruning_record
 from ...models.loading import Loading
 from ...models.pair import ModelPair
 from ...progress import duration
 from ...progress_bar import watched
 from ...restoration.parameters import training_seconds
-from ...restoration.training import MOST_STEPS, Restoration, Settings, Step, Training
+from ...restoration.settings import Settings
+from ...restoration.training import Restoration, Step, Training, directions
 from ...restoration.weights import zeros
-from ...selection.picks import check_share, share_of_heads, within_budget
+from ...selection.picks import share_of_heads, within_budget
 from ...selection.predicted_effect import on_distance, on_loss
 from ...selection.scores import ScoreInputs
 from ...storage.folders import check_free, check_room, check_writable
@@ -38,8 +37,9 @@ from ...text.calibration import ELSEWHERE_WINDOWS, evaluation_apart, held_out_re
 from ...text.overlap import sketch
 from ...text.sources import same_text
 from ...text.tokens import Tokens
+from ..asked import TRAINED_ON, Asked
 from ..console import note, say, show_json, show_table, shown
-from ..opening import Text, head_order, note_held_out, note_pair, open_pair
+from ..opening import head_order, note_held_out, note_pair, open_pair
 
 BEGUN_HERE = "command"
 """Of what is kept of a training: what the command line was asked for."""
@@ -48,101 +48,9 @@ NOTABLE = 10**8
 JUDGED_BY = "held-out windows of the text trained on, which also chose the best step"
 
 
-@dataclass(frozen=True)
-class Picks:
-    """Which heads and components to restore."""
-
-    heads: float
-    """Share of all heads that the pruned model has."""
-    score: str
-    components: int | None
-    budget: int | None = None
-    """Trained parameters: the components that do most together for so many, whatever their heads."""
-
-    def __post_init__(self) -> None:
-        check_share(self.heads)
-        if self.budget is not None and (self.heads < 1 or self.components is not None):
-            raise SettingError("--budget says which components, so give it without --heads and --components.")
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is to be restored, how, and where it goes."""
-
-    dense: str
-    pruned: str
-    loading: Loading
-    text: Text
-    picks: Picks
-    settings: Settings
-    epochs: float | None
-    """Passes over the text, in place of the settings' steps."""
-    elsewhere: str
-    """Source of a second text to judge by, which nothing is trained or chosen on; empty: none."""
-    folder: Path
-    format: str
-    """Of `FORMATS`."""
-    name: str | None
-    """Of the run; None: that of the folder."""
-
-    @property
-    def run_name(self) -> str:
-        """What the run is called."""
-        return self.name or self.folder.name
-
-    def written(self) -> dict[str, Any]:
-        """As JSON keeps it with a training, beside its settings: from another folder too, and without permission to run
-        foreign code, which is given anew."""
-        loading = {name: getattr(self.loading, name) for name in ("device", "dtype", "revision")}
-        return {
-            **{side: _absolute(getattr(self, side)) for side in ("dense", "pruned")},
-            "loading": loading,
-            "text": asdict(self.text),
-            "picks": asdict(self.picks),
-            "elsewhere": self.elsewhere,
-            "folder": str(self.folder.absolute()),
-            "format": self.format,
-            "name": self.name,
-        }
-
-    @classmethod
-    def read(cls, written: dict[str, Any], settings: dict[str, Any], changed: dict[str, Any]) -> Asked:
-        """What `written` gave. changed: `folder`, `format`, and of the loading `device`, `allow_pickle` and
-        `trust_remote_code`; what is None is as it was. Raises LoadError."""
-        given = {name: value for name, value in changed.items() if value is not None}
-        loading = {name: given.pop(name) for name in ("device", "allow_pickle", "trust_remote_code") if name in given}
-        with foreign(lambda reason: LoadError(f"What it was begun with is damaged ({reason}). Restore the pair anew.")):
-            parts: dict[str, Any] = {
-                "loading": Loading(**(written["loading"] | loading)),
-                "text": Text(**written["text"]),
-                "picks": Picks(**written["picks"]),
-                "settings": Settings(**settings),
-                "folder": Path(written["folder"]),
-            }
-            rest = {name: written[name] for name in ("dense", "pruned", "elsewhere", "format", "name")}
-            if rest["format"] not in FORMATS or not all(isinstance(rest[name], str) for name in ("dense", "pruned")):
-                raise ValueError("it does not say what models are restored, or in which format")
-            return cls(**(parts | rest | {"epochs": None} | given))
-
-
-def _absolute(model: str) -> str:
-    """The name of a model, wherever one is."""
-    return str(Path(model).absolute()) if Path(model).is_dir() else model
-
-
 def going_on(name: str) -> str:
     """The command that goes on with an interrupted training of this name."""
     return f"python -m restorelcc restore --continue {name}"
-
-
-def settings_of(given: dict[str, Any], epochs: float | None) -> Settings:
-    """Training settings, at their defaults where None is `given`. Raises SettingError."""
-    if epochs is not None and given["steps"] is not None:
-        raise SettingError("Give --steps or --epochs, not both: each says how long to train.")
-    if epochs is not None and not 0 < epochs <= MOST_STEPS:
-        raise SettingError(f"{epochs} epochs would train nothing, or for ever. Give more than 0, such as 3.")
-    named = {name: value for name, value in given.items() if value is not None}
-    return Settings(**named, bounded="lr" not in named)
 
 
 def restore(asked: Asked, as_json: bool) -> None:
@@ -234,7 +142,8 @@ def _finish(
         if zeroed is not None:
             unpruned = f", {zeroed[1]} of them zero in the dense model too" if zeroed[1] else ""
             say(f"Every zero is where it was: {zeroed[0]} in the matrices that were trained{unpruned}.")
-        say(f"Best at step {restoration.best_step}. In {asked.folder}; the run is kept in {run.folder}")
+        kept_step = "Best at" if asked.settings.keep == "best" else "Kept as it was at the end,"
+        say(f"{kept_step} step {restoration.best_step}. In {asked.folder}; the run is kept in {run.folder}")
     if restoration.ended:
         note(restoration.ended)
 
@@ -243,11 +152,10 @@ def _picked(asked: Asked, pair: ModelPair, tokens: Tokens) -> Training:
     """The training of what is picked, by what the capture or a score says of it."""
     training, held_out = split_held_out(tokens)
     settings, picks = asked.settings, asked.picks
-    if asked.epochs is not None:
-        settings = replace(settings, steps=max(1, round(asked.epochs * len(training) / settings.batch)))
     statistics = watched(capture(pair, tokens))
     lost = components(statistics)
-    inputs = ScoreInputs(pair, statistics, lost, training, held_out, seed=settings.seed)
+    contrast = _contrast(asked, training)
+    inputs = ScoreInputs(pair, statistics, lost, training, held_out, contrast=contrast, seed=settings.seed)
     if picks.budget is not None:
         effect = watched(on_distance(inputs) if settings.loss == "kl" else on_loss(inputs))
         turns = effect.along(lost).in_turn(picks.budget)
@@ -256,7 +164,20 @@ def _picked(asked: Asked, pair: ModelPair, tokens: Tokens) -> Training:
         # Where all are taken no order is needed, and a score may take a while.
         order = head_order(picks.score if picks.heads < 1 else "relative_error", inputs)
         selection = share_of_heads(lost, order, picks.heads, picks.components)
+    if settings.positions == "last" and not training.asks.any():
+        note(f"{asked.text.source} asks no questions: directions are of the last token of every window.")
+    lost = watched(directions(pair, lost, training, settings))
     return Training(pair, lost, selection, training, held_out, settings)
+
+
+def _contrast(asked: Asked, training: Tokens) -> str:
+    """Source of the questions for probes."""
+    picks = asked.picks
+    if picks.contrast != TRAINED_ON or training.asks.all():
+        return asked.text.source if picks.contrast == TRAINED_ON else picks.contrast
+    if picks.score == "probing" and picks.heads < 1:
+        note(f"{asked.text.source} asks no questions with answers, so heads are probed with those of demo.")
+    return "demo"
 
 
 def _trained(trainer: Training, keeper: Keeper, quiet: bool) -> bool:

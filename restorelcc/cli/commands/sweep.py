@@ -13,9 +13,9 @@ from ...capture.statistics import capture
 from ...models.loading import Loading
 from ...progress import Progress
 from ...progress_bar import watched
+from ...restoration.settings import Settings
 from ...restoration.sweep import Failure, Grid, Point, SweepResult, best_first, enough, to_pandas
 from ...restoration.sweep import sweep as swept
-from ...restoration.training import Settings
 from ...selection.scores import ScoreInputs
 from ...storage.folders import check_csv, write_csv
 from ...text.calibration import split_held_out

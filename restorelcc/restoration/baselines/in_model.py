@@ -16,7 +16,8 @@ from ...hf.layout import HeadGeometry, decoder_layers
 from ...hf.weights import prunable, weight_of
 from ...progress import Progress
 from ..parameters import Parameters
-from ..training import Settings, Training
+from ..settings import Settings
+from ..training import Training
 from .rival import Rival, Task
 
 if TYPE_CHECKING:

@@ -49,8 +49,8 @@ METHODS = table(
         name="paper",
         title="RestoreLCC as published",
         brief="a constant per head by the published recipe, cross-entropy",
-        definition="A constant per head by the published settings: cross-entropy, rate 1e-3 in activation units, "
-        "β and b from N(0, 1e-3).",
+        definition="A constant per head as the public code trains it (the preset `paper`): cross-entropy, rate 1e-3 in "
+        "activation units, β and b from N(0, 1e-3) and in bfloat16, clipped gradients, the last step.",
         source="Feng et al. 2025",
         run=lazily(f"{HERE}.ours:paper"),
     ),

@@ -8,7 +8,8 @@ from functools import partial
 
 from ...compensation.interface import compensated, folded
 from ...progress import Progress
-from ..training import DEFAULTS, PUBLISHED, Settings, Training
+from ..settings import DEFAULTS, PRESETS, Settings
+from ..training import Training, directions
 from .rival import Rival, Task
 
 
@@ -23,13 +24,14 @@ def weights(task: Task) -> Generator[Progress, None, Rival]:
 
 
 def paper(task: Task) -> Generator[Progress, None, Rival]:
-    """Constants by the published settings."""
-    return (yield from _restored(task, PUBLISHED))
+    """Constants as the paper's code trains them, for as many steps as all others have."""
+    return (yield from _restored(task, replace(PRESETS["paper"].settings, epochs=0.0)))
 
 
 def _restored(task: Task, settings: Settings) -> Generator[Progress, None, Rival]:
     settings = replace(settings, steps=task.steps, batch=task.batch, seed=task.seed)
-    training = Training(task.pair, task.lost, task.picks, task.tokens, task.held_out, settings)
+    lost = yield from directions(task.pair, task.lost, task.tokens, settings)
+    training = Training(task.pair, lost, task.picks, task.tokens, task.held_out, settings)
     restoration = yield from training.run()
     pruned, put_back = task.pair.pruned, restoration.compensation
     return Rival(

@@ -14,7 +14,7 @@ from ..parameters import Parameters, move
 from .blocks import Blocks
 
 if TYPE_CHECKING:
-    from ..training import Settings
+    from ..settings import Settings
 
 Done = tuple[float, float, int]
 """(rate, loss before, tokens) of a step."""
@@ -56,7 +56,7 @@ class Course:
         texts, together = self._draw(), self._parameters.together(len(self._blocks.layers))
         rate = self._settings.rate(step, self._solved) * together
         loss, count = self._objective(texts)
-        move(self._optimizer, loss, count, rate)
+        move(self._optimizer, loss, count, rate, self._settings.clip)
         return rate, float(loss.detach()), self._count(texts)
 
     def _through_blocks(self, step: int) -> Done:
@@ -67,7 +67,7 @@ class Course:
             self._turn_to(block, anew=number == 0)
             texts, rate = self._draw(), self._settings.rate(number)
             loss = blocks.loss(texts, self._parameters.compensation())
-            move(self._optimizer, loss, self._count(texts), rate)
+            move(self._optimizer, loss, self._count(texts), rate, self._settings.clip)
             losses.append(float(loss.detach()))
             tokens += self._count(texts)
         return rate, sum(losses) / len(losses), tokens // len(blocks.layers)

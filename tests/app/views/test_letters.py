@@ -23,7 +23,8 @@ from restorelcc.artifacts.findings import Recipe
 from restorelcc.artifacts.runs import save_run
 from restorelcc.models.pair import paired
 from restorelcc.progress import Progress
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything
 from restorelcc.workspace import Workspace
 

@@ -22,8 +22,9 @@ from restorelcc.artifacts.unfinished import Unfinished
 from restorelcc.errors import RestoreLCCError, SettingError
 from restorelcc.models.loading import Loading
 from restorelcc.pruning.layerwise import Pruning
+from restorelcc.restoration.settings import Settings
 from restorelcc.restoration.sweep import Grid
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import of_heads
 
 MAIN = str(Path(__file__).resolve().parents[3] / "app" / "shell" / "rerun.py")

@@ -11,7 +11,8 @@ from app.work.jobs import State, jobs
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.artifacts.runs import list_runs
 from restorelcc.artifacts.unfinished import Keeper, list_unfinished
-from restorelcc.restoration.training import Settings, Step
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Step
 from restorelcc.selection.picks import everything
 
 MAIN = str(Path(__file__).resolve().parents[3] / "app" / "shell" / "rerun.py")

@@ -11,7 +11,8 @@ from app.work import open_pairs, training
 from app.work.jobs import State
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.artifacts.runs import list_runs
-from restorelcc.restoration.training import Settings, Training
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything
 
 MAIN = str(Path(__file__).resolve().parents[3] / "app" / "shell" / "rerun.py")

@@ -1,0 +1,141 @@
+"""What can be asked of `restore`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..artifacts.export_formats import FORMATS
+from ..errors import SettingError
+from ..registry import briefs
+from ..restoration.choices import KEEPS, LOSSES, POSITIONS, PRECISIONS, STARTS, UNITS
+from ..restoration.settings import DEFAULTS
+from ..selection.scores import SCORES
+from .choices import Constants, Way, What, Where, given_as, is_given, one_of, refuse_beside
+from .given import PresetName
+from .shared import MOST, Device, Dtype, Json, Length, Pickle, Seed, Source, Trust, Windows, loading_of
+
+CHANGEABLE = ("out", "format", "device", "allow_pickle", "trust_remote_code", "json")
+"""Options of `restore` that may be given beside --continue: all else is as the training was begun."""
+
+
+def restore(
+    context: typer.Context,
+    dense: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="The model before pruning; see MODEL below.")
+    ] = None,
+    pruned: Annotated[str | None, typer.Option(metavar="MODEL", help="The same model pruned; see MODEL below.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where to write; must not hold anything yet.")
+    ] = None,
+    resume: Annotated[
+        str | None, typer.Option("--continue", metavar="RUN", help="Go on with an interrupted training (see runs).")
+    ] = None,
+    preset: PresetName = None,
+    calibration: Source = "demo",
+    heads: Annotated[float, typer.Option(help="Share of the heads to restore, above 0 up to 1.")] = 1.0,
+    what: What = "constants",
+    where: Where = "output",
+    way: Way = "whole",
+    constants: Constants = False,
+    score: Annotated[
+        str, one_of(SCORES, "Which heads, where not all: first by this loss or score (see inspect --scores).")
+    ] = "together_dense",
+    contrast: Annotated[
+        str,
+        typer.Option(
+            metavar="SRC",
+            help="What probing asks: calibration (the text trained on, where it has questions) or as inspect has it.",
+        ),
+    ] = "demo",
+    components: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="Strongest components a head. Default: all.")
+    ] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option(min=1, max=MOST, help="Trained parameters: the components that do most together for so many."),
+    ] = None,
+    learned: Annotated[bool, typer.Option(help="Train a free component b per head beside the magnitudes.")] = True,
+    loss: Annotated[str, one_of(LOSSES, f"What is minimised. {briefs(LOSSES)}.")] = "kl",
+    lr: Annotated[
+        float | None,
+        typer.Option(help="Peak rate, in --unit a step. Default: 0.2, or less."),
+    ] = None,
+    unit: Annotated[str, one_of(UNITS, f"What the rate is counted in. {briefs(UNITS)}.")] = "loss",
+    steps: Annotated[int | None, typer.Option(min=1, max=MOST, help="Optimiser steps.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the text, instead of --steps.")] = None,
+    batch: Annotated[int, typer.Option(min=1, max=MOST, help="Windows a step.")] = 8,
+    short_batch: Annotated[
+        bool, typer.Option(help="An epoch ends with the windows that are left; else the next one fills the batch.")
+    ] = False,
+    warm_up: Annotated[
+        float, typer.Option(help="Share of the steps over which the rate rises from zero.")
+    ] = DEFAULTS.warm_up,
+    cool_down: Annotated[
+        float, typer.Option(help="Share of the steps, the last ones, over which it falls to zero.")
+    ] = DEFAULTS.cool_down,
+    clip: Annotated[float, typer.Option(help="Norm that gradients are cut down to; 0: never.")] = 0.0,
+    precision: Annotated[str, one_of(PRECISIONS, f"What β and b are held in. {briefs(PRECISIONS)}.")] = "float32",
+    positions: Annotated[
+        str, one_of(POSITIONS, f"Which tokens the directions are of that are trained along. {briefs(POSITIONS)}.")
+    ] = "all",
+    keep: Annotated[str, one_of(KEEPS, f"The step that is kept. {briefs(KEEPS)}.")] = "best",
+    evaluate_every: Annotated[
+        int, typer.Option(min=1, max=MOST, help="Steps between measurements on held-out windows.")
+    ] = DEFAULTS.evaluate_every,
+    start: Annotated[str, one_of(STARTS, f"Where training starts. {briefs(STARTS)}.")] = "zero",
+    patience: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="Stop after so many evaluations without a better one.")
+    ] = None,
+    windows: Windows = 128,
+    length: Length = None,
+    seed: Seed = 0,
+    format: Annotated[str, one_of(FORMATS, f"What is written. {briefs(FORMATS)}.")] = "adapter",
+    elsewhere: Annotated[
+        str, typer.Option(metavar="SRC", help="A second text to judge by, which nothing is trained on; '' for none.")
+    ] = "everyday",
+    name: Annotated[str | None, typer.Option(help="Name of the run that is kept beside the export.")] = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    allow_pickle: Pickle = False,
+    trust_remote_code: Trust = False,
+    json: Json = False,
+) -> None:
+    """Train what is put back into a pruned model, and export it. Ctrl-C ends the training and keeps the best so far.
+
+    Needs --dense, --pruned and --out. A training that was killed goes on with [bold]--continue RUN[/bold], as it was
+    begun, to what it would have come to.
+    """
+    from . import asked, console, opening
+    from .commands import restore as command
+
+    def run() -> None:
+        if resume is not None:
+            refuse_beside(context, "resume", CHANGEABLE)
+            changed: dict[str, Any] = {
+                "folder": out,
+                "format": given_as(context, "format"),
+                "device": given_as(context, "device"),
+            }
+            changed |= {"allow_pickle": allow_pickle or None, "trust_remote_code": trust_remote_code or None}
+            command.resume(resume, changed, json)
+            return
+        if dense is None or pruned is None or out is None:
+            raise SettingError("Give --dense, --pruned and --out, or --continue RUN for an interrupted training.")
+        text = opening.Text(calibration, windows, length, seed)
+        loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
+        picks = asked.Picks(heads, score, components, budget, contrast)
+        given = {"loss": loss, "batch": batch, "start": start, "unit": unit, "patience": patience}
+        given |= {"learned": learned, "seed": seed, "lr": lr, "steps": steps}
+        given |= {"kind": what, "where": where, "way": way, "constants": constants}
+        given |= {"short_batch": short_batch, "warm_up": warm_up, "cool_down": cool_down, "clip": clip}
+        given |= {"precision": precision, "positions": positions, "keep": keep, "evaluate_every": evaluate_every}
+        # Which of the two is typed says how long, whatever else gives the other.
+        typed = [option for option in ("steps", "epochs") if is_given(context, option)]
+        settings = asked.settings_of(
+            given | ({"steps": None} if typed == ["epochs"] else {}), None if typed == ["steps"] else epochs
+        )
+        whole = asked.Asked(dense, pruned, loading, text, picks, settings, elsewhere, out, format, name)
+        command.restore(whole, json)
+
+    console.run(run)

@@ -4,6 +4,7 @@ import streamlit as st
 
 from app.values.pages import PAGES
 from app.views.compare import continuation, curves, damaged, filters, one_run, pair_of_run, table, token_by_token
+from app.views.compare.neighbours import section as neighbours
 from app.views.restore import interrupted
 from app.widgets import feedback
 
@@ -16,6 +17,7 @@ if not runs:
         PAGES["restore"].link,
         "Restore",
     )
+    neighbours.section([])
     st.stop()
 compared = table.section(filters.section(runs))
 left, right = st.columns([7, 5], gap="medium")
@@ -24,6 +26,8 @@ with left:
 with right:
     curves.by_size(compared)
 damaged.section(runs)
+st.divider()
+neighbours.section(runs)
 st.divider()
 run = one_run.in_view(runs, compared)
 workspace = pair_of_run.pair_of(run)

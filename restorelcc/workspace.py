@@ -35,7 +35,9 @@ from .models.pair import ModelPair, OneAtATime, load_pair, paired, skeleton_pair
 from .progress import Once, Progress, finish
 from .pruning.layerwise import prune
 from .pruning.sparsity import measure_sparsity
+from .restoration.baselines.rival import Task
 from .restoration.injection import capture_in_order
+from .selection.picks import everything
 from .text import sources
 from .text.calibration import (
     ELSEWHERE_WINDOWS,
@@ -335,6 +337,17 @@ def second_text(workspace: Workspace, pair: ModelPair) -> Tokens | None:
     length = findings.evaluation.ids.shape[1]
     others = {CALIBRATION: findings.calibration, "the evaluation text": findings.evaluation}
     return evaluation_apart(recipe.elsewhere, pair.dense, pair.tokenizer, length, ELSEWHERE_WINDOWS, others)
+
+
+def to_compare(workspace: Workspace, pair: ModelPair, steps: int, batch: int) -> tuple[Task, dict[str, Tokens]]:
+    """(what every method that is compared is given: all heads, the text, the steps; the texts that they are judged by:
+    `there`, and `elsewhere` where there is one). Raises TextError as `second_text` does."""
+    texts, elsewhere = {"there": workspace.findings.evaluation}, None
+    if workspace.recipe.elsewhere:
+        elsewhere = second_text(workspace, pair)
+    picks = everything(workspace.lost.shape).within(workspace.lost.present)
+    task = Task(pair, workspace.lost, picks, workspace.training, workspace.held_out, steps, batch)
+    return task, texts if elsewhere is None else texts | {"elsewhere": elsewhere}
 
 
 def _judged(model: PreTrainedModel, live: Tokens) -> Generator[Progress, None, tuple[Size, TokenLoss]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 
 from ..values.colours import LIGHT, Colours
+from ..values.words import count
 
 # All runs are restorations, so the first is in the restored green; the others stay clear of dense's blue and pruned's
 # orange, and differ in dash as well, for those who cannot tell the colours apart.
@@ -63,3 +66,14 @@ def faint(colour: str, alpha: float = 0.18) -> str:
 def palette(colours: Colours) -> tuple[str, ...]:
     """Colours of lines that are told apart in one figure; the first is the restored model's."""
     return (colours.restored, *(OTHERS_LIGHT if colours is LIGHT else OTHERS_DARK))
+
+
+def logarithmic(values: Iterable[float]) -> dict[str, Any]:
+    """Range and ticks of a logarithmic axis: 1, 2 and 5 of every power of ten, or 1 alone where there are many."""
+    exponents = [math.log10(value) for value in values if not pd.isna(value) and value > 0]
+    if not exponents:
+        return {}
+    low, high = min(exponents) - 0.25, max(exponents) + 0.25
+    decades = range(math.floor(low), math.ceil(high))
+    ticks = [step * 10**decade for decade in decades for step in ((1, 2, 5) if high - low < 2 else (1,))]
+    return {"range": [low, high], "tickvals": ticks, "ticktext": [count(tick) for tick in ticks]}

@@ -17,8 +17,7 @@ from restorelcc.artifacts.runs import Run
 from ..values.colours import Colours
 from ..values.run_facts import measures_distance, number, setting
 from ..values.verbatim import in_figure, shortened, visible
-from ..values.words import count
-from .common import BELOW, LINES, SYMBOLS, base, palette
+from .common import BELOW, LINES, SYMBOLS, base, logarithmic, palette
 
 VIEWS = {
     "perplexity": ("Perplexity", "perplexity of the held-out text"),
@@ -195,21 +194,10 @@ def against_size(runs: Sequence[Run], frame: pd.DataFrame, colours: Colours) -> 
     }
     for side, value in _common(ends).items():
         _level(figure, side, value, colours)
-    figure.update_xaxes(title="trained parameters, logarithmic", type="log", **_sizes_axis(frame["trained"]))
+    figure.update_xaxes(title="trained parameters, logarithmic", type="log", **logarithmic(frame["trained"]))
     figure.update_yaxes(title="perplexity, ± one standard error")
     figure.update_layout(showlegend=True, legend=BELOW)
     return figure
-
-
-def _sizes_axis(trained: pd.Series) -> dict[str, Any]:
-    """Range and ticks of a logarithmic axis: 1, 2 and 5 of every power of ten, or 1 alone where there are many."""
-    exponents = [math.log10(value) for value in trained if not pd.isna(value) and value > 0]
-    if not exponents:
-        return {}
-    low, high = min(exponents) - 0.25, max(exponents) + 0.25
-    decades = range(math.floor(low), math.ceil(high))
-    ticks = [step * 10**decade for decade in decades for step in ((1, 2, 5) if high - low < 2 else (1,))]
-    return {"range": [low, high], "tickvals": ticks, "ticktext": [count(tick) for tick in ticks]}
 
 
 def cumulated(frame: pd.DataFrame, colours: Colours) -> go.Figure:

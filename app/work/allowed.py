@@ -9,9 +9,11 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_cache_path
 
+from restorelcc.artifacts.experiments import Experiment, experiments_folder
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.artifacts.runs import Run, runs_folder
 from restorelcc.artifacts.unfinished import Unfinished
@@ -90,13 +92,13 @@ def may_export() -> bool:
     return allowed.exports is None or (bool(allowed.exports) and not allowed.read_only)
 
 
-def may_change(made: Run | Unfinished, owner: str) -> bool:
-    """Whether a visitor may rename and delete a run, or go on with one that was interrupted."""
+def may_change(made: Run | Unfinished | Experiment, owner: str) -> bool:
+    """Whether a visitor may rename and delete a run, go on with one that was interrupted, or delete a comparison."""
     allowed = rules.given()
     return not allowed.read_only and (not allowed.own_runs or _owner(made) == owner)
 
 
-def check_change(made: Run | Unfinished, owner: str) -> None:
+def check_change(made: Run | Unfinished | Experiment, owner: str) -> None:
     """`may_change`, for who asks in spite of it."""
     if not may_change(made, owner):
         raise SettingError(
@@ -104,8 +106,10 @@ def check_change(made: Run | Unfinished, owner: str) -> None:
         )
 
 
-def _owner(made: Run | Unfinished) -> object:
-    facts = made.config if isinstance(made, Run) else made.facts.get("about")
+def _owner(made: Run | Unfinished | Experiment) -> object:
+    facts: Any = made.config if isinstance(made, Run) else made.facts
+    if isinstance(made, Unfinished):
+        facts = facts.get("about")
     return facts.get("owner") if isinstance(facts, dict) else None
 
 
@@ -114,7 +118,7 @@ def check_disk() -> None:
     allowed = rules.given()
     if allowed.disk is None:
         return
-    places = (runs_folder(), user_cache_path("restorelcc"), *(allowed.exports or ()))
+    places = (runs_folder(), experiments_folder(), user_cache_path("restorelcc"), *(allowed.exports or ()))
     used = sum(map(_bytes, places)) / 1e9
     if used >= allowed.disk:
         raise SettingError(

@@ -46,6 +46,6 @@ def compare(
         recipe = command.recipe_of(
             pair, dense, pruned, calibration=calibration, evaluation=text, elsewhere=elsewhere, **sizes
         )
-        command.compare(command.Asked(recipe, methods, steps, batch, seeds, csv), json)
+        command.compare(command.Asked(recipe, methods, command.Budget(steps, batch, seeds), csv), json)
 
     console.run(run)

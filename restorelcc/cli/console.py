@@ -15,6 +15,7 @@ from rich.table import Table
 from ..errors import RestoreLCCError
 from ..evaluation.perplexity import Perplexity
 from ..hf.failures import RAN_OUT, out_of_memory
+from ..storage.formats import plain
 
 # No markup: a path may well hold [brackets].
 out = Console(markup=False, highlight=False)
@@ -53,16 +54,6 @@ def run(command: Callable[[], None]) -> None:
 
 def show_json(data: dict[str, Any]) -> None:
     """One object on stdout; JSON has no NaN or infinity, so they are null."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: plain(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [plain(item) for item in value]
-        if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
-            return None
-        return value
-
     sys.stdout.write(json.dumps(plain(data), allow_nan=False) + "\n")
 
 

@@ -1,7 +1,7 @@
 """Putting it back: training what is put back, of any kind, which may be left and taken up again; injecting means layer
 after layer, bounds of what can come back, sweeps over settings, and what else repairs a pruned model (baselines).
 
-baselines: compared, Failure, METHODS, methods_table, Outcome, Task
+baselines: compared, Failure, Method, METHODS, methods_table, Outcome, Task, trainings
 bounds: bounds, CONSTANTS, DENSE, HEADS, MLPS, PRUNED
 choices: KEEPS, LOSSES, POSITIONS, PRECISIONS, STARTS, UNITS, WAYS, WHAT, WHERE
 constants: trained_parameters

@@ -4,5 +4,5 @@ digests: check_seal, seal
 drafts: draft, held, is_held, remove
 folders: check_csv, check_free, check_room, check_writable, is_of_disk, LITTLE, whole, write_csv,
     write_text
-formats: FORMAT, read_json, versions, write_json
+formats: FORMAT, plain, read_json, versions, write_json
 """

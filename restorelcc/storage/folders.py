@@ -208,9 +208,9 @@ def write_csv(frame: pd.DataFrame, file: Path) -> None:
     _write_whole(file, lambda path: frame.to_csv(path, index=False), "a table")
 
 
-def write_text(text: str, file: Path) -> None:
+def write_text(text: str, file: Path, what: str = "a report") -> None:
     """As `write_csv`."""
-    _write_whole(file, lambda path: path.write_text(text, encoding="utf-8"), "a report")
+    _write_whole(file, lambda path: path.write_text(text, encoding="utf-8"), what)
 
 
 def _write_whole(file: Path, write: Callable[[Path], object], what: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +25,15 @@ def versions() -> dict[str, str]:
 def write_json(path: Path, data: dict[str, Any]) -> None:
     """Indented, for people to read too."""
     path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+
+
+def plain(value: Any) -> Any:
+    """As JSON has it, which knows no NaN and no infinity: they are null."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What is shown is what it says it is: texts apart, figures that name their text, links and pairs that are wrong told,
 runs that can be found again, and a queue in which nobody waits without knowing what for."""
 
+import json
 import random
 import re
 from pathlib import Path
@@ -11,6 +12,8 @@ from conftest import WORDS
 from fixtures import browser, people, server, user
 from people import DESKTOP, SLOW, Server, User
 from playwright.sync_api import Browser, Page, expect
+
+from restorelcc.restoration.baselines.methods import METHODS
 
 __all__ = ["browser", "people", "server", "user"]  # fixtures that pytest finds by name
 
@@ -81,3 +84,31 @@ def test_who_waits_is_told_what_for(user: User, people: list[User], browser: Bro
     page.locator(".st-key-cancel-restoration button").first.click()
     page.locator(".st-key-norms").wait_for(timeout=LONG)
     other.page.locator(".st-key-head-map").wait_for(timeout=LONG)
+
+
+def test_methods_are_held_against_each_other_and_what_came_of_it_is_kept(
+    user: User, folders: tuple[Path, Path], story: Path
+) -> None:
+    page = user.page
+    page.goto(f"{user.server.url}/compare{link(*folders, story)}")
+    page.locator(".st-key-neighbours-form summary").click(timeout=LONG)
+    steps = page.locator(".st-key-neighbours-steps input")
+    steps.fill("2", timeout=LONG)
+    steps.press("Enter")
+    user.settle()
+    press(page, "start-neighbours")
+    # Before that a comparison is in view that came along.
+    expect(page.get_by_text("2 steps of 4 windows, 1 seed;")).to_be_visible(timeout=2 * LONG)
+    points = page.locator(".st-key-desk-neighbours-picture .points path.point")
+    expect(points).to_have_count(2 * len(METHODS), timeout=LONG)
+    (kept,) = (user.server.data / "restorelcc" / "experiments").glob("*.json")
+    assert [row["method"] for row in json.loads(kept.read_text())["results"]] == [*METHODS]
+    page.reload()  # What is kept is there again.
+    expect(points).to_have_count(2 * len(METHODS), timeout=LONG)
+    expect(page.locator(".st-key-delete-neighbours")).to_have_count(1)
+    user.settle()
+    press(page, "neighbours-open")
+    page.locator(".st-key-neighbours-upload input").set_input_files(kept)
+    # It is in view, and what is not kept cannot be deleted.
+    expect(page.locator(".st-key-delete-neighbours")).to_have_count(0, timeout=LONG)
+    expect(points).to_have_count(2 * len(METHODS), timeout=LONG)

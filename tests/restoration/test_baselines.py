@@ -12,7 +12,7 @@ from restorelcc.errors import SettingError
 from restorelcc.evaluation.losses import distillation
 from restorelcc.progress import Progress, finish
 from restorelcc.pruning.sparsity import zeros_kept
-from restorelcc.restoration.baselines.adapters import ALPHA, RANK, RATE
+from restorelcc.restoration.baselines.adapters import ALPHA, LORA_RATE, RANK
 from restorelcc.restoration.baselines.comparing import Failure, Outcome, compared
 from restorelcc.restoration.baselines.eora import low_rank
 from restorelcc.restoration.baselines.methods import METHODS, methods_table
@@ -76,7 +76,7 @@ def test_lora_is_what_a_plain_loop_over_peft_gives(task):
     from peft import LoraConfig, get_peft_model
 
     rival = finish(METHODS["lora"].run(task))
-    settings = Settings(lr=RATE, unit="activation", steps=STEPS, batch=BATCH)
+    settings = Settings(lr=LORA_RATE, unit="activation", steps=STEPS, batch=BATCH)
     model = copy.deepcopy(task.pair.pruned)
     maps = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear) and "layers" in name]
     torch.manual_seed(0)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
+from restorelcc.artifacts.experiments import both_errors, shipped_experiments
+
 from ...charts import learn as learn_charts
 from ...session import state
 from ...values.colours import colours
-from ...values.words import percent
-from .introduction import choice, figure, heading, places, presented, term, written
+from ...values.words import percent, short_name
+from ...widgets import neighbours
+from .introduction import choice, chosen, figure, heading, keep, places, presented, term, written
 from .known_figures import FIT_NAMES, WEIGHT_NAMES, measured_fits, measured_weights
 
 TEXTS = {"there": "Stories like those trained on", "elsewhere": "Letters, recipes, instructions"}
@@ -51,6 +54,7 @@ def step() -> None:
         _bars("learn-weights", figures, "share of the distance gone" if what == "nearer" else learn_charts.RECOVERED)
     if not presented():
         _closed_form()
+        _neighbours()
 
 
 def _words(where: str) -> str:
@@ -118,6 +122,50 @@ def _fit_verdict(nearer: float, error: float, pruned: float, fitted: float, dens
             "network, towards what it says."
         )
     return f"The model comes {percent(nearer)} ± {percent(error)} nearer to the dense one, {said}."
+
+
+def _neighbours() -> None:
+    """What else repairs a pruned model, on equal budget."""
+    experiments = {"{} → {}".format(*map(short_name, found.pair)): found for found in shipped_experiments()}
+    if not experiments:
+        return
+    st.markdown("##### Against its neighbours")
+    pair = next(iter(experiments))
+    if len(experiments) > 1:
+        pair = str(
+            st.segmented_control(
+                "Pair", list(experiments), required=True, wrap=True, **choice("pair", list(experiments), pair)
+            )
+        )
+    found = experiments[pair]
+    written(_ranked(found.table()))
+    st.caption(f"Measured beforehand. {neighbours.about(found)}")
+    neighbours.table(found, "learn-neighbours")
+    share = chosen("share", list(neighbours.WHAT), "nearer")
+    share = neighbours.switch("learn-share", share, lambda name: keep("share", "" if name == "nearer" else name))
+    neighbours.picture(found, "learn-neighbours-picture", share)
+
+
+def _ranked(table: pd.DataFrame) -> str:
+    """Which comes nearest of what keeps every zero, and of what does not, as Markdown."""
+    rows = table.assign(error=both_errors(table, "nearer")).dropna(subset=["nearer"]).to_dict(orient="records")
+    said = []
+    for what, some in (
+        ("every zero in its place", [row for row in rows if not row["kept"] < 1]),
+        ("zeros filled", [row for row in rows if row["kept"] < 1]),
+    ):
+        if some:
+            best = max(some, key=lambda row: float(row["nearer"]))
+            share, error = percent(best["nearer"]), percent(best["error"])
+            said.append(
+                f"with {what} **{best['title']}** comes nearest to the dense model ({share} ± {error}, "
+                f"{best['trained']:,} numbers)"
+            )
+    return (
+        "Others repair pruned models too: by low rank, by norms and biases, or by solving for weights. On the same "
+        f"text, steps and seeds, {'; '.join(said)}. What fills zeros gives up what pruning was for, or keeps products "
+        "beside the weights that cost every token."
+    )
 
 
 def _bars(key: str, figures: dict[str, tuple[float, float]], title: str) -> None:

@@ -3,38 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from math import isnan
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import pandas as pd
 
+from ...artifacts.experiments import Experiment, experiment
 from ...artifacts.findings import Recipe
 from ...errors import SettingError
-from ...evaluation.comparison import Share
 from ...progress import Progress
 from ...progress_bar import watched
 from ...registry import chosen
-from ...restoration.baselines.comparing import Failure, Outcome, compared
+from ...restoration.baselines.comparing import Failure, Outcome, compared, trainings
 from ...restoration.baselines.methods import METHODS
-from ...restoration.baselines.rival import Task
-from ...selection.picks import everything
 from ...storage.folders import check_csv, write_csv
-from ...workspace import open_workspace, second_text
+from ...workspace import open_workspace, to_compare
 from ..console import note, say, show_json, show_table, shown
 
 
 @dataclass(frozen=True)
+class Budget:
+    """Of each method."""
+
+    steps: int
+    batch: int
+    seeds: int
+
+
+@dataclass(frozen=True)
 class Asked:
-    """What is to be compared, and the budget of each method."""
+    """What is to be compared."""
 
     recipe: Recipe
     methods: str
     """Names with commas between them; empty: all."""
-    steps: int
-    batch: int
-    seeds: int
+    budget: Budget
     csv: Path | None
 
 
@@ -47,32 +52,25 @@ def names(methods: str) -> list[str]:
 def compare(asked: Asked, as_json: bool) -> None:
     """Every method with every seed; what is done when it ends for whatever reason is told."""
     check_csv(asked.csv)
-    methods = names(asked.methods)
+    methods, budget = names(asked.methods), asked.budget
     workspace = watched(open_workspace(asked.recipe))
     pair, findings = workspace.pair(), workspace.findings
     for remark in (*workspace.remarks(), *findings.notes):
         note(remark)
-    texts = {"there": findings.evaluation}
-    elsewhere = second_text(workspace, pair) if asked.recipe.elsewhere else None
-    if elsewhere is not None:
-        texts["elsewhere"] = elsewhere
-    picks = everything(workspace.lost.shape).within(workspace.lost.present)
-    task = Task(pair, workspace.lost, picks, workspace.training, workspace.held_out, asked.steps, asked.batch)
+    task, texts = to_compare(workspace, pair, budget.steps, budget.batch)
     rows: list[Outcome | Failure] = []
     try:
-        watched(_collected(compared(task, methods, asked.seeds, texts), rows, asked.csv))
+        watched(_collected(compared(task, methods, budget.seeds, texts), rows, asked.csv))
     except KeyboardInterrupt:
         if not rows:
             raise
     finally:
         if rows:
-            stopped = len(rows) < _count(methods, asked.seeds)
-            (_tell_json if as_json else _tell)(rows, asked, stopped)
-
-
-def _count(methods: list[str], seeds: int) -> int:
-    """How many trainings and solutions there are to be."""
-    return sum(seeds if METHODS[name].trains else 1 for name in methods)
+            found = experiment(asked.recipe, asdict(budget), rows, trainings(methods, budget.seeds))
+            if as_json:
+                show_json(found.facts)
+            else:
+                _tell(found, rows, trainings(methods, budget.seeds))
 
 
 def _collected(
@@ -88,28 +86,19 @@ def _collected(
             write_csv(pd.json_normalize([row.figures() for row in rows], sep="."), csv)
 
 
-def _tell_json(rows: list[Outcome | Failure], asked: Asked, stopped: bool) -> None:
-    """What is done, for programs."""
-    recipe = asked.recipe
-    texts = {"calibration": recipe.calibration, "there": recipe.evaluation, "elsewhere": recipe.elsewhere or None}
-    budget = {"steps": asked.steps, "batch": asked.batch, "seeds": asked.seeds}
-    pair = {"dense": recipe.dense, "pruned": recipe.pruned or str(recipe.pruning)}
-    found = [row.figures() for row in rows]
-    show_json({"pair": pair, "texts": texts, "budget": budget, "results": found, "stopped": stopped})
-
-
-def _tell(rows: list[Outcome | Failure], asked: Asked, stopped: bool) -> None:
+def _tell(found: Experiment, rows: list[Outcome | Failure], asked: int) -> None:
     """What is done, for people: a row a method, means over seeds."""
     done = [row for row in rows if isinstance(row, Outcome)]
-    recipe, grouped = asked.recipe, _by_method(done)
     if done:
-        ends = done[0].there
-        say(f"{recipe.evaluation}, {ends.windows} windows: dense {shown(ends.dense)}, pruned {shown(ends.pruned)}")
-        title = f"{asked.steps} steps of {asked.batch} windows, means of {asked.seeds} seeds"
+        ends, table = done[0].there, found.table().to_dict(orient="records")
+        say(f"{found.text('there')}, {ends.windows} windows: dense {shown(ends.dense)}, pruned {shown(ends.pruned)}")
+        steps, batch, seeds = (found.budget(name) for name in ("steps", "batch", "seeds"))
+        title = f"{steps} steps of {batch} windows, means of {seeds} seeds"
         columns = ["", "recovered", "nearer", "recovered elsewhere", "nearer elsewhere"]
-        show_table(title, columns, [_judgement(name, group) for name, group in grouped.items()])
+        shares = ("recovered", "nearer", "elsewhere", "nearer_elsewhere")
+        show_table(title, columns, [[row["title"], *(_share(row, name) for name in shares)] for row in table])
         columns = ["", "values", "seconds", "MB", "zeros kept", "at inference"]
-        show_table("What it takes", columns, [_cost(name, group) for name, group in grouped.items()])
+        show_table("What it takes", columns, [_cost(row) for row in table])
         say(
             "± is the standard error of one restoration over windows, and behind it, in brackets, that of the mean "
             "over seeds. Recovered: of the log-likelihood that pruning lost. Nearer: of the distance to the dense "
@@ -118,47 +107,27 @@ def _tell(rows: list[Outcome | Failure], asked: Asked, stopped: bool) -> None:
     for row in rows:
         if isinstance(row, Failure):
             say(f"{METHODS[row.method].title}, seed {row.seed}: {row.reason}")
-    if stopped:
-        say(f"Stopped after {len(rows)} of {_count(names(asked.methods), asked.seeds)}.")
+    if found.stopped:
+        say(f"Stopped after {len(rows)} of {asked}.")
 
 
-def _by_method(rows: list[Outcome]) -> dict[str, list[Outcome]]:
-    """In the order in which they were first done."""
-    grouped: dict[str, list[Outcome]] = {}
-    for row in rows:
-        grouped.setdefault(row.method, []).append(row)
-    return grouped
-
-
-def _judgement(name: str, group: list[Outcome]) -> list[str]:
-    """(method, recovered and nearer there, the same elsewhere)."""
-    shares = [row.there for row in group], [row.elsewhere for row in group if row.elsewhere is not None]
-    return [
-        METHODS[name].title,
-        *(_mean([share for share in kind if share.known]) for text in shares
-          for kind in ([each.recovered for each in text], [each.nearer for each in text])),
-    ]  # fmt: skip
-
-
-def _mean(shares: list[Share]) -> str:
-    if not shares:
+def _share(row: dict[Any, Any], name: str) -> str:
+    if isnan(row[name]):
         return "–"
-    over = f" ({100 * stdev(share.value for share in shares) / len(shares) ** 0.5:.1f})" if len(shares) > 1 else ""
-    value, error = (mean(getattr(share, part) for share in shares) for part in ("value", "stderr"))
-    return f"{100 * value:.1f} ± {100 * error:.1f}{over} %"
+    over = "" if isnan(row[f"{name}_seeds"]) else f" ({100 * row[f'{name}_seeds']:.1f})"
+    return f"{100 * row[name]:.1f} ± {100 * row[f'{name}_stderr']:.1f}{over} %"
 
 
-def _cost(name: str, group: list[Outcome]) -> list[str]:
+def _cost(row: dict[Any, Any]) -> list[str]:
     """(method, numbers trained, seconds, peak memory, zeros kept, cost of a forward pass)."""
-    first, peaks = group[0], [row.peak_bytes for row in group if row.peak_bytes is not None]
-    beside = f"{first.beside:,} products a token, or dense" if first.beside else "dense where zeros are gone"
+    beside = f"{row['beside']:,} products a token, or dense" if row["beside"] else "dense where zeros are gone"
     return [
-        METHODS[name].title,
-        f"{first.trained:,}",
-        f"{mean(row.seconds for row in group):.0f}",
-        f"{max(peaks) / 1e6:.0f}" if peaks else "",
-        f"{first.kept_zeros / first.zeros:.0%}" if first.zeros else "–",
-        "free" if first.free else beside,
+        row["title"],
+        f"{row['trained']:,}",
+        f"{row['seconds']:.0f}",
+        "" if isnan(row["peak"]) else f"{row['peak'] / 1e6:.0f}",
+        "–" if isnan(row["kept"]) else f"{row['kept']:.0%}",
+        "free" if row["free"] else beside,
     ]
 
 

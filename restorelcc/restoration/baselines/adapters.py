@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 RANK, ALPHA = 8, 16
-RATE = 2e-3
+LORA_RATE = DORA_RATE = MASKED_RATE = 2e-3
 
 
 def lora(task: Task) -> Generator[Progress, None, Rival]:
     """Beside every linear map of the decoder layers."""
-    return (yield from _adapted(task, use_dora=False))
+    return (yield from _adapted(task, LORA_RATE, use_dora=False))
 
 
 def dora(task: Task) -> Generator[Progress, None, Rival]:
     """The same, with the magnitude of every output's weights trained apart."""
-    return (yield from _adapted(task, use_dora=True))
+    return (yield from _adapted(task, DORA_RATE, use_dora=True))
 
 
-def _adapted(task: Task, use_dora: bool) -> Generator[Progress, None, Rival]:
+def _adapted(task: Task, lr: float, use_dora: bool) -> Generator[Progress, None, Rival]:
     from peft import LoraConfig, get_peft_model
 
     model = copied(task.pair.pruned)
@@ -44,7 +44,7 @@ def _adapted(task: Task, use_dora: bool) -> Generator[Progress, None, Rival]:
     torch.manual_seed(task.seed)  # peft draws A from the global generator
     adapted = get_peft_model(model, config)
     named = {name: part for name, part in adapted.named_parameters() if part.requires_grad}
-    rival = yield from trained(task, model, named, RATE)
+    rival = yield from trained(task, model, named, lr)
     beside = sum(part.numel() for part in named.values())
     return Rival(model, rival.trained, rival.tokens, merged=partial(_merged, adapted), beside=beside)
 
@@ -83,6 +83,6 @@ def masked_lora(task: Task) -> Generator[Progress, None, Rival]:
         part = UnderMask(weight_of(module).detach(), not isinstance(module, nn.Linear), generator)
         parametrize.register_parametrization(module, "weight", part)
         named |= {f"{name}.a": part.a, f"{name}.b": part.b}
-    rival = yield from trained(task, model, named, RATE)
+    rival = yield from trained(task, model, named, MASKED_RATE)
     settle(model)
     return rival

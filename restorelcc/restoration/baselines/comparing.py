@@ -81,6 +81,11 @@ class Failure:
         return {"method": self.method, "seed": self.seed, "error": self.reason}
 
 
+def trainings(methods: Sequence[str], seeds: int) -> int:
+    """How many results there are to be: those that are solved for are the same with every seed."""
+    return sum(seeds if METHODS[name].trains else 1 for name in methods)
+
+
 def compared(
     task: Task, methods: Sequence[str], seeds: int, texts: Mapping[str, Tokens]
 ) -> Generator[Progress | Outcome | Failure, None, None]:

@@ -22,6 +22,8 @@ class Method(Choice):
     run: Callable[[Task], Generator[Progress, None, Rival]]
     trains: bool = True
     """Whether it takes steps; else it is solved for."""
+    ours: bool = False
+    """Whether it is what this package does unless something else is asked for."""
 
 
 HERE = "restorelcc.restoration.baselines"
@@ -35,6 +37,7 @@ METHODS = table(
         "into a bias.",
         source="Feng et al. 2025, trained our way",
         run=lazily(f"{HERE}.ours:constants"),
+        ours=True,
     ),
     Method(
         name="weights",
@@ -44,6 +47,7 @@ METHODS = table(
         "zero stays.",
         source="as in Zimmer et al. 2023 and Guo et al. 2024, distilled",
         run=lazily(f"{HERE}.ours:weights"),
+        ours=True,
     ),
     Method(
         name="paper",

@@ -2,7 +2,7 @@
 
 address: write
 axes: Axes, DEPTH
-cache: along, alike, departure_on, in_turn, merge_check, metrics, moments, nll_of_three, opening, passage_ids,
+cache: along, alike, departure_on, in_turn, kept_run, merge_check, metrics, moments, nll_of_three, opening, passage_ids,
     projection, reading, sample_contexts, strings_of, vocabulary, words_at
 links: applied, fitted, written
 measures: drop, errors, order, own, row, rows, table, take, there, turn

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from functools import partial
+from functools import lru_cache, partial
+from pathlib import Path
 
 import pandas as pd
 import streamlit as st
@@ -11,7 +12,7 @@ import torch
 
 from restorelcc.artifacts.export import adapter_fits
 from restorelcc.artifacts.findings import Recipe
-from restorelcc.artifacts.runs import Run
+from restorelcc.artifacts.runs import CONFIG, Run, load_run
 from restorelcc.capture.passage import Reading, lost_along, read_passage
 from restorelcc.capture.plane import Projection, project
 from restorelcc.capture.vocabulary import (
@@ -232,6 +233,20 @@ def live_of_run(recipe: Recipe, run: str, _workspace: Workspace, _run: Run) -> M
         return compared(findings.live_dense, live.pruned, finish(work))
 
     return lane.run(_workspace, measure)
+
+
+def kept_run(folder: Path) -> Run:
+    """A run, read again only where its config changed on disk. Raises LoadError."""
+    try:
+        told = (folder / CONFIG).stat()
+    except OSError:
+        return load_run(folder)  # and that says what is wrong
+    return _run_of(folder, told.st_mtime_ns, told.st_size, told.st_ino)
+
+
+@lru_cache(maxsize=64)
+def _run_of(folder: Path, *state: int) -> Run:
+    return load_run(folder)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

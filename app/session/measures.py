@@ -75,4 +75,4 @@ def order(workspace: Workspace, name: str) -> Tensor:
     LookupError where it is not `there`."""
     if name not in own():
         return scores.order(workspace, name)
-    return row(name).order(own()[name].scored.values).nan_to_num(nan=-float("inf"))
+    return own()[name].order()

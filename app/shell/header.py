@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from restorelcc.artifacts.findings import Findings
-from restorelcc.artifacts.runs import Run, load_run, runs_folder
+from restorelcc.artifacts.runs import Run, runs_folder
 from restorelcc.errors import RestoreLCCError
 from restorelcc.evaluation.perplexity import Difference
 from restorelcc.workspace import Workspace
@@ -100,7 +100,7 @@ def _run_in_view(workspace: Workspace) -> Run | None:
     if not name or Path(name).name != name or jobs.get(name) is not None:
         return None
     with suppress(RestoreLCCError):
-        run = load_run(runs_folder() / name)
+        run = cache.kept_run(runs_folder() / name)
         return run if run.config.get("recipe", {}) == recipe_written(workspace.recipe) else None
     return None
 

@@ -10,19 +10,18 @@ from typing import Any
 
 from torch import Tensor
 
-from restorelcc.artifacts.runs import list_runs, save_run
+from restorelcc.artifacts.runs import list_runs
+from restorelcc.artifacts.sweep_runs import keep_point, sweep_tag
 from restorelcc.errors import RestoreLCCError
 from restorelcc.models.pair import ModelPair
 from restorelcc.progress import Progress
-from restorelcc.restoration.sweep import Failure, Grid, Point, SweepResult, sweep
+from restorelcc.restoration.sweep import Failure, Grid, SweepResult, sweep
 from restorelcc.workspace import Workspace
 
 from ..values.recipes import recipe_written
 from . import allowed, scores
 from .jobs import Job, jobs
 from .training import about_run, texts
-
-JUDGED_BY = "held-out windows of the text trained on, which also chose the best step and among the points of a sweep"
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +50,8 @@ def start(workspace: Workspace, plan: Plan, owner: str) -> Job:
                 yield from scores.compute(workspace, plan.score)
             job.notes[0] = replace(plan, score=scores.order(workspace, plan.score))
         about = about_run(workspace, pair, text, held_out, plan.sampled) | {
-            "evaluation": JUDGED_BY,
             "owner": owner,
-            "tags": [f"sweep of {datetime.now():%-d %b, %H:%M}"],
+            "tags": [sweep_tag(datetime.now())],
         }
         for step in sweep(pair, workspace.lost, ordered(plan_of(job)), text, held_out, plan.grid):
             if isinstance(step, Progress):
@@ -77,25 +75,12 @@ class Kept:
 def _kept(step: SweepResult | Failure, pair: ModelPair, workspace: Workspace, about: dict[str, Any]) -> str:
     """A point is a run, as any restoration is, where runs may be kept and there is room: its folder, or nothing. Its
     figures stay in any case."""
-    if isinstance(step, Failure) or step.restoration is None:
-        return ""
-    judged = step.judged
-    facts = about | {
-        "figures": judged.figures(),
-        "held_out": {"dense": judged.dense.figures(), "pruned": judged.pruned.figures()},
-    }
-    with suppress(RestoreLCCError):
-        allowed.check_training(0)
-        name = named(step.point, workspace)
-        return save_run(step.restoration, pair.geometry, name, facts, pruned=pair.pruned).folder.name
+    if isinstance(step, SweepResult):
+        with suppress(RestoreLCCError):
+            allowed.check_training(0)
+            run = keep_point(step, pair, workspace.findings.pruned_name, about)
+            return run.folder.name if run is not None else ""
     return ""
-
-
-def named(point: Point, workspace: Workspace) -> str:
-    """What the run of a point is called."""
-    some = "" if point.text == 1 else f", {point.text:g} of the text"
-    heads = f"{point.heads:.3g} of heads, {point.components_written} components"
-    return f"{workspace.findings.pruned_name}, {heads}, rate {point.lr:g}, {point.loss}{some}"
 
 
 def ordered(plan: Plan | None) -> Tensor:

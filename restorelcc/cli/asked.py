@@ -12,7 +12,7 @@ from ..foreign import foreign
 from ..models.loading import Loading
 from ..restoration.settings import MOST_STEPS, Settings
 from ..selection.picks import check_share
-from .opening import Text
+from .opening import Text, check_own
 
 TRAINED_ON = "calibration"
 """Names the text trained on as the source of the questions for probes."""
@@ -31,8 +31,12 @@ class Picks:
     contrast: str = "demo"
     """Source of the questions that `probing` asks (see `contrast`); `TRAINED_ON`: the text trained on."""
 
+    own: str = ""
+    """A file that orders heads, in place of the score; empty: none."""
+
     def __post_init__(self) -> None:
         check_share(self.heads)
+        check_own(self.own, [self.heads])
         if self.budget is not None and (self.heads < 1 or self.components is not None):
             raise SettingError("--budget says which components, so give it without --heads and --components.")
 

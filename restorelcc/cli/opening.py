@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from .. import face
+from ..errors import SettingError
 from ..hf.layout import remarks
 from ..models.loading import Loading
 from ..models.pair import ModelPair
 from ..progress_bar import watched
+from ..selection.own import OwnScore, own_file
 from ..selection.scores import SCORES, ScoreInputs
 from ..selection.scoring import score_heads
 from ..text.calibration import calibration_tokens, held_out_remark
@@ -69,6 +73,23 @@ def note_held_out(training: Tokens, held_out: Tokens) -> None:
         note(said)
 
 
-def head_order(score: str, inputs: ScoreInputs) -> Tensor:
-    """[layer, head], highest for the head that a score of this name takes first. Raises SettingError."""
+def own_score_of(file: str, pair: ModelPair) -> OwnScore | None:
+    """What a file says of a pair's heads; None where there is no file. Raises SettingError."""
+    return own_file(Path(file), (pair.geometry.n_layers, pair.geometry.n_heads)) if file else None
+
+
+def check_own(file: str, shares: Sequence[float]) -> None:
+    """Raises SettingError where an order of heads is given and all are taken."""
+    if file and min(shares) == 1:
+        raise SettingError(
+            "--own says which heads come first, and all of them are to be restored: give --heads below 1 with it, such "
+            "as 0.25."
+        )
+
+
+def head_order(score: str, inputs: ScoreInputs, own: OwnScore | None = None) -> Tensor:
+    """[layer, head], highest for the head that comes first by one's own score, or by a score of this name. Raises
+    SettingError."""
+    if own is not None:
+        return own.order()
     return SCORES[score].order(watched(score_heads(score, inputs)).values)

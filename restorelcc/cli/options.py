@@ -25,6 +25,7 @@ from .shared import (
     Json,
     Length,
     Out,
+    Own,
     Pattern,
     Pickle,
     Pruned,
@@ -198,6 +199,7 @@ def sweep(
     constants: Constants = False,
     steps: Annotated[int | None, typer.Option(min=1, max=MOST, help="Optimiser steps of every restoration.")] = None,
     score: Annotated[str, one_of(SCORES, "Which heads a share takes first.")] = "together_dense",
+    own: Own = None,
     csv: Csv = None,
     calibration: Source = "demo",
     windows: Windows = 128,
@@ -211,7 +213,8 @@ def sweep(
 ) -> None:
     """Restore with every combination of what is listed, and say which does best on held-out windows of the text.
 
-    Nothing is exported: the best settings are printed as a [bold]restore[/bold] command. Ctrl-C keeps what is done.
+    Every point is kept as a run, and none is exported: the best settings are printed as a [bold]restore[/bold] command.
+    Ctrl-C keeps what is done.
     """
     from . import console, opening
     from .commands import sweep as command
@@ -221,7 +224,7 @@ def sweep(
         grid = command.grid(heads, components, lr, loss, text, given)
         source = opening.Text(calibration, windows, length, seed)
         loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
-        command.sweep(dense, pruned, source, score, grid, csv, loading, json)
+        command.sweep(dense, pruned, source, score, grid, csv, loading, json, str(own or ""))
 
     console.run(run)
 

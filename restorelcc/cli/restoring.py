@@ -13,7 +13,7 @@ from ..restoration.settings import DEFAULTS
 from ..selection.scores import SCORES
 from .choices import Constants, Way, What, Where, given_as, is_given, one_of, refuse_beside
 from .given import PresetName
-from .shared import MOST, Device, Dtype, Json, Length, Pickle, Seed, Source, Trust, Windows, loading_of
+from .shared import MOST, Device, Dtype, Json, Length, Own, Pickle, Seed, Source, Trust, Windows, loading_of
 
 CHANGEABLE = ("out", "format", "device", "allow_pickle", "trust_remote_code", "json")
 """Options of `restore` that may be given beside --continue: all else is as the training was begun."""
@@ -41,6 +41,7 @@ def restore(
     score: Annotated[
         str, one_of(SCORES, "Which heads, where not all: first by this loss or score (see inspect --scores).")
     ] = "together_dense",
+    own: Own = None,
     contrast: Annotated[
         str,
         typer.Option(
@@ -124,7 +125,7 @@ def restore(
             raise SettingError("Give --dense, --pruned and --out, or --continue RUN for an interrupted training.")
         text = opening.Text(calibration, windows, length, seed)
         loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
-        picks = asked.Picks(heads, score, components, budget, contrast)
+        picks = asked.Picks(heads, score, components, budget, contrast, str(own or ""))
         given = {"loss": loss, "batch": batch, "start": start, "unit": unit, "patience": patience}
         given |= {"learned": learned, "seed": seed, "lr": lr, "steps": steps}
         given |= {"kind": what, "where": where, "way": way, "constants": constants}

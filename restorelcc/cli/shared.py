@@ -13,6 +13,10 @@ MOST = 2**31 - 1
 
 
 Source = Annotated[str, typer.Option("--calibration", metavar="SRC", help="Text to calibrate on; see SRC below.")]
+Own = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Which heads come first, in place of --score: a file as inspect --own has it."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps; map: spread over GPUs, memory and disk.")]
 Dtype = Annotated[str, typer.Option(help="auto (as stored), float32, bfloat16, float16.")]

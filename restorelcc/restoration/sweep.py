@@ -55,8 +55,11 @@ class Point:
 
     def windows(self, tokens: Tokens) -> Tokens:
         """Those it trains on."""
-        count = max(1, round(len(tokens) * self.text))
-        return tokens[torch.linspace(0, len(tokens) - 1, count).round().long()]
+        return tokens[torch.linspace(0, len(tokens) - 1, self.count(len(tokens))).round().long()]
+
+    def count(self, windows: int) -> int:
+        """How many of so many windows it trains on."""
+        return max(1, round(windows * self.text))
 
     def selection(self, lost: LostComponents, score: Tensor) -> Selection:
         """What it trains; score: [layer, head], higher comes first. Raises SettingError."""

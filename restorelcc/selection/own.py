@@ -45,6 +45,10 @@ class OwnScore:
     scored: HeadScore
     """NaN for heads that it says nothing of."""
 
+    def order(self) -> Tensor:
+        """[layer, head], highest for the head that it has come first; heads that it says nothing of come last."""
+        return self.row.order(self.scored.values).nan_to_num(nan=-math.inf)
+
     def from_lowest(self, lowest: bool) -> OwnScore:
         """With the other end first, if so."""
         return replace(self, row=replace(self.row, first="lowest" if lowest else "highest"))

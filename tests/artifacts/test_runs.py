@@ -10,7 +10,11 @@ import torch
 
 from restorelcc.artifacts.runs import (
     LONGEST_NAME,
+    LONGEST_NOTE,
+    LONGEST_TAG,
+    MOST_TAGS,
     Run,
+    annotate_run,
     bring_back,
     discard_run,
     discarded_runs,
@@ -171,3 +175,33 @@ def test_damaged_parts_are_named(run):
         with pytest.raises(LoadError, match="damaged"):
             read()
     assert broken.adapter().compensation.vectors.shape == (2, 2, 4)
+
+
+def test_a_star_tags_and_a_note_are_kept_and_nothing_else_changes(run):
+    before = contents(run)
+    noted = annotate_run(run, True, [" good \n one", "", "good one", "b"], "seen\non Friday")
+    assert noted.config == load_run(run.folder).config
+    assert (noted.config["star"], noted.config["tags"]) == (True, ["good one", "b"])
+    assert noted.config["note"] == "seen\non Friday"
+    again = annotate_run(noted, False, [], "")
+    after = contents(again)
+    plain = {"star": False, "tags": [], "note": ""}
+    assert json.loads(before.pop("config.json")) | plain == json.loads(after.pop("config.json"))
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("tags", "note"),
+    [([f"{i}" for i in range(MOST_TAGS + 1)], ""), (["x" * (LONGEST_TAG + 1)], ""), ([], "x" * (LONGEST_NOTE + 1))],
+)
+def test_too_much_of_a_note_is_refused_and_nothing_changes(run, tags, note):
+    before = contents(run)
+    with pytest.raises(SettingError):
+        annotate_run(run, True, tags, note)
+    assert contents(run) == before
+
+
+def test_a_run_that_is_gone_takes_no_note(run):
+    discard_run(run)
+    with pytest.raises(LoadError):
+        annotate_run(run, True, [], "")

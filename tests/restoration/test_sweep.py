@@ -10,9 +10,10 @@ import pytest
 import torch
 from commands import answer, call
 
+from restorelcc.artifacts.runs import list_runs
 from restorelcc.cli.commands import sweep as sweep_command
 from restorelcc.compensation.interface import compensated
-from restorelcc.errors import SettingError
+from restorelcc.errors import SettingError, WriteError
 from restorelcc.evaluation.perplexity import token_loss
 from restorelcc.progress import Progress, finish
 from restorelcc.restoration.settings import Settings
@@ -216,6 +217,37 @@ def test_the_command_tries_every_point_and_names_the_best(pair_args, tmp_path):
         assert restored["recovered_share"] == pytest.approx(best["recovered_share"], abs=1e-5)
         assert restored["trained_parameters"] == best["trained_parameters"]
         assert restored["pruned"] == found["pruned"]
+
+
+def test_points_of_the_command_are_runs_of_one_tag(pair_args):
+    options = ["--lr", "0.1,0.3", "--text", "0.5,1", "--steps", 2, "--heads", 0.5, "--score", "random"]
+    found = answer("sweep", *pair_args, *options)
+    runs = {str(run.folder): run for run in list_runs()}
+    assert sorted(found["runs"]) == sorted(runs)
+    assert len({tuple(run.config["tags"]) for run in runs.values()}) == 1
+    rows = {(row["lr"], row["text"]): row for row in found["results"]}
+    seen = {(run.settings.lr, 0.5 if "0.5 of the text" in run.name else 1.0): run for run in runs.values()}
+    assert seen.keys() == rows.keys()
+    for point, run in seen.items():
+        assert not run.damage
+        assert run.config["figures"]["recovered_share"] == rows[point]["recovered_share"]
+        assert run.config["figures"]["restored"]["perplexity"] == rows[point]["perplexity"]
+        assert run.adapter().compensation is not None
+    windows = {text: run.config["calibration"]["windows"] for (_, text), run in seen.items()}
+    assert windows[0.5] == round(windows[1.0] / 2)
+    assert [row["folder"] for row in answer("runs")["runs"]] == [str(run.folder) for run in list_runs()]
+
+
+def test_a_disk_that_refuses_runs_costs_a_sweep_nothing(pair_args, monkeypatch):
+    def refused(*given):
+        raise WriteError("The disk is full.")
+
+    monkeypatch.setattr(sweep_command, "keep_point", refused)
+    result = call("sweep", *pair_args, "--lr", "0.1,0.2", "--steps", 2, "--json")
+    assert result.exit_code == 0
+    assert result.stderr.count("The disk is full.") == 1
+    found = json.loads(result.stdout)
+    assert (len(found["results"]), found["runs"]) == (2, [])
 
 
 def test_the_command_says_how_many_tokens_suffice(pair_args):

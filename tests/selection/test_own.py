@@ -2,12 +2,15 @@
 
 import json
 import math
+import shlex
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from commands import answer, call
 
+from restorelcc.artifacts.runs import list_runs, load_run
 from restorelcc.errors import SettingError
 from restorelcc.selection.own import LARGEST, own_score
 
@@ -108,3 +111,29 @@ def test_inspect_lists_it_orders_by_it_and_writes_it(pair_args, tmp_path):
         refused = call("inspect", *pair_args, "--own", tmp_path / bad)
         assert refused.exit_code == 2
         assert len(refused.stderr.strip().splitlines()) == 1
+
+
+def test_restore_and_sweep_take_the_heads_that_it_has_come_first(pair_args, tmp_path):
+    file = tmp_path / "luck.csv"
+    file.write_bytes(as_csv([(2, 3, 5.0), (0, 1, 7.5), (1, 0, -1.0)]))
+    some = [*pair_args, "--steps", 2, "--own", file]
+    answer("restore", *some, "--heads", 0.25, "--out", tmp_path / "out")
+    (run,) = list_runs()
+    assert run.selection.heads == {(2, 3), (0, 1), (1, 0)}
+    found = answer("sweep", *some, "--heads", "0.17,1", "--lr", 0.2)
+    assert [load_run(Path(folder)).selection.heads for folder in found["runs"][:1]] == [{(2, 3), (0, 1)}]
+    few = next(row for row in found["results"] if row["heads"] < 1)
+    words = shlex.split(answer("sweep", *some, "--heads", 0.17, "--lr", 0.2)["best"]["kl"])
+    assert words[words.index("--own") + 1] == str(file)
+    words[words.index("--out") + 1] = str(tmp_path / "again")
+    assert answer(*words[3:])["restored"]["perplexity"] == pytest.approx(few["perplexity"], rel=1e-6)
+
+    for command, out in (("restore", ["--out", tmp_path / "none"]), ("sweep", ["--lr", 0.1])):
+        for more, says in (
+            ([], "all of them are to be restored: give --heads below 1"),
+            (["--heads", 0.5, "--own", tmp_path / "none.csv"], "none.csv cannot be read"),
+        ):
+            refused = call(command, *some, *out, *more)
+            assert refused.exit_code == 2
+            assert says in refused.stderr
+            assert len(refused.stderr.strip().splitlines()) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 import streamlit as st
 
 from restorelcc.artifacts.runs import Run
@@ -10,6 +12,26 @@ from ...values import run_facts
 from ...values.verbatim import visible
 
 ALL = "All pairs"
+
+
+def passing(
+    runs: Sequence[Run], pair: str = ALL, tags: Collection[str] = (), words: str = "", starred: bool = False
+) -> list[Run]:
+    """Runs of this pair, with all of these tags, with these words in name or note, in capitals or not; or the starred
+    among them."""
+    return [
+        run
+        for run in runs
+        if pair in (ALL, run_facts.pair_of(run))
+        and set(tags) <= set(map(visible, run_facts.tags(run)))
+        and words.lower() in f"{run.name} {run_facts.known(run, 'note') or ''}".lower()
+        and (not starred or run_facts.known(run, "star") is True)
+    ]
+
+
+def csv_of(runs: Sequence[Run]) -> str:
+    """A row a run: figures, all settings, what a person noted."""
+    return run_facts.table(runs, run_facts.SETTINGS, {}).to_csv(index=False)
 
 
 def section(runs: list[Run]) -> list[Run]:
@@ -21,18 +43,11 @@ def section(runs: list[Run]) -> list[Run]:
         wanted = st.multiselect("Tags", known, key="filter-tags", width=220) if known else []
         words = st.text_input("In names and notes", key="filter-words", width=200)
         starred = st.toggle("Starred", key="filter-star")
-        passing = [
-            run
-            for run in runs
-            if pair in (ALL, run_facts.pair_of(run))
-            and set(wanted) <= set(map(visible, run_facts.tags(run)))
-            and words.lower() in f"{run.name} {run_facts.known(run, 'note') or ''}".lower()
-            and (not starred or run_facts.known(run, "star") is True)
-        ]
-        shown = passing or runs
+        listed = passing(runs, pair, wanted, words, starred)
+        shown = listed or runs
         st.download_button(
             "CSV",
-            data=lambda: run_facts.table(shown, run_facts.SETTINGS, {}).to_csv(index=False),
+            data=lambda: csv_of(shown),
             file_name="runs.csv",
             mime="text/csv",
             key="runs-csv",
@@ -40,8 +55,8 @@ def section(runs: list[Run]) -> list[Run]:
             on_click="ignore",
             help="The runs listed, with all their settings.",
         )
-    if not passing:
+    if not listed:
         st.info("No run passes these filters: all are listed.", icon=":material/filter_alt_off:")
-    elif len(passing) < len(runs):
-        st.caption(f"{len(passing)} of {len(runs)} runs are listed.")
+    elif len(listed) < len(runs):
+        st.caption(f"{len(listed)} of {len(runs)} runs are listed.")
     return shown

@@ -12,14 +12,13 @@ from restorelcc.registry import definitions
 from restorelcc.restoration.choices import LOSSES
 from restorelcc.restoration.settings import Settings
 from restorelcc.restoration.sweep import Grid, to_pandas
-from restorelcc.selection.scores import SCORES
 from restorelcc.workspace import Workspace
 
 from ...charts import sweep as sweep_charts
-from ...session import state
+from ...session import measures, state
 from ...values.colours import colours
 from ...widgets import feedback
-from ...work import scores, sweeps
+from ...work import sweeps
 from ...work.jobs import Job, State
 from ...work.sweeps import Plan
 from . import settings, sweep_results
@@ -100,16 +99,18 @@ def _form(workspace: Workspace, job: Job | None) -> None:
 
 def _heads_first_by(workspace: Workspace) -> str:
     """The measure by which a share of the heads is taken."""
-    names = list(dict.fromkeys([DEFAULT_ORDER, *scores.there(workspace)]))
+    names = list(dict.fromkeys([DEFAULT_ORDER, *measures.there(workspace)]))
+    rows = {name: measures.row(name) for name in names}
+    if st.session_state.get("sweep-metric") not in names:  # One's own may be gone.
+        st.session_state.pop("sweep-metric", None)
     metric: str = st.selectbox(
         "Heads first by",
         names,
-        format_func=lambda name: SCORES[name].title,
+        format_func=lambda name: rows[name].title,
         key="sweep-metric",
         persist_state="session",
         help="Which heads a share takes first. The default is computed before the sweep where it is not known yet; "
-        "others are here once the Heads page has computed them.\n\n"
-        + definitions({name: SCORES[name] for name in names}),
+        "others are here once the Heads page has computed them.\n\n" + definitions(rows),
         width=260,
     )
     return metric
@@ -155,8 +156,8 @@ def _size(workspace: Workspace, grid: Grid) -> str:
 
 def _start(workspace: Workspace, grid: Grid | None, metric: str) -> None:
     if grid is not None:
-        known = metric in scores.there(workspace)
-        plan = Plan(grid, scores.order(workspace, metric) if known else metric, settings.sampled_typed())
+        known = metric in measures.there(workspace)
+        plan = Plan(grid, measures.order(workspace, metric) if known else metric, settings.sampled_typed())
         sweeps.start(workspace, plan, state.session().owner)
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from ... import face
-from ...artifacts.export import made_for
 from ...artifacts.export_formats import FORMATS
 from ...artifacts.runs import ADAPTER, Run, run_bytes, runs_folder, save_run
 from ...artifacts.unfinished import Keeper, find_unfinished, kept
@@ -20,7 +18,6 @@ from ...compensation.weights import Weights
 from ...errors import RestoreLCCError, SettingError, WriteError
 from ...evaluation.comparison import Comparison, measured
 from ...evaluation.perplexity import Perplexity
-from ...hf.narrow import pruning_record
 from ...models.loading import Loading
 from ...models.pair import ModelPair
 from ...progress import duration
@@ -33,19 +30,18 @@ from ...selection.picks import share_of_heads, within_budget
 from ...selection.predicted_effect import on_distance, on_loss
 from ...selection.scores import ScoreInputs
 from ...storage.folders import check_free, check_room, check_writable
-from ...text.calibration import ELSEWHERE_WINDOWS, evaluation_apart, held_out_remark, judged_on, split_held_out
-from ...text.overlap import sketch
+from ...text.calibration import ELSEWHERE_WINDOWS, evaluation_apart, judged_on, split_held_out
 from ...text.sources import same_text
 from ...text.tokens import Tokens
 from ..asked import TRAINED_ON, Asked
 from ..console import note, say, show_json, show_table, shown
-from ..opening import head_order, note_held_out, note_pair, open_pair
+from ..opening import head_order, note_held_out, note_pair, open_pair, own_score_of
+from .about import about_run
 
 BEGUN_HERE = "command"
 """Of what is kept of a training: what the command line was asked for."""
 NOTABLE = 10**8
 """Bytes for training that are worth a line: a tenth of a gigabyte."""
-JUDGED_BY = "held-out windows of the text trained on, which also chose the best step"
 
 
 def going_on(name: str) -> str:
@@ -71,7 +67,7 @@ def restore(asked: Asked, as_json: bool) -> None:
         note(
             f"Training {trainer.parameters.count} numbers takes about {trainer.memory / 1e9:.2g} GB beside the models."
         )
-    about = _about(asked, trainer, tokens.notes)
+    about = about_run(trainer.pair, asked.text.source, trainer.tokens, trainer.held_out, tokens.notes)
     with kept(trainer, asked.run_name, about, {BEGUN_HERE: asked.written()}) as keeper:
         _finish(asked, trainer, keeper, about, elsewhere, as_json)
 
@@ -152,6 +148,7 @@ def _picked(asked: Asked, pair: ModelPair, tokens: Tokens) -> Training:
     """The training of what is picked, by what the capture or a score says of it."""
     training, held_out = split_held_out(tokens)
     settings, picks = asked.settings, asked.picks
+    own = own_score_of(picks.own, pair)  # Refused before what takes long.
     statistics = watched(capture(pair, tokens))
     lost = components(statistics)
     contrast = _contrast(asked, training)
@@ -162,7 +159,7 @@ def _picked(asked: Asked, pair: ModelPair, tokens: Tokens) -> Training:
         selection = within_budget(lost, picks.budget, settings.learned, -turns)
     else:
         # Where all are taken no order is needed, and a score may take a while.
-        order = head_order(picks.score if picks.heads < 1 else "relative_error", inputs)
+        order = head_order(picks.score if picks.heads < 1 else "relative_error", inputs, own)
         selection = share_of_heads(lost, order, picks.heads, picks.components)
     if settings.positions == "last" and not training.asks.any():
         note(f"{asked.text.source} asks no questions: directions are of the last token of every window.")
@@ -253,23 +250,6 @@ def _judged(asked: Asked, trainer: Training, restoration: Restoration, elsewhere
         () if elsewhere is None else elsewhere.notes,
         None if elsewhere is None else _protocol(asked, pair, elsewhere),
     )
-
-
-def _about(asked: Asked, trainer: Training, notes: Sequence[str]) -> dict[str, Any]:
-    """What the run says before it has figures. notes: on the text as it was read."""
-    pair, tokens = trainer.pair, trainer.tokens
-    text = {"source": asked.text.source, "windows": len(tokens), "length": tokens.ids.shape[1]}
-    notes = [*notes, *filter(None, [held_out_remark(tokens, trainer.held_out)])]
-    return {
-        "dense": pair.dense_name,
-        "pruned": pair.pruned_name,
-        "notes": pair.remarks(),
-        "pruning": pruning_record(pair.pruned),
-        **made_for(pair.pruned),
-        "evaluation": JUDGED_BY,
-        "calibration": text | {"notes": list(notes)},
-        "sketch": sketch([tokens, trainer.held_out]),
-    }
 
 
 def _kept(asked: Asked, trainer: Training, restoration: Restoration, keeper: Keeper, about: dict[str, Any]) -> Run:

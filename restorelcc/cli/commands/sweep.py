@@ -1,16 +1,20 @@
-"""The command `sweep`: many restorations measured, none of them exported."""
+"""The command `sweep`: many restorations measured and kept as runs, none of them exported."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ...artifacts.sweep_runs import keep_point, sweep_tag
 from ...capture.components import components
 from ...capture.statistics import capture
+from ...errors import WriteError
 from ...models.loading import Loading
+from ...models.pair import ModelPair
 from ...progress import Progress
 from ...progress_bar import watched
 from ...restoration.settings import Settings
@@ -19,8 +23,9 @@ from ...restoration.sweep import sweep as swept
 from ...selection.scores import ScoreInputs
 from ...storage.folders import check_csv, write_csv
 from ...text.calibration import split_held_out
-from ..console import records, say, show_json, show_table, shown
-from ..opening import Text, head_order, note_held_out, open_pair
+from ..console import note, records, say, show_json, show_table, shown
+from ..opening import Text, check_own, head_order, note_held_out, open_pair, own_score_of
+from .about import about_run
 
 OUT = "restored"
 """Where the command line that is suggested would write."""
@@ -38,41 +43,79 @@ def _parts(values: str) -> list[str]:
 
 
 def sweep(
-    dense: str, pruned: str, text: Text, score: str, grid: Grid, csv: Path | None, loading: Loading, as_json: bool
+    dense: str,
+    pruned: str,
+    text: Text,
+    score: str,
+    grid: Grid,
+    csv: Path | None,
+    loading: Loading,
+    as_json: bool,
+    own: str = "",
 ) -> None:
     """Train every point, list them best first, and say how to restore with the best. What is done when it ends for
-    whatever reason is kept and told."""
+    whatever reason is kept and told. own: a file that orders heads, in place of the score; empty: none."""
     check_csv(csv)
+    check_own(own, grid.heads)
     pair, tokens = open_pair(dense, pruned, text, loading)
+    given = own_score_of(own, pair)
     training, held_out = split_held_out(tokens)
     note_held_out(training, held_out)
     statistics = watched(capture(pair, tokens))
     lost = components(statistics)
-    order = head_order(score, ScoreInputs(pair, statistics, lost, training, held_out, seed=text.seed))
+    order = head_order(score, ScoreInputs(pair, statistics, lost, training, held_out, seed=text.seed), given)
     results: list[SweepResult | Failure] = []
+    keeping = _Keeping(pair, about_run(pair, text.source, training, held_out, tokens.notes))
 
     def restoring(point: Point) -> str:
-        return _command(point, grid.settings, dense, pruned, text, len(tokens), score, loading)
+        return _command(point, grid.settings, dense, pruned, text, len(tokens), score, own, loading)
 
     try:
-        watched(_collected(swept(pair, lost, order, training, held_out, grid), results, csv))
+        watched(_collected(swept(pair, lost, order, training, held_out, grid), results, csv, keeping))
     except KeyboardInterrupt:
         if not results:
             raise
     finally:
         if results:
-            (_tell_json if as_json else _tell)(results, grid, restoring, len(held_out))
+            (_tell_json if as_json else _tell)(results, grid, restoring, len(held_out), keeping)
+
+
+class _Keeping:
+    """Points as runs, all of one tag; a disk that refuses them is said once, and costs the sweep nothing."""
+
+    def __init__(self, pair: ModelPair, about: dict[str, Any]) -> None:
+        self.tag = sweep_tag(datetime.now())
+        self.folders: list[str] = []
+        """Of the runs that were kept."""
+        self._pair, self._about, self._refused = pair, about | {"tags": [self.tag]}, False
+        name = Path(pair.pruned_name)
+        self._pruned = name.name if name.is_dir() else pair.pruned_name
+
+    def keep(self, result: SweepResult) -> SweepResult:
+        """The result without what was trained, which is a run now."""
+        try:
+            run = keep_point(result, self._pair, self._pruned, self._about)
+            self.folders += [str(run.folder)] if run is not None else []
+        except WriteError as error:
+            if not self._refused:
+                note(f"Points are not kept as runs: {error}")
+            self._refused = True
+        return replace(result, restoration=None)
 
 
 def _collected(
-    work: Iterator[Progress | SweepResult | Failure], results: list[SweepResult | Failure], csv: Path | None
+    work: Iterator[Progress | SweepResult | Failure],
+    results: list[SweepResult | Failure],
+    csv: Path | None,
+    keeping: _Keeping,
 ) -> Generator[Progress, None, None]:
-    """Into `results` as they come, and into the table: who runs out of memory may not live to write it at the end."""
+    """Into `results` as they come, into runs and the table: who runs out of memory may not live to write it at the
+    end."""
     for step in work:
         if isinstance(step, Progress):
             yield step
             continue
-        results.append(step)
+        results.append(keeping.keep(step) if isinstance(step, SweepResult) else step)
         if csv is not None:
             write_csv(to_pandas(results), csv)
 
@@ -88,7 +131,11 @@ def _ends(results: list[SweepResult | Failure]) -> SweepResult | None:
 
 
 def _tell_json(
-    results: list[SweepResult | Failure], grid: Grid, restoring: Callable[[Point], str], held_out: int
+    results: list[SweepResult | Failure],
+    grid: Grid,
+    restoring: Callable[[Point], str],
+    held_out: int,
+    keeping: _Keeping,
 ) -> None:
     """What is done, for programs."""
     ends = _ends(results)
@@ -98,10 +145,17 @@ def _tell_json(
         for text in enough(results)
     ]
     points = {"results": records(to_pandas(results)), "best": _best(results, restoring), "enough": suffice}
+    points |= {"runs": keeping.folders}
     show_json(models | points | {"stopped": len(results) < len(grid.points())})
 
 
-def _tell(results: list[SweepResult | Failure], grid: Grid, restoring: Callable[[Point], str], held_out: int) -> None:
+def _tell(
+    results: list[SweepResult | Failure],
+    grid: Grid,
+    restoring: Callable[[Point], str],
+    held_out: int,
+    keeping: _Keeping,
+) -> None:
     """What is done, for people."""
     ends = _ends(results)
     if ends is not None:
@@ -122,6 +176,11 @@ def _tell(results: list[SweepResult | Failure], grid: Grid, restoring: Callable[
         say("The held-out windows chose the best step, and the order above with it. To restore with the best settings:")
     for line in best.values():
         say(line)
+    if keeping.folders:
+        say(
+            f"{len(keeping.folders)} restorations are kept as runs, tagged '{keeping.tag}': list them with python -m "
+            "restorelcc runs, compare them on the app's Compare page."
+        )
 
 
 def _row(result: SweepResult) -> list[str]:
@@ -150,13 +209,25 @@ def _named(point: Point) -> str:
 
 
 def _command(
-    point: Point, settings: Settings, dense: str, pruned: str, text: Text, in_all: int, score: str, loading: Loading
+    point: Point,
+    settings: Settings,
+    dense: str,
+    pruned: str,
+    text: Text,
+    in_all: int,
+    score: str,
+    own: str,
+    loading: Loading,
 ) -> str:
     """A `restore` command line that trains this point again; with a share of the text, on the first windows of the
     `in_all` that it has, instead of on windows spread over it."""
     windows = text.windows if point.text == 1 else max(2, round(in_all * point.text))
     given = {"dense": dense, "pruned": pruned, "calibration": text.source, "windows": windows}
-    given |= {"length": text.length, "seed": text.seed, "heads": point.heads, "score": score}
+    given |= {"length": text.length, "seed": text.seed, "heads": point.heads}
+    if point.heads == 1 or not own:
+        given |= {"score": score}
+    else:
+        given |= {"own": own}
     given |= {"components": point.components, "lr": point.lr, "loss": point.loss, "steps": settings.steps}
     if settings.kind != Settings.kind:
         given |= {"what": settings.kind, "where": settings.where}

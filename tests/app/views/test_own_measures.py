@@ -11,7 +11,8 @@ from streamlit.testing.v1 import AppTest
 from app.charts.heads import Axis, agreement, head_scatter
 from app.session.axes import Axes
 from app.values.colours import LIGHT
-from app.work import open_pairs, scores
+from app.work import open_pairs, scores, sweeps
+from app.work.sweeps import Plan
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.progress import finish
 from restorelcc.selection.own import own_score
@@ -37,7 +38,9 @@ def given(app: AppTest, workspace: Workspace) -> None:
     app.run()
 
 
-def test_own_scores_are_drawn_ranked_and_pick_heads_in_this_session_alone(app: AppTest, workspace: Workspace):
+def test_own_scores_are_drawn_ranked_and_pick_heads_in_this_session_alone(
+    app: AppTest, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+):
     given(app, workspace)
     assert not app.exception
     assert app.segmented_control(key="own").options == ["my luck"]
@@ -53,6 +56,18 @@ def test_own_scores_are_drawn_ranked_and_pick_heads_in_this_session_alone(app: A
     app.number_input(key="strategy-heads").set_value(1).run()
     app.button(key="fill").click().run()
     assert app.session_state["studio"].picks.selection.heads == {(2, 3)}
+
+    app.switch_page("../../pages/restore.py").run()
+    app.selectbox(key="sweep-metric").set_value("own_my_luck").run()
+    planned: list[Plan] = []
+    monkeypatch.setattr(sweeps, "start", lambda _, plan, owner: planned.append(plan))
+    app.button(key="start-sweep").click().run()
+    assert not app.exception
+    assert planned[0].score[2].tolist() == [0, 1, 2, 3]
+    assert bool((planned[0].score[:2] == -torch.inf).all())
+    app.session_state["studio"].own = {}
+    assert app.run().selectbox(key="sweep-metric").value == "together_dense"
+    assert not app.exception
     other = AppTest.from_file(MAIN, default_timeout=60).run()
     assert all(control.key != "own" for control in other.segmented_control)
     assert "own_my_luck" not in SCORES

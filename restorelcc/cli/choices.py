@@ -12,7 +12,7 @@ from ..artifacts.export_formats import FORMATS
 from ..errors import SettingError
 from ..evaluation.tasks.known import TASKS
 from ..inspection.definitions import LOOKS
-from ..pruning.methods import ALLOCATIONS, METHODS
+from ..pruning.methods import ALLOCATIONS, METHODS, ROUNDINGS
 from ..registry import Choice, briefs, markdown
 from ..restoration.choices import KEEPS, LOSSES, POSITIONS, PRECISIONS, STARTS, UNITS, WAYS, WHAT, WHERE
 
@@ -63,6 +63,7 @@ def choices_table() -> str:
     options: dict[str, Mapping[str, Choice]] = {
         "prune --method": METHODS,
         "prune --allocation": ALLOCATIONS,
+        "prune --rounding": ROUNDINGS,
         "restore --what": WHAT,
         "restore --where": WHERE,
         "restore --way": WAYS,

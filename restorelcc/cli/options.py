@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from ..pruning.methods import ALLOCATIONS, METHODS
+from ..pruning.methods import ALLOCATIONS, METHODS, ROUNDINGS
 from ..registry import briefs
 from ..restoration.choices import LOSSES, POSITIONS
 from ..selection.scores import SCORES, closer, computed
@@ -93,6 +93,7 @@ def prune(
         float | None, typer.Option(help="Share of heads and MLP channels that structured removes. Default 0.25.")
     ] = None,
     allocation: Annotated[str, one_of(ALLOCATIONS, f"Sparsity of layers. {briefs(ALLOCATIONS)}.")] = "uniform",
+    rounding: Annotated[str, one_of(ROUNDINGS, f"Of Wanda's share of a row. {briefs(ROUNDINGS)}.")] = "down",
     calibration: Source = "demo",
     windows: Windows = 128,
     length: Length = None,
@@ -110,7 +111,7 @@ def prune(
     def run() -> None:
         text = opening.Text(calibration, windows, length, seed)
         loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
-        pruning = command.pruning(method, sparsity, pattern, ratio, allocation)
+        pruning = command.pruning(method, sparsity, pattern, ratio, allocation, rounding=rounding)
         command.prune(model, out, pruning, text, loading, json)
 
     console.run(run)

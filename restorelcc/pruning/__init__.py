@@ -2,7 +2,7 @@
 
 inputs: Batch, matrix_inputs
 layerwise: prune, Pruning
-methods: ALLOCATIONS, METHODS, narrows
+methods: ALLOCATIONS, METHODS, narrows, ROUNDINGS
 sparsity: MatrixSparsity, measure_sparsity, SparsityReport, zeros_kept
 stream: Stream
 """

@@ -14,7 +14,7 @@ from ..hf.weights import is_spread, prunable
 from ..progress import Progress
 from ..registry import chosen
 from ..text.tokens import Tokens
-from .methods import ALLOCATIONS, METHODS, Zeroing, narrows
+from .methods import ALLOCATIONS, METHODS, ROUNDINGS, Zeroing, narrows
 from .sparsity import Pattern
 from .stream import Stream
 
@@ -35,10 +35,13 @@ class Pruning:
     """n:m, such as 2:4: at most n of every m consecutive input weights are kept."""
     allocation: str = "uniform"
     """Of `ALLOCATIONS`: how sparsity varies over layers around `sparsity`."""
+    rounding: str = "down"
+    """Of `ROUNDINGS`: what becomes of the fraction of a weight, where a share is of every row, as Wanda's is."""
 
     def __post_init__(self) -> None:
         chosen(self.method, METHODS, "Pruning method")
         chosen(self.allocation, ALLOCATIONS, "Allocation")
+        chosen(self.rounding, ROUNDINGS, "Rounding")
         if self.narrows and self.pattern is not None:
             raise SettingError(
                 f"Pattern {self.pattern} says which single weights become zero, and {self.method} pruning removes "
@@ -123,6 +126,9 @@ def _zeroed(
         matrices = prunable(layer)
         inputs = stream.read(layer, matrices, rule.needs) if stream else {}
         for name, matrix in matrices.items():
-            matrix.weight.copy_(rule.pruned(matrix.weight, inputs.pop(name, None), sparsities[index], pattern))
+            # Where layers differ it is the whole that is to be as sparse as asked, so fractions are not left out.
+            rounding = "nearest" if pruning.varies else pruning.rounding
+            share = rule.share(matrix.weight.shape[1], sparsities[index], rounding)
+            matrix.weight.copy_(rule.pruned(matrix.weight, inputs.pop(name, None), share, pattern))
         if stream:
             stream.advance(layer)

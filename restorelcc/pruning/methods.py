@@ -32,7 +32,13 @@ class Zeroing(Choice):
     needs: Needs
     pruned: Callable[[Tensor, Tensor | None, float, Pattern | None], Tensor]
     """Of weights [output, input], what it needs of the inputs, the sparsity, and an n:m pattern if there is one: new
-    weights, float32, with that share of them zero or the pattern kept to."""
+    weights, float32, with that share of them zero, to the nearest whole weight, or the pattern kept to."""
+    by_row: bool = False
+    """Whether the share is of every row [input], rather than of the matrix."""
+
+    def share(self, width: int, sparsity: float, rounding: str) -> float:
+        """The share of rows of so many inputs of which a whole number of weights goes. rounding: of `ROUNDINGS`."""
+        return int(width * sparsity) / width if self.by_row and rounding == "down" else sparsity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +60,7 @@ METHODS: dict[str, Zeroing | Narrowing] = table(
         definition="Wanda (Sun et al., 2306.11695): drops the weights with the smallest |weight| × ‖input‖ in each "
         "row. It reads calibration text, layer by layer.",
         needs="norms",
+        by_row=True,
         pruned=lazily("restorelcc.pruning.wanda:pruned"),
     ),
     Zeroing(
@@ -115,5 +122,20 @@ ALLOCATIONS = table(
         "‖input‖. The share of zeros in all stays what is asked for.",
         sentence=", less of layers with many outliers (OWL)",
         sparsities=lazily("restorelcc.pruning.allocation:by_outliers"),
+    ),
+)
+
+ROUNDINGS = table(
+    Choice(
+        name="down",
+        title="Down",
+        brief="a row loses whole weights, the fraction of one stays, as in Wanda's code",
+        definition="Of 256 weights 60 % is 153.6: 153 go.",
+    ),
+    Choice(
+        name="nearest",
+        title="To the nearest",
+        brief="to the nearest whole weight, as the embedded pair has it",
+        definition="Of 256 weights 60 % is 153.6: 154 go.",
     ),
 )

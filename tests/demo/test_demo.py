@@ -92,6 +92,7 @@ def test_the_pruned_partner_is_made_once_and_made_again_if_damaged(dense, few_st
     (folder / "model.safetensors").write_bytes(b"no")
     pair = finish(demo_pair(model, tokenizer, tokens, pruning))
     assert measure_sparsity(pair.pruned).sparsity == pytest.approx(0.5, abs=0.001)
+    assert pair.pruned.config.pruning["rounding"] == "nearest"  # as all figures that are quoted of it
     others = {cached_pruned(model, tokens[:3], pruning), cached_pruned(model, tokens, Pruning("wanda", 0.6)), folder}
     assert len(others) == 3
 

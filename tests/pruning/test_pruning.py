@@ -155,3 +155,21 @@ def test_nonsense_is_refused(choice, says):
 def test_a_pattern_that_does_not_divide_the_rows_is_refused():
     with pytest.raises(SettingError, match="24 inputs"):
         pruned(pattern="3:7")
+
+
+@pytest.mark.parametrize("sparsity", [0.5, 0.6, 0.65])
+def test_wandas_rows_lose_whole_weights_as_in_its_code_and_the_fraction_of_one_stays(sparsity):
+    for rounding, count in (
+        ("down", lambda width: int(width * sparsity)),
+        ("nearest", lambda width: round(width * sparsity)),
+    ):
+        layer = decoder_layers(pruned(sparsity=sparsity, rounding=rounding))[0]
+        for matrix in prunable(layer).values():
+            gone = (matrix.weight == 0).sum(1)
+            assert (gone == count(matrix.weight.shape[1])).all()
+    assert any(int(m.weight.shape[1] * 0.65) != round(m.weight.shape[1] * 0.65) for m in prunable(layer).values())
+
+
+def test_a_rounding_that_is_none_is_refused():
+    with pytest.raises(SettingError, match="down or nearest"):
+        Pruning(rounding="up")

@@ -27,6 +27,7 @@ def pruning(
     ratio: float | None = None,
     allocation: str = "uniform",
     default: float = 0.5,
+    rounding: str = Pruning.rounding,
 ) -> Pruning:
     """What the options together say. Raises SettingError where they contradict each other."""
     if narrows(method):
@@ -41,7 +42,7 @@ def pruning(
             f"A ratio is the share of heads and channels that structured pruning removes; {method} removes none. "
             "Give --sparsity, or --method structured."
         )
-    chosen = Pruning(method, default if sparsity is None else sparsity, pattern, allocation)
+    chosen = Pruning(method, default if sparsity is None else sparsity, pattern, allocation, rounding)
     if pattern is not None and sparsity is not None and not math.isclose(chosen.sparsity, sparsity):
         raise SettingError(
             f"Pattern {pattern} means a sparsity of {chosen.sparsity:g}, not {sparsity:g}. Give one of them."

@@ -31,6 +31,7 @@ from .evaluation.perplexity import Perplexity, measure, perplexity, recovered_sh
 from .hf.narrow import pruning_record
 from .models import pair as pairs
 from .models.loading import DEMO, Loading, load_model, load_tokenizer
+from .models.memory import placed
 from .models.pair import ModelPair, paired
 from .progress_bar import libraries_quiet, watched
 from .pruning import layerwise
@@ -107,8 +108,12 @@ def read_text(
 
 def _opened(model: str | PreTrainedModel, loading: Loading | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model with its tokenizer."""
-    network = load_model(model, loading) if isinstance(model, str) else model
+    network = _network(model, loading)
     return network, load_tokenizer(_name(model), loading)
+
+
+def _network(model: str | PreTrainedModel, loading: Loading | None) -> PreTrainedModel:
+    return load_model(model, placed([model], loading)[0]) if isinstance(model, str) else model
 
 
 def _name(model: str | PreTrainedModel) -> str:
@@ -218,7 +223,7 @@ def evaluate(
     Raises LoadError, TextError, SettingError.
     """
     if isinstance(text, Tokens):
-        network, tokens = load_model(model, loading) if isinstance(model, str) else model, text
+        network, tokens = _network(model, loading), text
     else:
         network, tokenizer = _opened(model, loading)
         tokens = evaluation_tokens(text, network, tokenizer, length, stride, windows)

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 CALIBRATION = "the calibration text"
 AT_ONCE = 4_096
 """Tokens that head activations are read from at once, where a window has no more."""
-SMALLER = "open the pair in half precision, or where there is more memory."
+SMALLER = "open the pair in half precision, with its weights on disk, or where there is more memory."
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class Keeper:
         due = training.history[-1].held_out is not None or since >= EVERY
         if not now and (not due or (self._took > 1 and since < SPARE * self._took)):
             return
-        began, state = time.monotonic(), written(training)
+        began, state = time.monotonic(), written(training, shared=True)
         try:
             _save(self.folder / STATE, state.tensors, state.facts)
             self.fault = ""
@@ -249,7 +249,11 @@ def _read(folder: Path) -> Unfinished:
 def _save(path: Path, tensors: dict[str, Tensor], facts: Mapping[str, Any]) -> None:
     """In one file, which takes its place once it is whole. Raises WriteError."""
     text = json.dumps(facts, allow_nan=False)
-    header = {"format": str(FORMAT), "facts": text, "sha256": _digest(tensors, text)}
+    tensors, same = _once(tensors)
+    header = {"format": str(FORMAT), "facts": text}
+    if same:
+        header["same"] = json.dumps(same)
+    header["sha256"] = _digest(tensors, text + header.get("same", ""))
     draft = path.with_name(f".{path.name}")  # Nobody else writes here.
     try:
         save_file(tensors, draft, metadata=header)
@@ -267,19 +271,39 @@ def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     with foreign(lambda reason: LoadError(f"{path} is damaged ({reason}). Restore the pair anew.")):
         header = _header(path)
         tensors = load_file(path)
-        if header["sha256"] != _digest(tensors, header["text"]):
+        if header["sha256"] != _digest(tensors, header["text"] + header["same"]):
             raise ValueError("it is not as it was written")
-        return tensors, header["facts"]
+        same = json.loads(header["same"] or "{}")
+        return tensors | {name: tensors[first] for name, first in same.items()}, header["facts"]
 
 
 def _header(path: Path) -> dict[str, Any]:
-    """`facts`, their `text` and `sha256` of a file that `_save` wrote; the tensors are not read. Raises whatever."""
+    """`facts`, their `text`, which tensors are the `same`, as text, and `sha256` of a file that `_save` wrote; the
+    tensors are not read. Raises whatever."""
     check_regular(path)
     with safe_open(path, "pt") as file:
         header = file.metadata()
     if header["format"] != str(FORMAT):
         raise ValueError(f"it has format {header['format']}; this version reads format {FORMAT}")
-    return {"facts": json.loads(header["facts"]), "text": header["facts"], "sha256": header["sha256"]}
+    kept = {"text": header["facts"], "same": header.get("same", ""), "sha256": header["sha256"]}
+    return {"facts": json.loads(header["facts"]), **kept}
+
+
+def _once(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """(each tensor once, the first name of each of the others by its name): what is trained and the best of it share
+    what is done."""
+    own: dict[str, Tensor] = {}
+    same: dict[str, str] = {}
+    firsts: dict[int, str] = {}
+    for name, part in tensors.items():
+        first = firsts.setdefault(part.untyped_storage().data_ptr(), name) if part.numel() else name
+        if first == name:
+            own[name] = part
+        elif (part.data_ptr(), part.shape, part.dtype) == (own[first].data_ptr(), own[first].shape, own[first].dtype):
+            same[name] = first
+        else:
+            own[name] = part.clone()
+    return own, same
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:

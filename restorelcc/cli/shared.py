@@ -18,7 +18,10 @@ Own = Annotated[
     typer.Option(metavar="FILE", help="Which heads come first, in place of --score: a file as inspect --own has it."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps; map: spread over GPUs, memory and disk.")]
+Device = Annotated[
+    str,
+    typer.Option(help="auto, cpu, cuda, cuda:1, mps; map: spread over GPUs, memory and disk; disk: a layer at a time."),
+]
 Dtype = Annotated[str, typer.Option(help="auto (as stored), float32, bfloat16, float16.")]
 Pickle = Annotated[bool, typer.Option("--allow-pickle", help="Also read .bin weights. They can run any code.")]
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run model code that comes with the weights.")]

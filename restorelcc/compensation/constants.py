@@ -92,7 +92,10 @@ class Constants(Compensation):
 
     def changes(self, model: PreTrainedModel) -> list[tuple[nn.Module, Change]]:
         """A bias on the output projections of layers with a constant."""
-        return [(projection, partial(_plus, bias)) for projection, bias in self._biases(model) if bias is not None]
+        if not (self.vectors.requires_grad and torch.is_grad_enabled()):
+            return [(projection, partial(_plus, bias)) for projection, bias in self._biases(model) if bias is not None]
+        # Gradients need the projection's weight, which is for its own forward pass to hold, and for no other layer's.
+        return [(row[0], partial(_plus_written, *row)) for row in self._rows(model) if any(row[2])]
 
     def fold(self, model: PreTrainedModel) -> PreTrainedModel:
         """With the constants in the biases of the output projections; else, where every head has values of its own, in
@@ -126,14 +129,17 @@ class Constants(Compensation):
     def _biases(self, model: PreTrainedModel) -> list[tuple[nn.Module, Tensor | None]]:
         """The output projection of every layer with what to add to its bias: [d_model] float32, Σ_h W_O[:, h] c_h over
         the heads that have a constant; None where none has."""
+        return [(row[0], _written(*row)) for row in self._rows(model)]
+
+    def _rows(self, model: PreTrainedModel) -> list[tuple[nn.Module, Tensor, list[bool]]]:
+        """The output projection of every layer, its constants [head, d_head], and which of them count."""
         shape, own = geometry(model), self.own_heads(model)
         if own.vectors.shape != (shape.n_layers, shape.n_heads, shape.d_head):
             raise SettingError(
                 f"The compensation is for [layers, heads, d_head] = {list(own.vectors.shape)}, the model has "
                 f"[{shape.n_layers}, {shape.n_heads}, {shape.d_head}]. Use it with the model it was made for."
             )
-        rows = zip(output_projections(model), own.vectors, own._counting().tolist(), strict=True)
-        return [(projection, _written(projection, vectors, counting)) for projection, vectors, counting in rows]
+        return list(zip(output_projections(model), own.vectors, own._counting().tolist(), strict=True))
 
     def _counting(self) -> Tensor:
         """[layer, head] bool: heads whose constant makes a difference, in the output or in gradients."""
@@ -180,6 +186,13 @@ def _written(projection: nn.Module, vectors: Tensor, counting: list[bool]) -> Te
     if len(heads) < len(counting):
         columns, vectors = columns.unflatten(1, vectors.shape)[:, heads].flatten(1), vectors[heads]
     return columns.float() @ vectors.flatten().to(columns.device)
+
+
+def _plus_written(
+    projection: nn.Module, vectors: Tensor, counting: list[bool], inputs: Tensor, output: Tensor
+) -> Tensor:
+    bias = _written(projection, vectors, counting)
+    return output if bias is None else _plus(bias, inputs, output)
 
 
 def _plus(bias: Tensor, _: Tensor, output: Tensor) -> Tensor:

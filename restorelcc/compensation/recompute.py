@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..hf.layout import decoder_layers, hooked
 from ..hf.twins import StandIn, with_layers
+from ..hf.weights import is_spread
 from .interface import Change, Compensation
 
 if TYPE_CHECKING:
@@ -22,18 +23,22 @@ def recomputing(model: PreTrainedModel, compensation: Compensation) -> PreTraine
     """`model` with the compensation in place, sharing all modules with it but the list of its layers. Gradients flow to
     what the compensation is made of. Raises SettingError."""
     changes = compensation.changes(model)
+    # Left early, a module would keep the weights that came for its forward pass.
+    early = not is_spread(model)
     layers: list[nn.Module] = []
     for layer in decoder_layers(model):
         inside = set(layer.modules())
-        layers.append(_Recomputed(layer, [change for change in changes if change[0] in inside]))
+        layers.append(_Recomputed(layer, [change for change in changes if change[0] in inside], early))
     return with_layers(model, layers)
 
 
 class _Recomputed(StandIn):
     """A layer that is computed a second time on the way back."""
 
-    def __init__(self, layer: nn.Module, changes: Sequence[tuple[nn.Module, Change]]) -> None:
+    def __init__(self, layer: nn.Module, changes: Sequence[tuple[nn.Module, Change]], early: bool) -> None:
+        """early: whether it is left as soon as all is there that the way back needs."""
         super().__init__(layer, lambda hidden: None)
+        self._early = early
         self._changes = [changes]  # in a list: no submodules
 
     def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -48,4 +53,4 @@ class _Recomputed(StandIn):
             with hooked([module for module, _ in changes], change):
                 return compute(states, *args, **kwargs)
 
-        return checkpoint(run, hidden, use_reentrant=False)
+        return checkpoint(run, hidden, use_reentrant=False, early_stop=self._early)

@@ -19,8 +19,8 @@ from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
 
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN to a token that may read it"
 MEMORY = (
-    "Load it in half precision (--dtype bfloat16), spread it over GPUs, memory and disk (--device map), or capture one "
-    "model at a time (inspect --one-at-a-time)."
+    "Load it in half precision (--dtype bfloat16), spread it over GPUs, memory and disk (--device map), leave it on "
+    "disk (--device disk), or capture one model at a time (inspect --one-at-a-time)."
 )
 RAN_OUT = f"Memory ran out. Give shorter windows (--length). {MEMORY}"
 

@@ -6,7 +6,6 @@ map it is an output row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .layout import HeadGeometry, attentions, decoder_layers, geometry, layers_with_heads, output_projections
-from .weights import prunable, shape_of, weight_of
+from .weights import linear_maps, shape_of, weight_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -63,16 +62,12 @@ def sliced(model: PreTrainedModel, reach: Reach) -> list[list[Sliced]]:
         maps = [Sliced(names[projection], projection, columns, True)]
         if reach != "output":
             inside = set(attention.modules())
-            for module in _linear(layers[index]):
+            for module in linear_maps(layers[index]):
                 if module is not projection and (reach == "layer" or module in inside):
                     owners = _owners(names[module], shape_of(module)[0], shape, module in inside)
                     maps.append(Sliced(names[module], module, owners, False))
         found.append(maps)
     return found
-
-
-def _linear(layer: nn.Module) -> Iterator[nn.Module]:
-    return (matrix.module for matrix in prunable(layer).values() if matrix.expert is None)
 
 
 def _owners(name: str, rows: int, shape: HeadGeometry, in_attention: bool) -> Tensor:

@@ -148,11 +148,20 @@ def prunable(layer: nn.Module) -> dict[str, Matrix]:
     `mlp.experts.3.gate_up_proj` and `mlp.experts.3.down_proj`, in this order. Routers are left out."""
     matrices = {}
     for name, module in layer.named_modules():
-        if is_linear(module) and name.rpartition(".")[2] not in ROUTERS:
+        if _is_prunable(name, module):
             matrices[name] = Matrix(module, weight_of(module).detach())
         elif is_experts(module):
             matrices |= {f"{name}.{matrix}": part for matrix, part in _experts(module)}
     return matrices
+
+
+def linear_maps(layer: nn.Module) -> list[nn.Module]:
+    """Those of one decoder layer whose weights pruning may touch, experts and routers left out. No weight is read."""
+    return [module for name, module in layer.named_modules() if _is_prunable(name, module)]
+
+
+def _is_prunable(name: str, module: nn.Module) -> bool:
+    return is_linear(module) and name.rpartition(".")[2] not in ROUTERS
 
 
 def is_experts(module: nn.Module) -> bool:

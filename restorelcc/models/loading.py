@@ -25,7 +25,7 @@ from ..hf.layout import geometry, note_loading
 from .checkpoint import Stored, check_names, check_numbers, check_sizes, disagreements, read_headers, wide_enough
 from .folder import CONFIG, check_inside, no_model
 from .opening import built, check_config_files, opened, read_config, settled
-from .spread import offload_folder, take_turns
+from .spread import all_on_disk, give_back_at_once, offload_folder, take_turns
 from .tokenizers import check_package, check_speaks, check_there
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 DEMO = "demo"
 DEMO_FOLDER = Path(__file__).resolve().parents[2] / "assets" / "demo"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-MAP = "map"
+MAP, DISK = "map", "disk"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
@@ -43,7 +43,8 @@ class Loading:
     """How to load; `auto` means the best device at hand and the precision the weights are stored in."""
 
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps …; or map: spread over GPUs, memory and disk as far as each reaches."""
+    """auto, cpu, cuda, cuda:1, mps …; map: spread over GPUs, memory and disk as far as each reaches; disk: weights stay
+    in their files, and each comes for the length of its forward pass."""
     dtype: str = "auto"
     """auto, float32, bfloat16 or float16."""
     revision: str | None = None
@@ -61,15 +62,17 @@ class Loading:
         try:
             torch.device(self.resolved_device())
         except RuntimeError as error:
-            raise SettingError(f"device '{self.device}' is not known: give auto, cpu, cuda or mps, or map.") from error
+            raise SettingError(
+                f"device '{self.device}' is not known: give auto, cpu, cuda or mps, map or disk."
+            ) from error
 
     def resolved_device(self) -> str:
-        """The device that `auto` stands for here, and that `map` fills first: a GPU where there is one.
+        """The device that `auto` is here, that `map` fills first and `disk` computes on: a GPU where there is one.
 
         One name for each device, since work queues by it: `cuda` is `cuda:0`.
         """
         best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        device = torch.device(best if self.device in ("auto", MAP) else self.device)
+        device = torch.device(best if self.device in ("auto", MAP, DISK) else self.device)
         return f"{device.type}:{device.index or 0}" if device.type == "cuda" else device.type
 
     def access(self, name: str) -> dict[str, Any]:
@@ -154,10 +157,10 @@ def load_model(name: str, loading: Loading | None = None) -> PreTrainedModel:
     skeleton = built(config, _settings(name), shown, how.trust_remote_code)
     stored = _stored(name, how, config)
     check_sizes(stored, skeleton, shown)
-    model, report, stored = _read_as_stored(name, how, config, stored, packed)
+    model, report, stored = _read_as_stored(name, how, config, stored, packed, skeleton)
     said = _whence(name) + check_names(model, report, stored, shown) + disagreements(model, config, stored, shown)
     take_turns(model)
-    if how.device != MAP and not packed:
+    if how.device not in (MAP, DISK) and not packed:
         model = _moved(model, name, how)
     check_numbers(model, stored, shown)
     geometry(model)
@@ -172,32 +175,36 @@ def _stored(name: str, how: Loading, config: PreTrainedConfig) -> Stored | None:
 
 
 def _read_as_stored(
-    name: str, how: Loading, config: PreTrainedConfig, stored: Stored | None, packed: bool
+    name: str, how: Loading, config: PreTrainedConfig, stored: Stored | None, packed: bool, skeleton: PreTrainedModel
 ) -> tuple[PreTrainedModel, dict[str, Any], Stored | None]:
     """(the model, what Transformers says of tensors that did not fit, what its files hold)."""
     asked = DTYPES.get(how.dtype)
     precision = asked or wide_enough(config, stored)
-    model, report = _read(name, how, precision, packed)
+    model, report = _read(name, how, precision, packed, skeleton)
     if stored is None:  # It came from the hub just now, or holds no safetensors.
         stored = _stored(name, how, config)
         found = asked or wide_enough(config, stored)
         if stored is not None and found not in (precision, model.dtype):
-            model, report = _read(name, how, found, packed)
+            model, report = _read(name, how, found, packed, skeleton)
     return model, report, stored
 
 
 def _read(
-    name: str, how: Loading, precision: torch.dtype | str, packed: bool
+    name: str, how: Loading, precision: torch.dtype | str, packed: bool, skeleton: PreTrainedModel
 ) -> tuple[PreTrainedModel, dict[str, Any]]:
     """(the model as Transformers loads it, what it says of tensors that did not fit)."""
     from transformers import AutoModelForCausalLM
 
     with ExitStack() as undo:
         placement: dict[str, Any] = {}
-        if how.device == MAP:
-            placement = {"device_map": "auto", "offload_folder": undo.enter_context(offload_folder())}
-        elif packed:  # What is packed cannot be moved afterwards.
+        if packed and how.device != MAP:  # What is packed cannot be moved afterwards.
             placement = {"device_map": {"": how.resolved_device()}}
+        elif how.device in (MAP, DISK):
+            give_back_at_once()
+            places = "auto" if how.device == MAP else all_on_disk(skeleton, how.resolved_device())
+            placement = {"device_map": places, "offload_folder": undo.enter_context(offload_folder())}
+            if how.device == DISK and how.dtype == "auto" and how.resolved_device() == "cpu":
+                precision = torch.float32 if precision == torch.float16 else precision  # see `_moved`
         model, report = _open(
             AutoModelForCausalLM.from_pretrained,
             name,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import torch
 from ..hf import hub
 from ..hf.layout import decoder_layers, geometry, vocabulary_size
 from ..hf.weights import prunable
-from .loading import DTYPES, MAP, Loading, source_of
+from .loading import DISK, DTYPES, MAP, Loading, source_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -25,14 +26,33 @@ MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 
 
 def too_big(dense: str, pruned: str, loading: Loading) -> str:
-    """Why both cannot be in memory at once, in a sentence; empty where they can, or where that is not known."""
-    sizes, free = [model_bytes(name, loading) for name in (dense, pruned)], free_bytes(loading)
+    """Why both cannot be in memory at once, in a sentence; empty where they can, or need not be, or where that is not
+    known."""
+    return "" if loading.device == DISK else _too_big([dense, pruned], loading)
+
+
+def placed(names: Sequence[str], loading: Loading | None) -> tuple[Loading, str]:
+    """(how to load these models to compute with them all; what to say of that before). With their weights on disk where
+    it is left to us and they do not fit into memory together."""
+    how = loading or Loading()
+    why = _too_big(names, how) if how.device == "auto" else ""
+    if not why:
+        return how, ""
+    read = sum(model_bytes(name, how) or 0 for name in names)
+    return replace(how, device=DISK), (
+        f"{why} So weights stay on disk, and those of each layer come when it computes: every pass reads up to "
+        f"{read / 1e9:.1f} GB, and memory holds a layer of each model and what is made of it."
+    )
+
+
+def _too_big(names: Sequence[str], loading: Loading) -> str:
+    sizes, free = [model_bytes(name, loading) for name in names], free_bytes(loading)
     known = [size for size in sizes if size is not None]
-    if free is None or len(known) < 2 or SPARE * sum(known) <= free:
+    if free is None or len(known) < len(names) or SPARE * sum(known) <= free:
         return ""
+    what = "Both models at once need" if len(names) > 1 else "The model needs"
     return (
-        f"Both models at once need {SPARE * sum(known) / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free on "
-        f"'{loading.resolved_device()}'."
+        f"{what} {SPARE * sum(known) / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free on '{loading.resolved_device()}'."
     )
 
 

@@ -19,6 +19,7 @@ from .checkpoint import precision_name
 from .likeness import check_sides, judged, likeness, zero_share
 from .loading import Loading, load_model, load_skeleton, load_tokenizer, source_of
 from .matching import HeadWeights, Match, fewer_heads, matched, told
+from .memory import placed
 from .tokenizers import check_tokenizers
 
 if TYPE_CHECKING:
@@ -41,10 +42,13 @@ class ModelPair:
     notes: tuple[str, ...] = ()
     """What should be said of the pair, a sentence each: whose tokenizer reads text where one lacks, and what lies
     between the two beside pruning."""
+    held: str = ""
+    """Where their weights are, and why, if that is not in memory for want of it."""
 
     def remarks(self) -> list[str]:
-        """`notes`, and what should be said of how each model was read; a sentence each."""
-        return list(dict.fromkeys((*remarks(self.dense), *remarks(self.pruned), *self.notes)))
+        """`notes`, and what should be said of how each model was read and is held; a sentence each."""
+        said = (self.held, *remarks(self.dense), *remarks(self.pruned), *self.notes)
+        return list(dict.fromkeys(filter(None, said)))
 
     @property
     def present(self) -> Tensor:
@@ -68,11 +72,13 @@ class ModelPair:
 
 
 def load_pair(dense: str, pruned: str, loading: Loading | None = None) -> ModelPair:
-    """Both models and their tokenizer, checked to belong together. Raises LoadError or PairMismatch."""
+    """Both models and their tokenizer, checked to belong together; weights stay on disk where memory does not hold both
+    (see `memory.placed`). Raises LoadError or PairMismatch."""
+    loading, held = placed((dense, pruned), loading)
     pair = _checked(load_model(dense, loading), load_model(pruned, loading), dense, pruned, loading)
     found = likeness(pair.dense, pair.pruned)
     said = judged(found, shortened(dense), shortened(pruned), pair.match is not None)
-    return replace(pair, notes=(*pair.notes, *said))
+    return replace(pair, notes=(*pair.notes, *said), held=held)
 
 
 def skeleton_pair(dense: str, pruned: str, loading: Loading | None = None) -> ModelPair:

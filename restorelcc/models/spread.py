@@ -1,16 +1,19 @@
-"""Models spread over GPUs, memory and disk, whose weights come for the length of a forward pass and then go."""
+"""Models spread over GPUs, memory and disk, or on disk altogether, whose weights come for the length of a forward pass
+and then go."""
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_cache_path
 from torch import nn
 
 from ..errors import LoadError
+from ..hf.layout import final_norm
 from ..hf.weights import is_visited
 from ..storage.drafts import draft, remove
 
@@ -34,6 +37,27 @@ def offload_folder() -> Iterator[str]:
                 f"{place}, where weights beyond memory go, cannot be written to: {error.strerror}."
             ) from error
         yield str(folder)
+
+
+def all_on_disk(skeleton: PreTrainedModel, device: str) -> dict[str, str]:
+    """Where each module of such a model has its weights: on disk, all but the final norm, which says where it computes;
+    and on the device that computes what is no weight."""
+    places = {
+        name: "disk" if list(module.parameters(recurse=False)) else device
+        for name, module in skeleton.named_modules()
+        if list(module.parameters(recurse=False)) or list(module.buffers(recurse=False))
+    }
+    return places | {name: device for name, module in skeleton.named_modules() if module is final_norm(skeleton)}
+
+
+M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
+
+
+def give_back_at_once() -> None:
+    """From here on have memory of a megabyte and more go back to the system as soon as it is free, where the C library
+    is glibc: what it keeps for later would grow by as much as a model takes whose layers come and go."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**20)
 
 
 def take_turns(model: PreTrainedModel) -> None:

@@ -148,6 +148,11 @@ def training_seconds(settings: Settings, length: int, held_out: int, pace: float
     return pace * length * (4 * settings.batch * settings.steps + 2 * held_out * measured)
 
 
+def has_moved(part: Tensor) -> bool:
+    """Whether what is trained has numbers of its own: before its turn, all are one zero."""
+    return part.numel() < 2 or part.stride() != (0,)
+
+
 def optimizer_of(parameters: Parameters) -> torch.optim.AdamW:
     """AdamW without decay, of what is moved, each at its own scale."""
     scales = parameters.scales or [1.0] * len(parameters.moved)

@@ -24,7 +24,7 @@ from ..foreign import foreign
 from ..models.pair import ModelPair
 from ..selection.picks import Selection
 from ..text.tokens import Tokens
-from .parameters import Best
+from .parameters import Best, has_moved
 from .settings import Settings
 from .training import Step, Training
 
@@ -57,10 +57,11 @@ def begun(pair: ModelPair, given: Mapping[str, Tensor], selection: Selection, se
     return Training(pair, components, selection, tokens, held_out, settings)
 
 
-def written(training: Training) -> State:
-    """Where it stands. Between two steps only."""
+def written(training: Training, shared: bool = False) -> State:
+    """Where it stands. Between two steps only. shared: its tensors are the training's own, so it is of use until the
+    next step."""
     best, kind = training.best, training.best.compensation
-    tensors = {f"moved.{index}": part for index, part in enumerate(training.parameters.moved)}
+    tensors = {f"moved.{index}": part for index, part in enumerate(training.parameters.moved) if has_moved(part)}
     for number, held in training.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{name}": part for name, part in held.items()}
     tensors |= {f"best.compensation.{name}": part for name, part in kind.tensors().items()}
@@ -71,7 +72,9 @@ def written(training: Training) -> State:
         "best": {"kind": kind.kind, "version": kind.version, "step": best.step, "loss": _number(best.loss)},
         "ended": training.ended,
     }
-    return State({name: _own(part) for name, part in tensors.items()}, facts)
+    return State(
+        {name: part.detach().cpu().contiguous() if shared else _own(part) for name, part in tensors.items()}, facts
+    )
 
 
 def resume(training: Training, state: State) -> None:
@@ -92,9 +95,11 @@ def _resume(training: Training, tensors: Mapping[str, Tensor], facts: Mapping[st
         held.setdefault(int(number), {})[key] = part.clone()
     with torch.no_grad():
         for index, part in enumerate(training.parameters.moved):
+            if not has_moved(part) and f"moved.{index}" not in tensors:
+                continue  # Its turn is yet to come.
             if part.shape != tensors[f"moved.{index}"].shape:
                 raise ValueError(f"it has {list(tensors[f'moved.{index}'].shape)} in place of {list(part.shape)}")
-            part.copy_(tensors[f"moved.{index}"])
+            part.data = tensors[f"moved.{index}"].to(part.device, copy=True)
     groups = training.optimizer.state_dict()["param_groups"]
     training.optimizer.load_state_dict({"state": held, "param_groups": groups})
     training.generator.set_state(tensors["generator"])

@@ -28,6 +28,7 @@ from ..compensation.recompute import recomputing
 from ..errors import NotFinite, SettingError
 from ..evaluation.perplexity import Perplexity, perplexity, token_loss
 from ..hf.layout import device_of
+from ..hf.weights import is_spread
 from ..models.memory import free_at
 from ..models.pair import ModelPair
 from ..progress import Progress
@@ -147,8 +148,9 @@ class Training:
         layers = sorted({layer for layer, _ in self.selection.heads})
         self._blocks = Blocks(pair, tokens, layers, self.settings.batch)
         free = free_at(device_of(pair.pruned))
-        self.recomputes = free is not None and self._bytes("whole") > free
-        """Whether the way back through the network computes activations anew, for want of memory to hold them."""
+        self.recomputes = is_spread(pair.pruned) or (free is not None and self._bytes("whole") > free)
+        """Whether the way back through the network computes activations anew, for want of memory to hold them, or the
+        weights of all layers."""
         with torch.no_grad():
             self.best = Best(self.parameters.compensation(), self.parameters.tensors(), 0, float("inf"))
         self._teachers = [Teacher(pair.dense, part, self.settings.teacher_bytes // 2) for part in (tokens, held_out)]

@@ -19,7 +19,7 @@ from ..pruning.inputs import Batch
 from ..selection.picks import Selection
 from .choices import UNITS, WHERE
 from .constants import ConstantParameters, trained_parameters
-from .parameters import Parameters
+from .parameters import Parameters, has_moved
 from .ways.least_squares import least_squares
 from .ways.moments import moments_of
 
@@ -48,13 +48,14 @@ class WeightParameters(Parameters):
         for row, counts in zip(layers, self._counts, strict=True):
             heads, added = counts > 0, {}
             for entry in row if heads.any() else ():
-                added[entry.name] = torch.zeros(int(survivors(entry, heads).sum())).requires_grad_()
+                added[entry.name] = _zeros(int(survivors(entry, heads).sum())).requires_grad_()
                 self.scales.append(UNITS[settings.unit].of_weights(entry.weight, WHERE[settings.where].unit))
             self.by_layer.append(added)
         self._unit = UNITS[settings.unit]
-        # Layer by layer none moves before its turn, so what is yet zero is not copied either.
-        self._moving: set[int] = set() if settings.by_layer else set(range(len(layers)))
         self._pair, self._layers, self._picked = pair, layers, picked
+        self._moving: set[int] = set()
+        if not settings.by_layer:  # Layer by layer none moves before its turn, and takes no memory.
+            self.moving(None)
         self._outputs = [row[0].name for row in layers]
         self._constants = (
             ConstantParameters(pair, components, selection, settings, generator) if settings.constants else None
@@ -93,15 +94,16 @@ class WeightParameters(Parameters):
 
     def compensation(self) -> Weights:
         """What they add to each weight."""
-        added = {}
+        added: dict[str, Tensor] = {}
+        begun = torch.tensor([all(map(has_moved, row.values())) for row in self.by_layer])
         for layer, row in enumerate(self.by_layer):
-            for name, values in row.items():
+            for name, values in row.items() if begun[layer] else ():
                 if not torch.is_grad_enabled():
                     values = values.detach().clone() if layer in self._moving else values.detach()
                 added[name] = values
         return Weights(
             output=tuple(added.pop(name, torch.zeros(0)) for name in self._outputs),
-            counts=self._counts,
+            counts=self._counts * begun[:, None],
             others=added,
             heads=self._heads,
             n_heads=self._n_heads,
@@ -111,6 +113,11 @@ class WeightParameters(Parameters):
     def tensors(self) -> dict[str, Tensor]:
         """Of the constants beside them what `ConstantParameters` gives; of weights all is in the compensation."""
         return {} if self._constants is None else self._constants.tensors()
+
+
+def _zeros(count: int) -> Tensor:
+    """So many zeros in the memory of one, until they move."""
+    return torch.zeros(1).expand(count)
 
 
 def _own_picks(pair: ModelPair, selection: Selection) -> tuple[Tensor, Tensor | None]:

@@ -6,7 +6,7 @@ import streamlit as st
 import torch
 
 from restorelcc.artifacts.findings import Recipe
-from restorelcc.models.loading import DTYPES, MAP, Loading
+from restorelcc.models.loading import DISK, DTYPES, MAP, Loading
 from restorelcc.pruning.methods import ALLOCATIONS, METHODS, narrows
 from restorelcc.text import sources
 
@@ -16,8 +16,8 @@ from ...work import open_pairs
 from .typed import KEY, begun, mirror, recipe_typed
 
 DEVICE_HELP = (
-    "auto is the best one here: {}. map spreads a model over GPUs, memory and disk as far as each reaches: slower, for "
-    "models that fit nowhere else."
+    "auto is the best one here: {}. map spreads a model over GPUs, memory and disk as far as each reaches, and disk "
+    "leaves all weights in their files, a layer in memory at a time: slower, for models that fit nowhere else."
 )
 WAYS = {
     "demo": "The embedded pair",
@@ -194,7 +194,7 @@ def _windows() -> None:
 
 def _device() -> None:
     devices = ["auto", "cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    devices += ["mps", MAP] if torch.backends.mps.is_available() else [MAP]
+    devices += ["mps", MAP, DISK] if torch.backends.mps.is_available() else [MAP, DISK]
     row = st.columns(2)
     with row[0]:
         best = Loading().resolved_device()

@@ -121,7 +121,8 @@ def _captured(
     dense: str, pruned: str, text: Text, asked: Asked, loading: Loading, as_json: bool
 ) -> tuple[ModelPair, Tokens, HeadStatistics]:
     """The pair, the tokens, and what every head lost on them; one model at a time where both do not fit."""
-    why = "" if pruned == DEMO else too_big(dense, pruned, loading)
+    both = asked.in_order or asked.scores or asked.bounds or asked.closer  # which models on disk can have too
+    why = "" if pruned == DEMO or both else too_big(dense, pruned, loading)
     if why or asked.one_at_a_time:
         return _one_at_a_time(dense, pruned, text, asked, loading, why, as_json)
     pair, tokens = open_pair(dense, pruned, text, loading, as_json)

@@ -16,10 +16,11 @@ from ....evaluation.comparison import compare, distance, side_by_side
 from ....evaluation.perplexity import measure, paired_difference, perplexity
 from ....hf.layout import vocabulary_size
 from ....models.loading import Loading, load_model, load_tokenizer
+from ....models.memory import placed
 from ....progress_bar import watched
 from ....text.calibration import evaluation_tokens
 from ....text.tokens import Tokens
-from ...console import say, show_json, shown
+from ...console import note, say, show_json, shown
 from ...opening import note_model
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ class Asked:
 
 def evaluate(asked: Asked, loading: Loading, as_json: bool) -> None:
     """Perplexity of a model, with an adapter or without."""
+    loading, how = placed([name for name in (asked.model, asked.against) if name], loading)
+    if how:
+        note(how)
     model, tokenizer = load_model(asked.model, loading), load_tokenizer(asked.model, loading)
     note_model(model)
     tokens = evaluation_tokens(asked.source, model, tokenizer, asked.length, asked.stride, asked.windows)

@@ -1,0 +1,132 @@
+"""A pair whose weights stay on disk is restored to the same numbers, with those of one layer in memory."""
+
+import json
+import re
+import shutil
+import weakref
+
+import pytest
+import torch
+from accelerate.utils.offload import OffloadedWeightsLoader
+from conftest import curve, make_model, make_tokens, noisy
+from typer.testing import CliRunner
+
+from restorelcc.capture.components import components
+from restorelcc.capture.statistics import capture
+from restorelcc.cli.options import app
+from restorelcc.hf.weights import is_spread, is_visited
+from restorelcc.models import memory
+from restorelcc.models.loading import Loading
+from restorelcc.models.pair import load_pair
+from restorelcc.progress import finish
+from restorelcc.restoration.state import resume, written
+from restorelcc.restoration.training import Settings, Training
+from restorelcc.selection.picks import everything
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*meta device because they were offloaded")
+TEXTS = make_tokens(texts=6, seed=5)
+LAYERS = 5
+
+
+@pytest.fixture
+def deep(tmp_path, tokenizer):
+    """The folders of a pair with more layers than a mistake would need to show."""
+    dense = make_model(num_hidden_layers=LAYERS)
+    for name, model in (("dense", dense), ("pruned", noisy(dense))):
+        model.save_pretrained(tmp_path / name)
+        tokenizer.save_pretrained(tmp_path / name)
+    return str(tmp_path / "dense"), str(tmp_path / "pruned")
+
+
+@pytest.fixture
+def layers_alive(monkeypatch):
+    """How many layers had weights in memory, whenever one more came from disk."""
+    alive, seen, read = {}, [], OffloadedWeightsLoader.__getitem__
+
+    def come(self, key):
+        numbers = read(self, key).numpy().copy()  # it lives as long as a tensor, or a backward pass, holds it
+        alive.setdefault(re.sub(r"\D*(\d+).*|.*", r"\1", key), []).append(weakref.ref(numbers))
+        seen.append(sum(any(ref() is not None for ref in refs) for layer, refs in alive.items() if layer))
+        return torch.from_numpy(numbers)
+
+    monkeypatch.setattr(OffloadedWeightsLoader, "__getitem__", come)
+    return seen
+
+
+def begun(pair, **changes):
+    lost = components(finish(capture(pair, TEXTS)))
+    settings = Settings(**({"steps": 6, "batch": 3, "evaluate_every": 3} | changes))
+    return Training(pair, lost, everything(lost.shape), TEXTS, TEXTS[:3], settings)
+
+
+WAYS = [
+    {"kind": "constants"},
+    {"kind": "constants", "way": "blocks"},
+    {"kind": "constants", "bounded": True, "loss": "ce"},
+    {"kind": "weights", "where": "all", "way": "blocks", "constants": True},
+    {"kind": "weights", "where": "attention", "way": "both"},
+    {"kind": "weights", "where": "all", "way": "solved"},
+]
+
+
+@pytest.mark.parametrize("changes", WAYS, ids=lambda changes: "-".join(map(str, changes.values())))
+def test_it_comes_to_the_same_with_one_layer_in_memory(deep, layers_alive, changes):
+    pair = load_pair(*deep, Loading("disk"))
+    for model in (pair.dense, pair.pruned):
+        apart = [name for name, part in model.named_modules() if list(part.parameters(recurse=False))]
+        assert [name for name in apart if not is_visited(model.get_submodule(name))] == ["model.norm"]
+    far, near = begun(pair, **changes), begun(load_pair(*deep, Loading("cpu")), **changes)
+    layers_alive.clear()
+    ours, theirs = list(far.steps()), list(near.steps())
+    assert [step.held_out_loss for step in ours[::3]] == pytest.approx([step.held_out_loss for step in theirs[::3]])
+    # On the way back through a network a layer is computed anew while the one above it is still there.
+    assert 1 <= max(layers_alive) <= (1 if changes.get("way") == "blocks" else 2)
+
+
+def test_changes_take_no_memory_before_their_layer_has_its_turn(deep):
+    training = begun(load_pair(*deep, Loading("disk")), kind="weights", where="all", way="blocks", steps=LAYERS)
+    held = [sum(part.untyped_storage().nbytes() > 4 for part in training.parameters.moved) for _ in training.steps()]
+    maps = len(training.parameters.by_layer[0])
+    assert held == [0, *(maps * layer for layer in range(1, LAYERS + 1))]
+
+
+@pytest.mark.parametrize("stop", [2, 4])
+def test_it_goes_on_where_it_stood(deep, stop):
+    given = {"kind": "weights", "where": "all", "way": "blocks", "evaluate_every": 2}
+    pair = load_pair(*deep, Loading("disk"))
+    whole, half, again = (begun(pair, **given) for _ in range(3))
+    list(whole.steps())
+    for step in half.steps():
+        if step.step == stop:
+            break
+    resume(again, written(half))
+    list(again.steps())
+    assert curve(again) == curve(whole)
+
+
+def test_what_does_not_fit_is_left_on_disk_and_that_is_said(deep, text, tmp_path, monkeypatch):
+    size = memory.model_bytes(deep[0], Loading("cpu"))
+    near = load_pair(*deep)
+    monkeypatch.setattr(memory, "free_bytes", lambda _: int(1.5 * size))
+    far = load_pair(*deep)
+    assert [is_spread(pair.pruned) for pair in (near, far)] == [False, True]
+    assert [any("stay on disk" in said for said in pair.remarks()) for pair in (near, far)] == [False, True]
+    assert not is_spread(load_pair(*deep, Loading("cpu")).pruned)
+    names = ["--dense", deep[0], "--pruned", deep[1]]
+    read = ["--calibration", str(text), "--length", "16", "--json"]
+    out = ["--steps", "2", "--out", str(tmp_path / "out"), "--elsewhere", ""]
+    against = ["evaluate", deep[1], "--against", deep[0], "--text", str(text), "--length", "16", "--json"]
+    found = {}
+    for free in (1.5, 9):
+        monkeypatch.setattr(memory, "free_bytes", lambda _, free=free: int(free * size))
+        for command in (["restore", *names, *read, *out], against, ["inspect", *names, *read, "--scores", "gradient"]):
+            result = CliRunner().invoke(app, command)
+            assert result.exit_code == 0, result.output
+            assert ("stay on disk" in result.stderr) == (free == 1.5)
+            found[command[0], free] = json.loads(result.stdout)
+        shutil.rmtree(tmp_path / "out")
+    for command, name in (("restore", "restored"), ("evaluate", "kl")):
+        ours, theirs = (found[command, free][name] for free in (1.5, 9))
+        assert ours == {key: pytest.approx(value) for key, value in theirs.items()}
+    ours, theirs = ([head["gradient"] for head in found["inspect", free]["heads"]] for free in (1.5, 9))
+    assert ours == pytest.approx(theirs, rel=1e-4)

@@ -1,5 +1,5 @@
-"""The demo command in full, as a user runs it, held to what must hold. Run by `.ci/run`;
-about four minutes.
+"""The demo command in full, as a user runs it, held to what must hold. About four minutes
+where nothing else runs; `.ci/run` has it run beside the browser tests.
 
 python tests/acceptance.py
 """

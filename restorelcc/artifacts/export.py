@@ -23,6 +23,7 @@ from ..hf.weights import parameter_bytes, weight_of
 from ..models.loading import Loading, load_model, load_tokenizer
 from ..models.matching import KEPT_FILE, fewer_heads
 from ..models.pair import ModelPair
+from ..processes import by_the_first
 from ..storage.digests import seal
 from ..storage.folders import LITTLE, check_free, whole
 from ..storage.formats import FORMAT, read_json, versions, write_json
@@ -74,6 +75,7 @@ def fill_adapter(
     (folder / CARD).write_text(card, encoding="utf-8")
 
 
+@by_the_first
 def save_adapter(
     folder: Path,
     compensation: Compensation,
@@ -100,6 +102,7 @@ def load_adapter(folder: Path) -> Adapter:
     return Adapter(compensation, shape, about)
 
 
+@by_the_first
 def save_checkpoint(
     folder: Path,
     model: PreTrainedModel,

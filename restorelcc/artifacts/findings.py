@@ -25,6 +25,7 @@ from ..evaluation.perplexity import TokenLoss
 from ..foreign import check_regular, foreign
 from ..hf.layout import HeadGeometry
 from ..models.loading import DEMO, MAP, Loading, source_of
+from ..processes import by_the_first
 from ..pruning.layerwise import Pruning
 from ..pruning.sparsity import MatrixSparsity, SparsityReport
 from ..storage.digests import check_seal, seal
@@ -167,6 +168,7 @@ def _place(recipe: Recipe) -> Path:
 # --- on disk ----------------------------------------------------------------------------------------------------
 
 
+@by_the_first
 def save_findings(folder: Path, findings: Findings) -> None:
     """Two files and their digests, whole or not at all. Raises WriteError."""
     statistics = findings.statistics

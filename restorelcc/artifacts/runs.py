@@ -32,6 +32,7 @@ from torch import Tensor
 from ..errors import LoadError, SettingError, WriteError, shortened
 from ..foreign import check_regular, is_failure, one_line
 from ..hf.layout import HeadGeometry
+from ..processes import by_the_first
 from ..restoration.settings import Settings
 from ..restoration.training import Restoration, Step, Training
 from ..selection.picks import Selection
@@ -179,6 +180,7 @@ def _damage_of_parts(folder: Path, state: tuple[object, ...]) -> str:
     return run.fault
 
 
+@by_the_first
 def save_run(
     restoration: Restoration,
     shape: HeadGeometry,

@@ -29,6 +29,7 @@ from torch import Tensor
 from ..errors import LoadError, SettingError, WriteError, shortened
 from ..foreign import check_regular, foreign
 from ..models.pair import ModelPair
+from ..processes import process
 from ..restoration.settings import Settings
 from ..restoration.state import State, begun, given, resume, written
 from ..restoration.training import Training
@@ -187,6 +188,9 @@ def kept(
     }
     with ExitStack() as undo:
         keeper = Keeper(folder)
+        if process() > 0:  # The first keeps what all of them stand at.
+            yield keeper
+            return
         try:
             with whole(folder) as draft:
                 _save(draft / GIVEN, given(training), {})

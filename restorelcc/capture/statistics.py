@@ -20,6 +20,7 @@ from ..hf.layout import HeadGeometry, Stop, geometry, hooked, output_projections
 from ..hf.overflow import check_finite
 from ..hf.weights import weight_of
 from ..models.pair import ModelPair
+from ..processes import from_each, turns
 from ..progress import Progress
 from ..text.tokens import Tokens
 
@@ -174,6 +175,8 @@ def capture(
 ) -> Generator[Progress, None, HeadStatistics]:
     """Statistics of every head over `tokens`; yields after every batch of texts, what they are so far too.
 
+    Where several processes are at it, each takes its turns, and all get the whole.
+
     positions: `all` real tokens, or the `last` of every question (see `Choice`), which is what the paper uses.
     samples: how many positions to keep for plots. batch: texts a forward pass. within: entered around every batch,
     such as `lambda: compensated(pair.pruned, c)`. added: [layer, head, d_head] what counts as part of each activation
@@ -182,7 +185,7 @@ def capture(
     choice = Choice(positions, samples, seed)
     gone = pair.match is not None
     result: HeadStatistics | None = None
-    for start in range(0, len(tokens), batch):
+    for start in turns(range(0, len(tokens), batch)):
         step = ("reading head activations", start, len(tokens))
         yield Progress(*step) if result is None else Captured(*step, result)
         some, z = tokens[start : start + batch], list[Tensor]()
@@ -192,9 +195,13 @@ def capture(
             part = batch_statistics(pair, pair.pruned, dense, some, start, choice, added)
         result = part if result is None else result.merged(part, samples)
     yield Progress("reading head activations", len(tokens), len(tokens))
-    if result is None:
+    whole: HeadStatistics | None = None
+    for share in from_each(result):
+        if share is not None:
+            whole = share if whole is None else whole.merged(share, samples)
+    if whole is None:
         raise SettingError("There are no tokens to read head activations from.")
-    return result
+    return whole
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -15,6 +16,7 @@ from rich.table import Table
 from ..errors import RestoreLCCError
 from ..evaluation.perplexity import Perplexity
 from ..hf.failures import RAN_OUT, out_of_memory
+from ..processes import lost_another, process
 from ..storage.formats import plain
 
 # No markup: a path may well hold [brackets].
@@ -38,11 +40,19 @@ def run(command: Callable[[], None]) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # Names of files may be no text.
     try:
         quiet_libraries()
+        if process() > 0:  # All come to the same; the first says it.
+            sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
         command()
     except RestoreLCCError as error:
         sys.stderr.write(f"Error: {error}\n")
         raise typer.Exit(2) from None
     except (RuntimeError, MemoryError) as error:
+        if lost_another(error):
+            sys.stderr.write(
+                "Error: another process of this launch ended, and this one with it. What was kept until then stays: "
+                "`python -m restorelcc runs` lists it.\n"
+            )
+            raise typer.Exit(2) from None
         if not out_of_memory(error):
             raise
         sys.stderr.write(f"Error: {RAN_OUT}\n")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..processes import in_turn, turns
 from ..progress import Progress
 from ..text.tokens import Tokens
 from .perplexity import (
@@ -121,7 +122,7 @@ def side_by_side(
     """
     states = [(dense, nullcontext), *others]
     parts: list[list[TokenLoss]] = [[] for _ in states]
-    for start in range(0, len(tokens), batch):
+    for start in turns(range(0, len(tokens), batch)):
         some, teacher = tokens[start : start + batch], None
         for state, (model, within) in enumerate(states):
             yield Progress("measuring perplexity", start * len(states) + state * len(some), len(tokens) * len(states))
@@ -130,7 +131,7 @@ def side_by_side(
                 parts[state].append(losses(model, logits, some, teacher))
             teacher = logits if teacher is None else teacher
     yield Progress("measuring perplexity", len(tokens) * len(states), len(tokens) * len(states))
-    return [joined(of_state) for of_state in parts]
+    return [joined(in_turn(of_state)) for of_state in parts]
 
 
 def compare(dense: TokenLoss, pruned: TokenLoss, restored: TokenLoss) -> Comparison:

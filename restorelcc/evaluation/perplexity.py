@@ -18,6 +18,7 @@ from torch import Tensor
 from ..errors import SettingError
 from ..hf.layout import device_of
 from ..hf.overflow import check_finite
+from ..processes import in_turn, turns
 from ..progress import Progress, finish
 from ..text.tokens import Tokens
 
@@ -83,16 +84,16 @@ def measure(
 
     within: entered around every batch, such as `lambda: compensated(model, c)`, so that nothing is in place while the
     caller has the turn. teacher: the dense model's logits of the batch that begins with this text, to measure the
-    distance to it too.
+    distance to it too. Where several processes are at it, each takes its turns, and all get the whole.
     """
     parts = list[TokenLoss]()
-    for start in range(0, len(tokens), batch):
+    for start in turns(range(0, len(tokens), batch)):
         yield Progress("measuring perplexity", start, len(tokens))
         with within():
             some = tokens[start : start + batch]
             parts.append(losses(model, logits_of(model, some), some, None if teacher is None else teacher(start)))
     yield Progress("measuring perplexity", len(tokens), len(tokens))
-    return joined(parts)
+    return joined(in_turn(parts))
 
 
 @torch.no_grad()

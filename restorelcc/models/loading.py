@@ -22,6 +22,7 @@ from ..foreign import one_line
 from ..hf import hub
 from ..hf.failures import advice, out_of_memory
 from ..hf.layout import geometry, note_loading
+from ..processes import own_device
 from .checkpoint import Stored, check_names, check_numbers, check_sizes, disagreements, read_headers, wide_enough
 from .folder import CONFIG, check_inside, no_model
 from .opening import built, check_config_files, opened, read_config, settled
@@ -71,6 +72,8 @@ class Loading:
 
         One name for each device, since work queues by it: `cuda` is `cuda:0`.
         """
+        if self.device == "auto" and (own := own_device()):
+            return own
         best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         device = torch.device(best if self.device in ("auto", MAP, DISK) else self.device)
         return f"{device.type}:{device.index or 0}" if device.type == "cuda" else device.type

@@ -156,8 +156,8 @@ class Loss(Choice):
     compute: Callable[[Tensor, Tensor, Tensor], Tensor]
     """Of logits [batch, pos, vocabulary], of the dense model's or of token ids [batch, pos], and of the tokens that
     count, [batch, pos] bool."""
-    measured: bool = False
-    """Whether it is the mean NLL, which measuring perplexity gives anyway."""
+    judged_by: Literal["nll", "kl"]
+    """What of a `TokenLoss` it is the mean of: measuring perplexity gives both."""
 
 
 LOSSES = table(
@@ -172,6 +172,7 @@ LOSSES = table(
         against="dense",
         over="scored",
         compute=lazily("restorelcc.evaluation.losses:distillation"),
+        judged_by="kl",
     ),
     Loss(
         name="ce",
@@ -183,7 +184,7 @@ LOSSES = table(
         against="text",
         over="scored",
         compute=lazily("restorelcc.evaluation.losses:cross_entropy"),
-        measured=True,
+        judged_by="nll",
     ),
     Loss(
         name="response",
@@ -196,7 +197,7 @@ LOSSES = table(
         against="text",
         over="response",
         compute=lazily("restorelcc.evaluation.losses:cross_entropy"),
-        measured=True,
+        judged_by="nll",
     ),
 )
 

@@ -17,6 +17,7 @@ from ..errors import NotFinite, SettingError
 from ..hf.layout import decoder_layers, geometry, layers_with_heads
 from ..models.memory import activation_bytes
 from ..models.pair import ModelPair
+from ..processes import processes, summed
 from ..pruning.inputs import Batch
 from ..selection.picks import Selection
 from ..text.tokens import Tokens
@@ -160,15 +161,19 @@ def optimizer_of(parameters: Parameters) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, weight_decay=0.0)
 
 
-def move(optimizer: torch.optim.Optimizer, loss: Tensor, count: int, rate: float, clip: float = 0.0) -> None:
-    """One step down a mean over `count` tokens, at this rate. clip: the norm that the gradient of all numbers together
-    is cut down to; 0: it is taken as it is.
+def move(optimizer: torch.optim.Optimizer, loss: Tensor, count: int, rate: float, clip: float = 0.0) -> float:
+    """One step down a mean over `count` tokens, at this rate; the mean before it. Where several processes are at it,
+    over the tokens of all. clip: the norm that the gradient of all numbers together is cut down to; 0: it is taken as
+    it is.
 
     Raises NotFinite, before the step: one such gradient would spoil the optimiser for good.
     """
     # Backwards goes the sum: gradients of a mean over thousands of tokens are below what float16 holds.
-    (loss * count).backward()
-    finite = bool(loss.isfinite())
+    total = loss * count
+    if count:
+        total.backward()
+    mean, count = _together(optimizer, float(total.detach()), count)
+    finite = math.isfinite(mean)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["scale"]
         for part in group["params"]:
@@ -182,6 +187,18 @@ def move(optimizer: torch.optim.Optimizer, loss: Tensor, count: int, rate: float
     optimizer.zero_grad()
     if not finite:
         raise NotFinite(f"the training loss, or a gradient of it, is infinite or NaN. {SMALLER}")
+    return mean
+
+
+def _together(optimizer: torch.optim.Optimizer, total: float, count: int) -> tuple[float, int]:
+    """(mean loss, tokens) of all processes, and their gradients summed in place of each one's own."""
+    if processes() > 1:
+        for part in (part for group in optimizer.param_groups for part in group["params"]):
+            own = part.grad is not None
+            if summed(torch.tensor(float(own))) > 0:  # Layer by layer, those of other layers have none.
+                part.grad = summed(part.grad if own else torch.zeros_like(part))
+        total, count = summed(torch.tensor([total, count], dtype=torch.float64)).tolist()
+    return total / count, int(count)
 
 
 SMALLER = "Use a lower learning rate, or a wider precision."

@@ -26,12 +26,12 @@ from ..capture.statistics import capture
 from ..compensation.interface import Compensation, compensated
 from ..compensation.recompute import recomputing
 from ..errors import NotFinite, SettingError
-from ..evaluation.perplexity import Perplexity, perplexity, token_loss
+from ..evaluation.perplexity import Perplexity, measure, perplexity
 from ..hf.layout import device_of
 from ..hf.weights import is_spread
 from ..models.memory import free_at
 from ..models.pair import ModelPair
-from ..progress import Progress
+from ..progress import Progress, finish
 from ..selection.picks import Selection
 from ..text.tokens import Tokens
 from .choices import LOSSES, STARTS, TRAINED
@@ -254,6 +254,8 @@ class Training:
 
     def _objective(self, texts: Tensor) -> tuple[Tensor, int]:
         """(loss of some training texts as things stand, tokens that it is a mean over)."""
+        if not len(texts):
+            return torch.zeros(()), 0
         loss = self._loss(self.tokens, texts, self._teachers[0], self.parameters.compensation())
         return loss, int(self._wanted(self.tokens)[texts].sum())
 
@@ -278,19 +280,19 @@ class Training:
     def _evaluated(self, step: Step) -> Step:
         """The step with perplexity and loss of the held-out texts as things stand; the best is kept. Raises
         NotFinite."""
-        put_back = self.parameters.compensation()
-        with compensated(self.pair.pruned, put_back):
-            tokens = token_loss(self.pair.pruned, self.held_out)
-        wanted = self._wanted(self.held_out)
-        if self.loss.measured:
-            loss = float(tokens.nll[wanted].mean())
-        else:
-            total = 0.0
-            for texts in torch.arange(len(self.held_out)).split(self.settings.batch):
-                weight = int(wanted[texts].sum())
-                if weight:
-                    total += weight * float(self._loss(self.held_out, texts, self._teachers[1], put_back))
-            loss = total / int(wanted.sum())
+        put_back, texts = self.parameters.compensation(), torch.arange(len(self.held_out))
+        against_dense = self.loss.judged_by == "kl"
+        batch = min(8, self.settings.batch)
+        work = measure(
+            self.pair.pruned,
+            self.held_out,
+            batch,
+            lambda: compensated(self.pair.pruned, put_back),
+            (lambda start: self._teachers[1].logits(texts[start : start + batch])) if against_dense else None,
+        )
+        tokens = finish(work)
+        judged = tokens.kl if against_dense and tokens.kl is not None else tokens.nll
+        loss = float(judged[self._wanted(self.held_out)].mean())
         if not math.isfinite(loss):
             raise NotFinite(f"the held-out loss is infinite or NaN. {SMALLER}")
         best = loss < min(

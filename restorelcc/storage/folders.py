@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError
 
 from ..errors import WriteError
+from ..processes import by_the_first
 from .drafts import aside, draft, remove
 
 if TYPE_CHECKING:
@@ -203,11 +204,13 @@ def check_csv(file: Path | None, what: str = "a table") -> None:
         raise WriteError(f"{file} is there and may not be written. Choose another name.")
 
 
+@by_the_first
 def write_csv(frame: pd.DataFrame, file: Path) -> None:
     """Whole or not at all. Raises WriteError as `check_csv` does, and where the disk refuses."""
     _write_whole(file, lambda path: frame.to_csv(path, index=False), "a table")
 
 
+@by_the_first
 def write_text(text: str, file: Path, what: str = "a report") -> None:
     """As `write_csv`."""
     _write_whole(file, lambda path: path.write_text(text, encoding="utf-8"), what)

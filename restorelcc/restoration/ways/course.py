@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...errors import SettingError
+from ...processes import process, processes
 from ..choices import WAYS
 from ..parameters import Parameters, move
 from .blocks import Blocks
@@ -55,9 +56,8 @@ class Course:
         self._turn_to(None, anew=step == self._settings.by_blocks)
         texts, together = self._draw(), self._parameters.together(len(self._blocks.layers))
         rate = self._settings.rate(step, self._solved) * together
-        loss, count = self._objective(texts)
-        move(self._optimizer, loss, count, rate, self._settings.clip)
-        return rate, float(loss.detach()), self._count(texts)
+        loss, count = self._objective(_own(texts))
+        return rate, move(self._optimizer, loss, count, rate, self._settings.clip), self._count(texts)
 
     def _through_blocks(self, step: int) -> Done:
         """As many steps of one layer as layers are trained, which cost what one of the network does. Each layer gets
@@ -66,9 +66,9 @@ class Course:
         for block, number in blocks.turns(step, self._settings.by_blocks):
             self._turn_to(block, anew=number == 0)
             texts, rate = self._draw(), self._settings.rate(number)
-            loss = blocks.loss(texts, self._parameters.compensation())
-            move(self._optimizer, loss, self._count(texts), rate, self._settings.clip)
-            losses.append(float(loss.detach()))
+            own = _own(texts)
+            loss = blocks.loss(own, self._parameters.compensation()) if len(own) else torch.zeros(())
+            losses.append(move(self._optimizer, loss, self._count(own), rate, self._settings.clip))
             tokens += self._count(texts)
         return rate, sum(losses) / len(losses), tokens // len(blocks.layers)
 
@@ -93,3 +93,8 @@ class Course:
         if block != self._turn:
             self._turn = block
             self._blocks.turn_to(block, self._parameters)
+
+
+def _own(texts: Tensor) -> Tensor:
+    """Numbers of those of a batch that this process takes, where several are at it; of few texts perhaps none."""
+    return texts[process() :: processes()]

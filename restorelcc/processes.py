@@ -1,0 +1,131 @@
+"""Several processes at one task, as `accelerate launch` starts them: each does its turns, all know what came of them.
+
+    parts = [read(batch) for batch in turns(batches)]      # this process's share
+    parts = in_turn(parts)                                 # everybody's, in the order of the batches
+
+Alone, which is what a process is that nobody launched beside others, both hand back what they are given. Every process
+runs the same command and comes to the same result; what is written is by the first (see `by_the_first`).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_apart = threading.local()
+
+
+def launched() -> bool:
+    """Whether this process was started beside others."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def processes() -> int:
+    """How many are at it."""
+    return int(_state().num_processes) if launched() and not getattr(_apart, "so", False) else 1
+
+
+def process() -> int:
+    """Which of them this is; 0 for the first, and for one alone."""
+    return int(_state().process_index) if processes() > 1 else 0
+
+
+def own_device() -> str | None:
+    """The device that is this process's; None for one alone."""
+    return str(_state().device) if launched() else None
+
+
+def turns(items: Iterable[T]) -> list[T]:
+    """Those of them that are this process's."""
+    return list(items)[process() :: processes()]
+
+
+def in_turn(parts: Sequence[T]) -> list[T]:
+    """What every process made of its `turns`, in the order of the items. All have to ask."""
+    if processes() == 1:
+        return list(parts)
+    shares = list(from_each(list(parts)))
+    return [share[at] for at in range(len(shares[0])) for share in shares if at < len(share)]
+
+
+def from_each(mine: T) -> Iterator[T]:
+    """What each process has, one after the other: never more than two are in memory. All have to go to the end."""
+    if processes() == 1:
+        yield mine
+        return
+    from accelerate.utils import broadcast_object_list
+
+    for source in range(processes()):
+        box: list[Any] = [mine if source == process() else None]
+        broadcast_object_list(box, from_process=source)
+        yield box[0]
+
+
+def summed(value: Tensor) -> Tensor:
+    """The sum over all processes of a tensor that each has, on the device where it was. All have to ask."""
+    if processes() == 1:
+        return value
+    from accelerate.utils import reduce
+
+    total: Tensor = reduce(value.to(_state().device), "sum")
+    return total.to(value.device)
+
+
+def by_the_first(work: Callable[P, T]) -> Callable[P, T]:
+    """What writes to disk, as a decorator: the first process does it, the others wait, and are told what came of it.
+    What it raises, all raise."""
+
+    @wraps(work)
+    def shared(*given: P.args, **named: P.kwargs) -> T:
+        if processes() == 1:
+            return work(*given, **named)
+        outcome: tuple[T | None, Exception | None] = (None, None)
+        if process() == 0:
+            try:
+                with apart():
+                    outcome = work(*given, **named), None
+            except Exception as failure:  # Handed on: they would wait for ever.
+                outcome = None, failure
+        outcomes = list(from_each(outcome))
+        result, error = outcomes[0]
+        if error is not None:
+            raise error
+        return cast(T, result)
+
+    return shared
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """For the length of a `with` and in this thread, each process is alone: for work of which each does a whole."""
+    before = getattr(_apart, "so", False)
+    _apart.so = True
+    try:
+        yield
+    finally:
+        _apart.so = before
+
+
+def lost_another(error: BaseException) -> bool:
+    """Whether it is raised because another process of the launch is gone."""
+    if not launched():
+        return False
+    from torch.distributed import DistBackendError, DistNetworkError
+
+    return isinstance(error, DistBackendError | DistNetworkError) or "gloo" in str(error)
+
+
+def _state() -> Any:
+    """Accelerate's, which takes part in the launch when it is first asked."""
+    from accelerate import PartialState
+
+    return PartialState()

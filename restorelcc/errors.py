@@ -9,7 +9,8 @@ RestoreLCCError
 ├── NotFinite            a model computes infinite values or NaN
 ├── TextError            there is no usable text in what was given
 ├── SettingError         a number or name outside what makes sense
-└── WriteError           a result cannot be written where it was asked for
+├── WriteError           a result cannot be written where it was asked for
+└── ProcessLost          another process of the same launch ended before its time
 
 Every message says what was found, why it matters and what to do, on one line.
 """
@@ -60,6 +61,10 @@ class SettingError(RestoreLCCError, ValueError):
 
 class WriteError(RestoreLCCError):
     """A result cannot be written where it was asked for."""
+
+
+class ProcessLost(RestoreLCCError):
+    """Another process of the same launch ended before its time."""
 
 
 def shortened(text: str, most: int = 120) -> str:

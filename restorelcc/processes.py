@@ -10,6 +10,7 @@ runs the same command and comes to the same result; what is written is by the fi
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -115,6 +116,26 @@ def apart() -> Iterator[None]:
         _apart.so = before
 
 
+@contextmanager
+def stoppable() -> Iterator[Callable[[], bool]]:
+    """For the length of a `with`, Ctrl-C asks all processes to stop together: what it hands out says whether one did,
+    and all have to ask it at the same places. One alone is interrupted as ever."""
+    if processes() == 1:
+        yield lambda: False
+        return
+    asked = False
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        asked = True
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield lambda: any(list(from_each(asked)))
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def lost_another(error: BaseException) -> bool:
     """Whether it is raised because another process of the launch is gone."""
     if not launched():
@@ -126,6 +147,9 @@ def lost_another(error: BaseException) -> bool:
 
 def _state() -> Any:
     """Accelerate's, which takes part in the launch when it is first asked."""
+    import torch
     from accelerate import PartialState
 
-    return PartialState()
+    best = torch.accelerator.current_accelerator()
+    # Of what it takes for a GPU, several processes cannot talk about Apple's.
+    return PartialState(cpu=best is None or best.type == "mps")

@@ -149,6 +149,9 @@ class Unfinished:
     @contextmanager
     def taken_up(self) -> Iterator[Keeper]:
         """While this process trains it. Raises SettingError where another does, or it is no longer there."""
+        if process() > 0:  # The first holds it, and keeps what all of them stand at.
+            yield Keeper(self.folder / "of another process")
+            return
         until = time.monotonic() + WAIT
         while True:
             with ExitStack() as undo:

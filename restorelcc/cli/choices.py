@@ -108,6 +108,9 @@ def refuse_beside(context: typer.Context, one: str, others: tuple[str, ...]) -> 
 class OneLine(TyperGroup):
     """Commands of which a misuse is told as every other error is: in one line."""
 
+    given: Sequence[str] = ()
+    """What it was run with."""
+
     def main(
         self,
         args: Sequence[str] | None = None,
@@ -118,7 +121,7 @@ class OneLine(TyperGroup):
         **extra: Any,
     ) -> Any:
         """Run the command that `args` name."""
-        given = sys.argv[1:] if args is None else args
+        self.given = given = sys.argv[1:] if args is None else args
         if not given:  # Help is what is told then, and is many lines.
             return super().main(args, prog_name, complete_var, standalone_mode, windows_expand_args, **extra)
         try:

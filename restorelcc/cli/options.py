@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from ..processes import launched
 from ..pruning.methods import ALLOCATIONS, METHODS, ROUNDINGS
 from ..registry import briefs
 from ..restoration.choices import LOSSES, POSITIONS
@@ -53,6 +54,30 @@ app = typer.Typer(
     "| wikitext2 | c4 | alpaca | hf:DATASET\\[/CONFIG][:SPLIT[:COLUMN]]. Files are plain text (.txt, .md, .raw) or "
     "rows (.jsonl, .ndjson, .json, .csv, .tsv, .parquet), also as .gz, .bz2 or .xz.",
 )
+
+
+@app.callback()
+def together(
+    context: typer.Context,
+    processes: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=1024,
+            help="Processes at one command, each with its GPU or its share of the cores: they read, evaluate and train "
+            "in turns, to the figures of one. `accelerate launch -m restorelcc …` does the same, over machines too.",
+        ),
+    ] = 1,
+) -> None:
+    """What holds for all commands."""
+    if processes > 1 and not launched():
+        from .commands.launch import launch
+
+        group = context.command
+        given = list(group.given) if isinstance(group, OneLine) else []
+        at = next(at for at, word in enumerate(given) if word.startswith("--processes"))
+        del given[at : at + (1 if "=" in given[at] else 2)]
+        raise typer.Exit(launch(processes, given))
 
 
 @app.command()

@@ -10,6 +10,7 @@ from conftest import QUICK, curve, make_tokens, quick
 from safetensors.torch import load, save
 
 from restorelcc.errors import LoadError, NotFinite
+from restorelcc.evaluation.perplexity import measure
 from restorelcc.restoration.choices import TRAINED, WAYS
 from restorelcc.restoration.state import State, begun, given, resume, written
 from restorelcc.restoration.training import Training
@@ -146,14 +147,19 @@ def test_a_number_that_is_none_ends_the_training_and_keeps_the_best(train, monke
 
     def breaking(self, tokens, texts, teacher, put_back):
         value = loss(self, tokens, texts, teacher, put_back)
-        judging = tokens is self.held_out
-        if part == "loss" and len(self.history) == 7 and not judging:
+        if part == "loss" and len(self.history) == 7:
             return value * broken
-        if part == "gradient" and len(self.history) == 7 and not judging:
+        if part == "gradient" and len(self.history) == 7:
             value.register_hook(lambda gradient: gradient * broken)
-        return value * broken if part == "held-out loss" and len(self.history) == 8 and judging else value
+        return value
+
+    def breaking_judge(*given):
+        judged = yield from measure(*given)
+        spoilt = part == "held-out loss" and len(training.history) == 8
+        return replace(judged, nll=judged.nll * broken, kl=judged.kl * broken) if spoilt else judged
 
     monkeypatch.setattr(Training, "_loss", breaking)
+    monkeypatch.setattr("restorelcc.restoration.training.measure", breaking_judge)
     steps = [step.step for step in training.steps()]
     at = 8 if part == "held-out loss" else 7
     assert steps == list(range(at))
@@ -170,15 +176,20 @@ def test_a_number_that_is_none_ends_the_training_and_keeps_the_best(train, monke
     same(again, training)
 
 
+def measured_as_nan(*given):
+    judged = yield from measure(*given)
+    return replace(judged, kl=judged.kl * float("nan"))
+
+
 def test_where_nothing_can_be_told_before_the_first_step_it_is_said(train, monkeypatch):
-    monkeypatch.setattr(Training, "_loss", lambda self, *_: torch.tensor(float("nan")))
+    monkeypatch.setattr("restorelcc.restoration.training.measure", measured_as_nan)
     with pytest.raises(NotFinite, match="held-out loss is infinite or NaN"):
         next(train().steps())
 
 
 def test_a_training_that_is_left_where_numbers_are_none_keeps_its_best(train, monkeypatch):
     training = left_at(train(), 6)
-    monkeypatch.setattr(Training, "_loss", lambda self, *_: torch.tensor(float("nan")))
+    monkeypatch.setattr("restorelcc.restoration.training.measure", measured_as_nan)
     assert training.judged() is None
     assert "stopped at step 6" in training.ended
     assert training.result().best_step == 4

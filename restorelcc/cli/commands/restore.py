@@ -15,11 +15,12 @@ from ...capture.components import components
 from ...capture.statistics import capture
 from ...compensation.interface import compensated
 from ...compensation.weights import Weights
-from ...errors import RestoreLCCError, SettingError, WriteError
+from ...errors import ProcessLost, RestoreLCCError, SettingError, WriteError
 from ...evaluation.comparison import Comparison, measured
 from ...evaluation.perplexity import Perplexity
 from ...models.loading import Loading
 from ...models.pair import ModelPair
+from ...processes import lost_another, stoppable
 from ...progress import duration
 from ...progress_bar import watched
 from ...restoration.parameters import training_seconds
@@ -121,8 +122,13 @@ def _finish(
         restoration = trainer.result()
         judged = _judged(asked, trainer, restoration, elsewhere)
         run = _kept(asked, trainer, restoration, keeper, about | {"figures": judged.figures()})
-    except BaseException:
+    except BaseException as error:
         if trainer.history and keeper.is_kept:
+            if lost_another(error):
+                raise ProcessLost(
+                    f"Another process of this launch ended, and this one with it. The training is kept. Go on with it: "
+                    f"{going_on(keeper.folder.name)}"
+                ) from error
             note(f"The training is kept. Go on with it: {going_on(keeper.folder.name)}")
         raise
     zeroed = zeros(trainer.pair, asked.settings.where) if asked.settings.kind == Weights.kind else None
@@ -181,15 +187,18 @@ def _trained(trainer: Training, keeper: Keeper, quiet: bool) -> bool:
     """Train to the end, or until Ctrl-C, which keeps the best so far. True if it was stopped."""
     said, began = "", time.perf_counter()
     try:
-        for step in trainer.steps():
-            if step.step == 0 and not quiet:
-                _announce(trainer, time.perf_counter() - began)
-            keeper.keep(trainer)
-            if keeper.fault != said:
-                said = keeper.fault
-                note(f"Should this be interrupted, it cannot go on: {said}" if said else "It is kept again.")
-            if step.held_out is not None and not quiet:
-                say(_line(step, step.held_out, trainer.settings))
+        with stoppable() as asked:
+            for step in trainer.steps():
+                if step.step == 0 and not quiet:
+                    _announce(trainer, time.perf_counter() - began)
+                keeper.keep(trainer)
+                if keeper.fault != said:
+                    said = keeper.fault
+                    note(f"Should this be interrupted, it cannot go on: {said}" if said else "It is kept again.")
+                if step.held_out is not None and not quiet:
+                    say(_line(step, step.held_out, trainer.settings))
+                if asked():
+                    raise KeyboardInterrupt
     except KeyboardInterrupt:
         if not trainer.history:
             raise

@@ -101,19 +101,13 @@ class _Stream:
     """Hidden states of all texts at the entry of one layer of a model."""
 
     def __init__(self, model: PreTrainedModel, tokens: Tokens, batch: int, memory: int) -> None:
-        self.model, self.layer = model, 0
+        self.model, self.layer, self._ids = model, 0, tokens.ids
         self._layers = decoder_layers(model)
         self._parts = torch.arange(len(tokens)).split(batch)
         self._arguments: dict[int, list[dict[str, Any]]] = {}
         shape = (*tokens.ids.shape, geometry(model).d_model)
         self.states = _room(shape, model.dtype, memory)
         """[text, pos, d_model]"""
-        # Masks and the like depend on the shape alone, so one set serves all batches of a size.
-        sizes = {batch, *map(len, self._parts)}
-        for size in sizes:
-            ids = tokens.ids[torch.arange(size) % len(tokens)].to(device_of(model))
-            with torch.no_grad():
-                self._arguments[size] = layer_inputs(model, ids)[1]
         for texts in self._parts:
             with torch.no_grad():
                 self.states[texts] = layer_inputs(model, tokens.ids[texts].to(device_of(model)), False)[0].cpu()
@@ -121,15 +115,24 @@ class _Stream:
     def given(self, texts: Tensor) -> Tensor:
         """[text, pos, d_model] what the layer makes of the states of some texts."""
         states = self.states[texts].to(device_of(self.model))
-        output = self._layers[self.layer](states, **self._arguments[len(texts)][self.layer])
+        output = self._layers[self.layer](states, **self._of_size(len(texts))[self.layer])
         result: Tensor = output[0] if isinstance(output, tuple) else output
         return result
+
+    def _of_size(self, size: int) -> list[dict[str, Any]]:
+        """What each layer is called with beside its states. Masks and the like depend on the shape alone, so one set
+        serves all batches of a size."""
+        if size not in self._arguments:
+            ids = self._ids[torch.arange(size) % len(self._ids)].to(device_of(self.model))
+            with torch.no_grad():
+                self._arguments[size] = layer_inputs(self.model, ids)[1]
+        return self._arguments[size]
 
     def batches(self, real: Tensor) -> Iterator[Batch]:
         """What enters the layer. real: [text, pos] bool."""
         device = device_of(self.model)
         for texts in self._parts:
-            arguments = self._arguments[len(texts)][self.layer]
+            arguments = self._of_size(len(texts))[self.layer]
             yield self.states[texts].to(device), real[texts].to(device), arguments
 
     @torch.no_grad()

@@ -1,0 +1,54 @@
+"""What two processes compute together, or one alone: `python tests/processes/together.py FOLDER`, which the first
+writes."""
+
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
+
+# ruff: noqa: E402
+import torch
+from conftest import make_model, make_tokens, noisy
+from transformers import PreTrainedTokenizerFast
+
+from restorelcc.capture.components import components
+from restorelcc.capture.statistics import MEANS, capture
+from restorelcc.evaluation.comparison import side_by_side
+from restorelcc.evaluation.perplexity import measure
+from restorelcc.models.pair import paired
+from restorelcc.processes import by_the_first, processes
+from restorelcc.progress import finish
+from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.training import Training
+from restorelcc.selection.picks import everything
+
+
+def computed() -> dict[str, torch.Tensor]:
+    """Statistics, losses, and curves of trainings of every kind and way; batches that two cannot share evenly."""
+    dense = make_model()
+    pair = paired(dense, noisy(dense), PreTrainedTokenizerFast.__new__(PreTrainedTokenizerFast), "dense", "pruned")
+    texts, held_out = make_tokens(texts=9, seed=5), make_tokens(texts=3, seed=6)
+    statistics = finish(capture(pair, texts, batch=2, samples=8))
+    found = {"processes": torch.tensor(processes())}
+    found |= {name: getattr(statistics, name) for name in MEANS} | {"sample": statistics.samples.pos}
+    found["nll"] = finish(measure(pair.pruned, texts, batch=2)).nll
+    _, beside = finish(side_by_side(pair.dense, texts, [(pair.pruned, lambda: torch.no_grad())], batch=2))
+    found["kl"] = beside.kl
+    lost = components(statistics)
+    for kind, way in (("constants", "whole"), ("weights", "whole"), ("weights", "both")):
+        settings = Settings(kind=kind, way=way, steps=8, batch=3, evaluate_every=2)
+        training = Training(pair, lost, everything(lost.shape), texts, held_out, settings)
+        steps = list(training.steps())
+        found[f"{kind} {way}"] = torch.tensor([step.held_out_loss for step in steps if step.held_out_loss is not None])
+        found[f"{kind} {way}, training"] = torch.tensor([step.loss for step in steps[1:]])
+    return found
+
+
+@by_the_first
+def write(found: dict[str, torch.Tensor], folder: str) -> None:
+    torch.save(found, Path(folder) / "found.pt")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    write(computed(), sys.argv[1])

@@ -1,7 +1,7 @@
 """Several processes at one task, as `accelerate launch` starts them: each does its turns, all know what came of them.
 
     parts = [read(batch) for batch in turns(batches)]      # this process's share
-    parts = in_turn(parts)                                 # everybody's, in the order of the batches
+    parts = from_all(parts)                                 # everybody's, in the order of the batches
 
 Alone, which is what a process is that nobody launched beside others, both hand back what they are given. Every process
 runs the same command and comes to the same result; what is written is by the first (see `by_the_first`).
@@ -50,7 +50,7 @@ def turns(items: Iterable[T]) -> list[T]:
     return list(items)[process() :: processes()]
 
 
-def in_turn(parts: Sequence[T]) -> list[T]:
+def from_all(parts: Sequence[T]) -> list[T]:
     """What every process made of its `turns`, in the order of the items. All have to ask."""
     if processes() == 1:
         return list(parts)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..processes import in_turn, turns
+from ..processes import from_all, turns
 from ..progress import Progress
 from ..text.tokens import Tokens
 from .perplexity import (
@@ -131,7 +131,7 @@ def side_by_side(
                 parts[state].append(losses(model, logits, some, teacher))
             teacher = logits if teacher is None else teacher
     yield Progress("measuring perplexity", len(tokens) * len(states), len(tokens) * len(states))
-    return [joined(in_turn(of_state)) for of_state in parts]
+    return [joined(from_all(of_state)) for of_state in parts]
 
 
 def compare(dense: TokenLoss, pruned: TokenLoss, restored: TokenLoss) -> Comparison:

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..errors import SettingError
 from ..hf.layout import device_of
 from ..hf.overflow import check_finite
-from ..processes import in_turn, turns
+from ..processes import from_all, turns
 from ..progress import Progress, finish
 from ..text.tokens import Tokens
 
@@ -93,7 +93,7 @@ def measure(
             some = tokens[start : start + batch]
             parts.append(losses(model, logits_of(model, some), some, None if teacher is None else teacher(start)))
     yield Progress("measuring perplexity", len(tokens), len(tokens))
-    return joined(in_turn(parts))
+    return joined(from_all(parts))
 
 
 @torch.no_grad()

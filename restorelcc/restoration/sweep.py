@@ -28,6 +28,7 @@ from ..evaluation.perplexity import TokenLoss, paired_difference
 from ..hf.failures import RAN_OUT, out_of_memory
 from ..models.memory import let_go
 from ..models.pair import ModelPair
+from ..processes import apart, from_each, process, processes
 from ..progress import Progress, finish
 from ..selection.picks import Selection, check_share, share_of_heads
 from ..text.tokens import Tokens
@@ -184,17 +185,37 @@ def sweep(
     if score.shape != lost.shape[:2]:
         raise SettingError(f"A score of shape {tuple(score.shape)} does not order heads of shape {lost.shape[:2]}.")
     dense, pruned = yield from side_by_side(pair.dense, held_out, [(pair.pruned, nullcontext)])
-    for index in range(len(grid.points())):
-        try:
-            outcome = yield from _restored(pair, lost, score, tokens, held_out, grid, index, dense, pruned)
-        except Exception as error:
-            if not (isinstance(error, RestoreLCCError) or out_of_memory(error)):
-                raise
-            reason = str(error) if isinstance(error, RestoreLCCError) else RAN_OUT
-            outcome = Failure(grid.points()[index], reason)
-        if isinstance(outcome, Failure):
-            let_go()  # The next may be smaller, and nothing of this one should stand in its way.
-        yield outcome
+    count = len(grid.points())
+    for first in range(0, count, processes()):
+        index, outcome = first + process(), None
+        if index < count:
+            with apart():  # A point each, where several processes are at it.
+                outcome = yield from _outcome(pair, lost, score, tokens, held_out, grid, index, dense, pruned)
+        for each in from_each(outcome):
+            if each is not None:
+                yield each
+
+
+def _outcome(
+    pair: ModelPair,
+    lost: LostComponents,
+    score: Tensor,
+    tokens: Tokens,
+    held_out: Tokens,
+    grid: Grid,
+    index: int,
+    dense: TokenLoss,
+    pruned: TokenLoss,
+) -> Generator[Progress, None, SweepResult | Failure]:
+    """One point of the grid, or why there is nothing of it."""
+    try:
+        return (yield from _restored(pair, lost, score, tokens, held_out, grid, index, dense, pruned))
+    except Exception as error:
+        if not (isinstance(error, RestoreLCCError) or out_of_memory(error)):
+            raise
+        reason = str(error) if isinstance(error, RestoreLCCError) else RAN_OUT
+    let_go()  # The next may be smaller, and nothing of this one should stand in its way.
+    return Failure(grid.points()[index], reason)
 
 
 def _restored(

@@ -23,6 +23,7 @@ from ..hf.layout import device_of, geometry, hooked, output_projections
 from ..hf.overflow import check_finite
 from ..hf.weights import weight_of
 from ..models.pair import ModelPair
+from ..processes import from_all, turns
 from ..progress import Progress, finish
 from ..text.tokens import Tokens
 from .greedy import in_turn
@@ -65,10 +66,11 @@ def slopes(
     and another backward pass. Raises SettingError.
     """
     rows = []
-    for start in range(0, len(tokens), batch):
+    for start in turns(range(0, len(tokens), batch)):
         yield Progress("differentiating by every head", start, len(tokens))
         rows.append(_batch_slopes(pair, tokens[start : start + batch], against))
     yield Progress("differentiating by every head", len(tokens), len(tokens))
+    rows = from_all(rows)
     if not rows:
         raise SettingError("There are no tokens to differentiate on.")
     likelihood = torch.cat([own for own, _ in rows])

@@ -14,7 +14,7 @@ from together import computed
 
 from restorelcc.artifacts.unfinished import list_unfinished
 from restorelcc.cli.commands.launch import launch
-from restorelcc.processes import apart, by_the_first, from_each, in_turn, processes, summed, turns
+from restorelcc.processes import apart, by_the_first, from_all, from_each, processes, summed, turns
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = Path(__file__).with_name("together.py")
@@ -50,7 +50,7 @@ def test_two_come_to_what_one_comes_to(tmp_path, on_one_thread):
 
 def test_one_alone_has_all_turns_and_waits_for_nobody():
     assert processes() == 1
-    assert in_turn(turns(range(5))) == [0, 1, 2, 3, 4]
+    assert from_all(turns(range(5))) == [0, 1, 2, 3, 4]
     assert list(from_each("mine")) == ["mine"]
     assert summed(torch.tensor(2.0)) == 2.0
     assert by_the_first(lambda a, b: a + b)(1, b=2) == 3

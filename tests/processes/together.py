@@ -19,8 +19,10 @@ from restorelcc.models.pair import paired
 from restorelcc.processes import by_the_first, processes
 from restorelcc.progress import finish
 from restorelcc.restoration.settings import Settings
+from restorelcc.restoration.sweep import Grid, SweepResult, sweep
 from restorelcc.restoration.training import Training
 from restorelcc.selection.picks import everything
+from restorelcc.selection.predicted_effect import slopes
 
 
 def computed() -> dict[str, torch.Tensor]:
@@ -35,6 +37,14 @@ def computed() -> dict[str, torch.Tensor]:
     _, beside = finish(side_by_side(pair.dense, texts, [(pair.pruned, lambda: torch.no_grad())], batch=2))
     found["kl"] = beside.kl
     lost = components(statistics)
+    found["slopes"] = finish(slopes(pair, texts, "kl", batch=2)).by_text
+    grid = Grid.read(["1", "0.5"], ["all"], ["0.1"], ["kl"], Settings(steps=4, batch=3), ["1"])
+    points = [
+        each
+        for each in sweep(pair, lost, lost.magnitude[..., 0], texts, held_out, grid)
+        if isinstance(each, SweepResult)
+    ]
+    found["constants of points"] = torch.tensor([point.held_out_loss for point in points])
     for kind, way in (("constants", "whole"), ("weights", "whole"), ("weights", "both")):
         settings = Settings(kind=kind, way=way, steps=8, batch=3, evaluate_every=2)
         training = Training(pair, lost, everything(lost.shape), texts, held_out, settings)

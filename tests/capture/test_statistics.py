@@ -72,7 +72,10 @@ def test_padding_counts_for_nothing(pair):
 def test_any_split_gives_the_same(pair, tokens, statistics, batch):
     split = finish(capture(pair, tokens, samples=20, batch=batch))
     for name in MEANS:
-        torch.testing.assert_close(getattr(split, name), getattr(statistics, name), rtol=1e-6, atol=1e-9)
+        expected = getattr(statistics, name)
+        # Of what is a sum of float32 products, what nearly cancels out is as exact as the largest is.
+        within = 1e-6 * float(expected.abs().max())
+        torch.testing.assert_close(getattr(split, name), expected, rtol=1e-6, atol=within)
     whole = statistics.samples.lowest(20)
     assert torch.equal(split.samples.text, whole.text)
     assert torch.equal(split.samples.pos, whole.pos)

@@ -3,8 +3,8 @@ pair.
 
 card: evaluating, name_of, usage, without_places
 export: Adapter, adapter_fits, check_checkpoint, load_adapter, load_restored, made_for, save_checkpoint, trained_on
-experiments: both_errors, discard_experiment, Experiment, experiment, experiments_folder, given_experiment,
-    keep_experiment, list_experiments, new_file, SHARES, shipped_experiments, title_of
+experiments: both_errors, discard_experiment, Experiment, experiment, experiment_table, experiments_folder,
+    given_experiment, keep_experiment, list_experiments, new_file, SHARES, shipped_experiments, title_of
 export_formats: FORMATS
 findings: Findings, is_kept, keep_findings, kept_findings, LIVE_TOKENS, LIVE_WINDOW, Recipe, Size
 provenance: code_digest

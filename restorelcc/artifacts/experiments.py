@@ -20,6 +20,7 @@ from platformdirs import user_data_path
 from ..errors import LoadError, shortened
 from ..foreign import content_of, document_of, foreign
 from ..models.loading import DEMO_FOLDER
+from ..registry import markdown
 from ..restoration.baselines.comparing import Failure, Outcome
 from ..restoration.baselines.methods import METHODS
 from ..storage.drafts import remove
@@ -142,6 +143,41 @@ def both_errors(table: pd.DataFrame, share: str) -> pd.Series:
     """The standard error of one restoration over windows, or of the mean over seeds where that is larger."""
     errors: pd.Series = table[[f"{share}_stderr", f"{share}_seeds"]].max(axis=1)
     return errors
+
+
+def experiment_table(found: Experiment) -> str:
+    """As README shows it, after a line that says of which pair and texts."""
+    steps, batch, seeds = (found.budget(name) for name in ("steps", "batch", "seeds"))
+    texts = [
+        f"{found.windows(purpose)} windows of `{found.text(purpose)}`"
+        for purpose in ("there", "elsewhere")
+        if found.text(purpose)
+    ]
+    head = (
+        f"`{found.pair[0]}`, {found.pair[1]}: {steps} steps of {batch} windows of `{found.text('calibration')}`, "
+        f"{seeds} seed{'' if seeds == 1 else 's'}; judged on {', and elsewhere on '.join(texts)}:"
+    )
+    table = found.table()
+    written = {name: [_percent(*pair) for pair in zip(table[name], both_errors(table, name), strict=True)]
+               for name in SHARES}  # fmt: skip
+    rows = []
+    for index, row in enumerate(table.to_dict(orient="records")):
+        beside = f"{row['beside']:,} products a token" if row["beside"] else "dense"
+        peak = "" if math.isnan(row["peak"]) else f"{row['peak'] / 1e6:.0f}"
+        kept = "–" if math.isnan(row["kept"]) else f"{row['kept']:.0%}"
+        rows.append(
+            [row["title"], *(written[name][index] for name in SHARES), f"{row['trained']:,}", f"{row['seconds']:.0f}",
+             peak, kept, "free" if row["free"] else beside]
+        )  # fmt: skip
+    columns = ["", "recovered", "nearer", "elsewhere, recovered", "elsewhere, nearer", "values", "seconds", "MB",
+               "zeros kept", "at inference"]  # fmt: skip
+    return f"{head}\n\n{markdown(columns, rows)}"
+
+
+def _percent(value: float, error: float) -> str:
+    if math.isnan(value):
+        return "–"
+    return f"{100 * value:.1f}{'' if math.isnan(error) else f' ± {100 * error:.1f}'} %".replace("-", "−")
 
 
 def experiment(

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 from conftest import make_tokens
@@ -10,6 +11,7 @@ from restorelcc.artifacts.experiments import (
     both_errors,
     discard_experiment,
     experiment,
+    experiment_table,
     experiments_folder,
     given_experiment,
     keep_experiment,
@@ -123,6 +125,12 @@ def test_damaged_files_are_named_and_leave_the_others():
     assert [each.file for each in found] == [kept.file]
     assert len(wrong) == 1
     assert wrong[0].startswith("damaged.json: ")
+
+
+def test_readme_shows_those_that_come_along():
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    between = readme.split("<!-- experiments -->")[1].split("<!-- /experiments -->")[0].strip()
+    assert between == "\n\n".join(map(experiment_table, shipped_experiments()))
 
 
 def test_those_that_come_along_are_of_every_method():

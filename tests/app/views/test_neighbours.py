@@ -12,6 +12,7 @@ from app.charts.neighbours.shares import against_cost
 from app.session import state
 from app.values.colours import DARK, LIGHT
 from app.views.compare.neighbours.chosen import GIVEN
+from app.views.learn.beyond import _ranked
 from app.work import open_pairs
 from app.work.jobs import Jobs, State
 from app.work.neighbours import comparing
@@ -141,3 +142,19 @@ def test_marks_say_whether_zeros_are_kept_on_logarithmic_axes(look, narrow):
         assert filled.marker.color not in (look.restored, look.dense, look.pruned)
     assert figure.layout.xaxis.type == figure.layout.xaxis2.type == "log"
     assert {note.text.partition(",")[0] for note in figure.layout.annotations} == {"pruned", "dense"}
+
+
+def test_the_nearest_is_told_apart_by_whether_it_keeps_the_zeros():
+    table = pd.DataFrame(
+        {
+            "title": ["Constants", "Weights", "LoRA", "EoRA"],
+            "nearer": [0.3, 0.5, 0.6, float("nan")],
+            "nearer_stderr": [0.01, 0.01, 0.02, float("nan")],
+            "nearer_seeds": [float("nan"), 0.03, 0.01, float("nan")],
+            "kept": [1.0, 1.0, 0.0, 0.0],
+            "trained": [4096, 2_000_000, 300_000, 300_000],
+        }
+    )
+    told = _ranked(table)
+    assert "every zero in its place **Weights** comes nearest to the dense model (50% ± 3%, 2,000,000 numbers)" in told
+    assert "zeros filled **LoRA** comes nearest to the dense model (60% ± 2%, 300,000 numbers)" in told

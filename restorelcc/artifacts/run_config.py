@@ -87,7 +87,7 @@ def _like(default: object) -> Check:
 
 SIDE = of(perplexity=is_number, stderr=is_number, tokens=is_count)
 TEXTS = ("name", "dense", "pruned", "fingerprint", "evaluation", "ended", "sketch")
-MAPPINGS = ("recipe", "names", "calibration", "held_out", "figures", "settings", "versions")
+MAPPINGS = ("recipe", "asked", "names", "calibration", "held_out", "figures", "settings", "versions")
 DISTANCE = of(nats=is_number, stderr=is_number)
 SHARES = ("recovered_share", "share_stderr", "nearer", "nearer_stderr")
 FIELDS: dict[tuple[str, ...], Check] = {
@@ -123,6 +123,8 @@ FIELDS: dict[tuple[str, ...], Check] = {
     **{("settings", setting.name): _like(setting.default) for setting in fields(Settings)},
 }
 """Outer fields before those in them."""
+KNOWN = {path[0] for path in FIELDS} | {"format", "judged_on", "notes", "picks", "owner", "made_for"}
+"""All that a run says at the top."""
 NEEDED = ("settings", "selection", "trained_parameters", "best_step")
 """What every version has written."""
 

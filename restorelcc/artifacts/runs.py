@@ -189,16 +189,18 @@ def save_run(
     root: Path | None = None,
     pruned: "PreTrainedModel | None" = None,
     folder: str = "",
+    facts: dict[str, Any] | None = None,
 ) -> Run:
     """Keep a restoration. about: what only the caller knows (models, calibration, figures). pruned: the model that it
-    goes onto (see `export.fill_adapter`). folder: its name; empty: of this moment (see `run_folder`). Raises
-    WriteError."""
+    goes onto (see `export.fill_adapter`). folder: its name; empty: of this moment (see `run_folder`). facts:
+    of the config alone, which its adapter does not repeat. Raises WriteError."""
     place = (root or runs_folder()) / (folder or run_folder(name))
     config = {
         "format": FORMAT,
         "name": name,
         "created": datetime.now(UTC).isoformat(),
         **about,
+        **(facts or {}),
         **({"ended": restoration.ended} if restoration.ended else {}),
         "settings": asdict(restoration.settings),
         "selection": json.loads(restoration.selection.to_json()),
@@ -213,8 +215,8 @@ def save_run(
         (path / METRICS).write_text("\n".join(lines) + "\n", encoding="utf-8")
         save_file({name: part.cpu().contiguous() for name, part in restoration.trained.items()}, path / TRAINING)
         (path / ADAPTER).mkdir()
-        facts = about | {name: config[name] for name in ("settings", "trained_parameters")}
-        fill_adapter(path / ADAPTER, restoration.compensation, shape, facts, pruned)
+        said = about | {name: config[name] for name in ("settings", "trained_parameters")}
+        fill_adapter(path / ADAPTER, restoration.compensation, shape, said, pruned)
     return Run(place, config)
 
 

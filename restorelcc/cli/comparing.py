@@ -6,6 +6,7 @@ import typer
 
 from ..registry import briefs
 from ..restoration.baselines.methods import METHODS
+from .given.options import Config
 from .shared import MOST, Csv, Device, Dtype, Json, Length, Pickle, Source, Trust, Windows, loading_of
 
 
@@ -30,6 +31,7 @@ def compare(
     dtype: Dtype = "auto",
     allow_pickle: Pickle = False,
     trust_remote_code: Trust = False,
+    config: Config = None,
     json: Json = False,
 ) -> None:
     """Restore, and repair by what else there is: LoRA, biases, least squares …, on the same text, steps and seeds.

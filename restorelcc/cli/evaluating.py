@@ -8,6 +8,7 @@ import typer
 from ..errors import SettingError
 from ..evaluation.tasks.known import TASKS
 from .choices import given_as
+from .given.options import Config
 from .shared import MOST, Device, Dtype, Json, Length, Pickle, Trust, loading_of
 
 OF_TEXT = ("text", "stride", "windows", "length")
@@ -45,6 +46,7 @@ def evaluate(
     dtype: Dtype = "auto",
     allow_pickle: Pickle = False,
     trust_remote_code: Trust = False,
+    config: Config = None,
     json: Json = False,
 ) -> None:
     """Perplexity with its standard error; or, with --tasks, the share of questions that are answered right.

@@ -14,6 +14,8 @@ from ..selection.scores import SCORES, closer, computed
 from .choices import Bounds, Closer, Constants, OneAtATime, OneLine, Way, What, Where, one_of
 from .comparing import compare
 from .evaluating import evaluate
+from .given.options import Config
+from .repeating import repeat, validate
 from .reporting import report
 from .restoring import restore
 from .shared import (
@@ -91,6 +93,7 @@ def demo(
     seed: Seed = 0,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    config: Config = None,
     json: Json = False,
 ) -> None:
     """The whole way on the embedded model, offline: prune, measure, restore, export, and read the export back.
@@ -127,6 +130,7 @@ def prune(
     dtype: Dtype = "auto",
     allow_pickle: Pickle = False,
     trust_remote_code: Trust = False,
+    config: Config = None,
     json: Json = False,
 ) -> None:
     """Prune a model layer by layer into an ordinary checkpoint whose config says how it came about."""
@@ -179,6 +183,7 @@ def inspect(
     dtype: Dtype = "auto",
     allow_pickle: Pickle = False,
     trust_remote_code: Trust = False,
+    config: Config = None,
     json: Json = False,
 ) -> None:
     """What every head lost, by several measures, scores on request, and the strongest components of it."""
@@ -235,6 +240,7 @@ def sweep(
     dtype: Dtype = "auto",
     allow_pickle: Pickle = False,
     trust_remote_code: Trust = False,
+    config: Config = None,
     json: Json = False,
 ) -> None:
     """Restore with every combination of what is listed, and say which does best on held-out windows of the text.
@@ -258,10 +264,12 @@ def sweep(
 app.command()(evaluate)
 app.command()(report)
 app.command()(compare)
+app.command()(validate)
+app.command()(repeat)
 
 
 @app.command()
-def runs(json: Json = False) -> None:
+def runs(config: Config = None, json: Json = False) -> None:
     """Restorations kept so far, newest first."""
     from . import console
     from .commands import listing
@@ -270,7 +278,7 @@ def runs(json: Json = False) -> None:
 
 
 @app.command()
-def families(json: Json = False) -> None:
+def families(config: Config = None, json: Json = False) -> None:
     """Families of models that are tested the whole way, and how a restoration of each is exported."""
     from . import console
     from .commands import listing

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .given.options import Config
 from .shared import MOST, Device, Dtype, Json, Length, Pickle, Source, Trust, loading_of
 
 
@@ -28,6 +29,7 @@ def report(
     dtype: Dtype = "auto",
     allow_pickle: Pickle = False,
     trust_remote_code: Trust = False,
+    config: Config = None,
     json: Json = False,
 ) -> None:
     """A pair, or runs, as a report that opens anywhere: figures to look into, tables, settings, and the command lines

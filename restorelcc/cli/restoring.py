@@ -1,7 +1,7 @@
 """What can be asked of `restore`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,9 +12,17 @@ from ..restoration.choices import KEEPS, LOSSES, POSITIONS, PRECISIONS, STARTS, 
 from ..restoration.settings import DEFAULTS
 from ..selection.scores import SCORES
 from .choices import Constants, Way, What, Where, given_as, is_given, one_of, refuse_beside
-from .given import PresetName
+from .given.options import Config, PresetName
 from .shared import MOST, Device, Dtype, Json, Length, Own, Pickle, Seed, Source, Trust, Windows, loading_of
 
+if TYPE_CHECKING:
+    from .given.asked import Asked
+
+SETTINGS = (
+    "loss", "lr", "unit", "batch", "warm_up", "cool_down", "start", "learned", "seed", "evaluate_every", "patience",
+    "where", "constants", "way", "short_batch", "clip", "precision", "keep", "positions",
+)  # fmt: skip
+"""Settings that are options of the same name."""
 CHANGEABLE = ("out", "format", "device", "allow_pickle", "trust_remote_code", "json")
 """Options of `restore` that may be given beside --continue: all else is as the training was begun."""
 
@@ -31,6 +39,7 @@ def restore(
     resume: Annotated[
         str | None, typer.Option("--continue", metavar="RUN", help="Go on with an interrupted training (see runs).")
     ] = None,
+    config: Config = None,
     preset: PresetName = None,
     calibration: Source = "demo",
     heads: Annotated[float, typer.Option(help="Share of the heads to restore, above 0 up to 1.")] = 1.0,
@@ -55,6 +64,9 @@ def restore(
     budget: Annotated[
         int | None,
         typer.Option(min=1, max=MOST, help="Trained parameters: the components that do most together for so many."),
+    ] = None,
+    picks: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The components themselves, as a run's config.json names them.")
     ] = None,
     learned: Annotated[bool, typer.Option(help="Train a free component b per head beside the magnitudes.")] = True,
     loss: Annotated[str, one_of(LOSSES, f"What is minimised. {briefs(LOSSES)}.")] = "kl",
@@ -107,7 +119,7 @@ def restore(
     Needs --dense, --pruned and --out. A training that was killed goes on with [bold]--continue RUN[/bold], as it was
     begun, to what it would have come to.
     """
-    from . import asked, console, opening
+    from . import console
     from .commands import restore as command
 
     def run() -> None:
@@ -121,22 +133,28 @@ def restore(
             changed |= {"allow_pickle": allow_pickle or None, "trust_remote_code": trust_remote_code or None}
             command.resume(resume, changed, json)
             return
-        if dense is None or pruned is None or out is None:
-            raise SettingError("Give --dense, --pruned and --out, or --continue RUN for an interrupted training.")
-        text = opening.Text(calibration, windows, length, seed)
-        loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
-        picks = asked.Picks(heads, score, components, budget, contrast, str(own or ""))
-        given = {"loss": loss, "batch": batch, "start": start, "unit": unit, "patience": patience}
-        given |= {"learned": learned, "seed": seed, "lr": lr, "steps": steps}
-        given |= {"kind": what, "where": where, "way": way, "constants": constants}
-        given |= {"short_batch": short_batch, "warm_up": warm_up, "cool_down": cool_down, "clip": clip}
-        given |= {"precision": precision, "positions": positions, "keep": keep, "evaluate_every": evaluate_every}
-        # Which of the two is typed says how long, whatever else gives the other.
-        typed = [option for option in ("steps", "epochs") if is_given(context, option)]
-        settings = asked.settings_of(
-            given | ({"steps": None} if typed == ["epochs"] else {}), None if typed == ["steps"] else epochs
-        )
-        whole = asked.Asked(dense, pruned, loading, text, picks, settings, elsewhere, out, format, name)
-        command.restore(whole, json)
+        command.restore(asked_of(context), json)
 
     console.run(run)
+
+
+def asked_of(context: typer.Context) -> "Asked":
+    """What the options of `restore` say together, typed or given. Raises SettingError."""
+    from . import opening
+    from .given.asked import Asked, Picks, settings_of
+
+    said = context.params
+    if said["dense"] is None or said["pruned"] is None or said["out"] is None:
+        raise SettingError("Give --dense, --pruned and --out, or --continue RUN for an interrupted training.")
+    text = opening.Text(said["calibration"], said["windows"], said["length"], said["seed"])
+    loading = loading_of(said["device"], said["dtype"], said["allow_pickle"], said["trust_remote_code"])
+    chosen: dict[str, Any] = {name: said[name] for name in ("heads", "score", "components", "budget", "contrast")}
+    picks = Picks(**chosen, own=str(said["own"] or ""), chosen=str(said["picks"] or ""))
+    given = {name: said[name] for name in SETTINGS} | {"kind": said["what"]}
+    # Which of the two is typed says how long, whatever else gives the other.
+    typed = [option for option in ("steps", "epochs") if is_given(context, option)]
+    given["steps"] = None if typed == ["epochs"] else said["steps"]
+    settings = settings_of(given, None if typed == ["steps"] else said["epochs"])
+    models = {"dense": said["dense"], "pruned": said["pruned"], "loading": loading}
+    kept = {"elsewhere": said["elsewhere"], "folder": said["out"], "format": said["format"], "name": said["name"]}
+    return Asked(**models, text=text, picks=picks, settings=settings, **kept)

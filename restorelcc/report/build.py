@@ -140,7 +140,7 @@ def _pair_lines(recipe: Recipe) -> list[str]:
 
 def _line(command: str, given: Mapping[str, object]) -> str:
     options = [part for name, value in given.items() if value is not None for part in (f"--{name}", str(value))]
-    return shlex.join(["python", "-m", "restorelcc", command, *options])
+    return shlex.join(["python", "-m", "restorelcc", *command.split(), *options])
 
 
 def _run_parts(run: Run, alone: bool = True) -> Iterator[str]:
@@ -176,7 +176,8 @@ def _run_parts(run: Run, alone: bool = True) -> Iterator[str]:
         yield table(("setting", "value"), list(settings.items()), words=True)
     yield facts(config.get("versions") or {})
     yield heading("To use it, and to measure it again") if alone else ""
-    yield commands([usage("adapter", config), *evaluating("adapter", config)])
+    again = [_line(f"repeat {run.folder.name}", {})] if config.get("asked") else []
+    yield commands([usage("adapter", config), *evaluating("adapter", config), *again])
 
 
 def _judged(config: Mapping[str, Any]) -> Iterator[str]:

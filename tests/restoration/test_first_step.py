@@ -7,7 +7,7 @@ import torch
 from conftest import make_tokens
 
 from restorelcc.capture.components import components
-from restorelcc.cli.asked import settings_of
+from restorelcc.cli.given.asked import settings_of
 from restorelcc.compensation.constants import Constants
 from restorelcc.compensation.interface import compensated
 from restorelcc.evaluation.losses import distillation

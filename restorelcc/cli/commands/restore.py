@@ -34,8 +34,8 @@ from ...storage.folders import check_free, check_room, check_writable
 from ...text.calibration import ELSEWHERE_WINDOWS, evaluation_apart, judged_on, split_held_out
 from ...text.sources import same_text
 from ...text.tokens import Tokens
-from ..asked import TRAINED_ON, Asked
 from ..console import note, say, show_json, show_table, shown
+from ..given.asked import TRAINED_ON, Asked
 from ..opening import head_order, note_held_out, note_pair, open_pair, own_score_of
 from .about import about_run
 
@@ -59,9 +59,9 @@ def restore(asked: Asked, as_json: bool) -> None:
     check_free(asked.folder)
     check_writable(runs_folder())
     pair, tokens = open_pair(asked.dense, asked.pruned, asked.text, asked.loading)
-    elsewhere = _elsewhere(asked, pair, tokens)
+    elsewhere = second_text(asked, pair, tokens)
     export = max(FORMATS[asked.format].check(asked.folder, pair, kind) for kind in asked.settings.kinds)
-    trainer = _picked(asked, pair, tokens)
+    trainer = picked(asked, pair, tokens)
     note_held_out(trainer.tokens, trainer.held_out)
     check_room((asked.folder, export), (runs_folder(), run_bytes(trainer)))
     if trainer.memory > NOTABLE:
@@ -92,13 +92,13 @@ def resume(name: str, changed: dict[str, Any], as_json: bool) -> None:
         note_pair(pair)
         export = max(FORMATS[asked.format].check(asked.folder, pair, kind) for kind in asked.settings.kinds)
         trainer = interrupted.training(pair)
-        elsewhere = _elsewhere(asked, pair, trainer.tokens)
+        elsewhere = second_text(asked, pair, trainer.tokens)
         check_room((asked.folder, export), (runs_folder(), run_bytes(trainer)))
         note(f"Going on with {name}: {interrupted.standing}.")
         _finish(asked, trainer, keeper, interrupted.facts["about"], elsewhere, as_json)
 
 
-def _elsewhere(asked: Asked, pair: ModelPair, tokens: Tokens) -> Tokens | None:
+def second_text(asked: Asked, pair: ModelPair, tokens: Tokens) -> Tokens | None:
     """The second text to judge by, in windows as long as those trained on."""
     if not asked.elsewhere:
         return None
@@ -120,7 +120,7 @@ def _finish(
     try:
         stopped = _trained(trainer, keeper, quiet=as_json)
         restoration = trainer.result()
-        judged = _judged(asked, trainer, restoration, elsewhere)
+        judged = judgement(asked, trainer, restoration, elsewhere)
         run = _kept(asked, trainer, restoration, keeper, about | {"figures": judged.figures()})
     except BaseException as error:
         if trainer.history and keeper.is_kept:
@@ -150,7 +150,7 @@ def _finish(
         note(restoration.ended)
 
 
-def _picked(asked: Asked, pair: ModelPair, tokens: Tokens) -> Training:
+def picked(asked: Asked, pair: ModelPair, tokens: Tokens) -> Training:
     """The training of what is picked, by what the capture or a score says of it."""
     training, held_out = split_held_out(tokens)
     settings, picks = asked.settings, asked.picks
@@ -159,7 +159,9 @@ def _picked(asked: Asked, pair: ModelPair, tokens: Tokens) -> Training:
     lost = components(statistics)
     contrast = _contrast(asked, training)
     inputs = ScoreInputs(pair, statistics, lost, training, held_out, contrast=contrast, seed=settings.seed)
-    if picks.budget is not None:
+    if picks.chosen:
+        selection = picks.selection()
+    elif picks.budget is not None:
         effect = watched(on_distance(inputs) if settings.loss == "kl" else on_loss(inputs))
         turns = effect.along(lost).in_turn(picks.budget)
         selection = within_budget(lost, picks.budget, settings.learned, -turns)
@@ -249,7 +251,7 @@ class Judged:
         return figures | {"elsewhere": said | self.elsewhere.figures()}
 
 
-def _judged(asked: Asked, trainer: Training, restoration: Restoration, elsewhere: Tokens | None) -> Judged:
+def judgement(asked: Asked, trainer: Training, restoration: Restoration, elsewhere: Tokens | None) -> Judged:
     """Dense, pruned and restored on the held-out windows and elsewhere."""
     pair, in_place = trainer.pair, partial(compensated, trainer.pair.pruned, restoration.compensation)
     return Judged(
@@ -265,7 +267,10 @@ def _kept(asked: Asked, trainer: Training, restoration: Restoration, keeper: Kee
     """The run, kept before it is exported, since the export may meet a full disk."""
     pair, folder = trainer.pair, keeper.folder.name
     try:
-        run = save_run(restoration, pair.geometry, asked.run_name, about, pruned=pair.pruned, folder=folder)
+        facts = {"asked": asked.made_with()}
+        run = save_run(
+            restoration, pair.geometry, asked.run_name, about, pruned=pair.pruned, folder=folder, facts=facts
+        )
     except WriteError as error:
         if not keeper.fault:  # It can be gone on with, and be exported then.
             raise

@@ -1,35 +1,27 @@
-"""Options that are given otherwise than by typing them: all at once, by the name of a preset. What is typed wins."""
+"""Options that are given otherwise than by typing them: all at once, by the name of a preset or in a file. What is
+typed wins over a preset, and a preset over a file."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ..registry import briefs
-from ..restoration.settings import PRESETS, Preset
+from ...errors import RestoreLCCError
+from ...registry import briefs
+from ...restoration.settings import PRESETS, Preset
+from .files import options_of, read_options
 
-ORDER = ("preset",)
-"""Of what gives options, the later before the earlier."""
-NAMES = {"kind": "what"}
-"""What the command line calls a setting, where that is another name."""
+ORDER = ("config", "preset")
+"""Of what gives options: the later ones win."""
 
 
 def give(context: typer.Context, by: str, options: Mapping[str, Any]) -> None:
     """Take these where they are not typed. by: of `ORDER`."""
-    given = context.meta.setdefault(__name__, {})
+    given = context.meta.setdefault(f"{__name__}.{context.command.name}", {})
     given[by] = options
     context.default_map = {name: value for each in ORDER for name, value in given.get(each, {}).items()}
-
-
-def options_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a training by the names of options; what is not set is left out."""
-    named = {NAMES.get(name, name): value for name, value in settings.items()}
-    if named.get("epochs"):
-        named.pop("steps", None)
-    else:
-        named.pop("epochs", None)
-    return {name: value for name, value in named.items() if value is not None}
 
 
 def _preset(context: typer.Context, value: str | None) -> str | None:
@@ -45,6 +37,17 @@ def _preset(context: typer.Context, value: str | None) -> str | None:
     return value
 
 
+def _config(context: typer.Context, value: Path | None) -> Path | None:
+    if value is None:
+        return None
+    names = {option.name for option in context.command.params if option.name}
+    try:
+        give(context, "config", read_options(value, str(context.command.name), names))
+    except RestoreLCCError as error:
+        raise typer.BadParameter(str(error)) from None
+    return value
+
+
 PresetName = Annotated[
     str | None,
     typer.Option(
@@ -53,5 +56,15 @@ PresetName = Annotated[
         callback=_preset,
         is_eager=True,
         help=f"All settings at once; what is given beside it wins. {briefs(PRESETS)} (README has the table).",
+    ),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        callback=_config,
+        is_eager=True,
+        help="Options that are not typed: a run's config.json, or a JSON object of options by their names.",
     ),
 ]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..artifacts.export_formats import FORMATS
-from ..errors import LoadError, SettingError
-from ..foreign import foreign
-from ..models.loading import Loading
-from ..restoration.settings import MOST_STEPS, Settings
-from ..selection.picks import check_share
-from .opening import Text, check_own
+from ...artifacts.export_formats import FORMATS
+from ...errors import LoadError, SettingError
+from ...foreign import document_of, foreign
+from ...models.loading import Loading
+from ...restoration.settings import MOST_STEPS, Settings
+from ...selection.picks import Selection, check_share
+from ..opening import Text, check_own
 
 TRAINED_ON = "calibration"
 """Names the text trained on as the source of the questions for probes."""
@@ -30,15 +31,26 @@ class Picks:
     """Trained parameters: the components that do most together for so many, whatever their heads."""
     contrast: str = "demo"
     """Source of the questions that `probing` asks (see `contrast`); `TRAINED_ON`: the text trained on."""
-
     own: str = ""
     """A file that orders heads, in place of the score; empty: none."""
+    chosen: str = ""
+    """A file that names every component, a run's config among others, in place of all these; empty: none."""
 
     def __post_init__(self) -> None:
         check_share(self.heads)
         check_own(self.own, [self.heads])
         if self.budget is not None and (self.heads < 1 or self.components is not None):
             raise SettingError("--budget says which components, so give it without --heads and --components.")
+        if self.chosen and (self.heads < 1 or self.components is not None or self.budget or self.own):
+            raise SettingError("--picks names components: leave --heads, --components, --budget and --own out.")
+
+    def selection(self) -> Selection:
+        """What the file names. Raises LoadError."""
+        with foreign(
+            lambda reason: LoadError(f"{self.chosen} names no components ({reason}). Give a run's config.json.")
+        ):
+            said = document_of(Path(self.chosen))
+            return Selection.from_json(json.dumps(said.get("selection", said)))
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,10 @@ class Asked:
     def run_name(self) -> str:
         """What the run is called."""
         return self.name or self.folder.name
+
+    def made_with(self) -> dict[str, Any]:
+        """What a run says of it, beside its settings: all that repeats it, and not where it went."""
+        return {name: value for name, value in self.written().items() if name not in ("folder", "format", "name")}
 
     def written(self) -> dict[str, Any]:
         """As JSON keeps it with a training, beside its settings: from another folder too, and without permission to run

@@ -4,6 +4,7 @@ import streamlit as st
 
 from app.values.pages import PAGES
 from app.views.compare import continuation, curves, damaged, filters, one_run, pair_of_run, table, token_by_token
+from app.views.compare.measured import tasks
 from app.views.compare.neighbours import section as neighbours
 from app.views.restore import interrupted
 from app.widgets import feedback
@@ -35,3 +36,4 @@ if workspace is not None:
     pair_of_run.about(run, workspace)
     continuation.section(workspace, run)
     token_by_token.token_by_token(workspace, run)
+tasks.section(run, workspace)

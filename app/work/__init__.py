@@ -46,6 +46,7 @@ jobs: Job, jobs, State
 lessons: check_merge, constant_share, Damage, damage, first_components, Lesson, MergeCheck, Plane, plane, pruning_job,
     recipe_at, SPARSITIES, STEPS, training_job, training_key
 live: compared, lane, Measured, Superseded, unpicked
+measured/: questions and speed of a run
 neighbours/: methods held against each other, as a job
 open_pairs: awaited, awaited_load, changed, loading, opening, seen, swapped, warm_up, workspace
 scores: bounds_key, components_key, errors, foretold, key, known, missing, order, submit, submit_bounds,

@@ -72,6 +72,16 @@ def check_training(steps: int, tokens: int = 0, kept: bool = True) -> None:
         check_disk()
 
 
+def check_tasks(known: Sequence[str], file: str) -> None:
+    """Whether tasks of the hub may be asked for, and questions read from a file of the server."""
+    allowed = rules.given()
+    if known and not allowed.hub:
+        raise SettingError("This server reads nothing from the Hugging Face hub: give a file of questions.")
+    if file:
+        sources.check_named(file)
+        _check_text(file, allowed)
+
+
 def export_to(name: str) -> Path:
     """The folder that a visitor means: by its whole name, or by the one that it is to have where exports go."""
     folder, allowed = Path(os.path.expanduser(name)), rules.given()

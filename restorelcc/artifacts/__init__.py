@@ -10,8 +10,8 @@ export_formats: FORMATS
 findings: Findings, is_kept, keep_findings, kept_findings, LIVE_TOKENS, LIVE_WINDOW, Recipe, Size
 provenance: code_digest
 run_config: KNOWN
-runs: ADAPTER, annotate_run, bring_back, CONFIG, discard_run, empty_trash, list_runs, load_run, LONGEST_NAME,
-    rename_run, Run, run_bytes, runs_folder, save_run, step_rows
+runs: ADAPTER, annotate_run, bring_back, CONFIG, discard_run, empty_trash, keep_measured, list_runs, load_run,
+    LONGEST_NAME, rename_run, Run, run_bytes, runs_folder, save_run, step_rows
 sweep_runs: keep_point, point_name, sweep_tag
 unfinished: find_unfinished, kept, Keeper, list_unfinished, Unfinished
 """

@@ -85,6 +85,33 @@ def _like(default: object) -> Check:
     return is_count
 
 
+def every(check: Check) -> Check:
+    """A list, or an object, of such values."""
+
+    def each(value: object) -> bool:
+        inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else None
+        return inner is not None and all(map(check, inner))
+
+    return each
+
+
+def _is_answers(value: object) -> bool:
+    """Of one model to the questions of a task: accuracies, and whether they are within chance."""
+    return isinstance(value, Mapping) and all(
+        is_flag(part) if name == "within_chance" else part is None or is_number(part) for name, part in value.items()
+    )
+
+
+PAIRED = of(model=is_text, against=is_text, difference=is_number, gained=is_count, lost=is_count, p=is_number)
+TASK = of(
+    task=is_text,
+    metric=is_text,
+    questions=is_count,
+    chance=is_number,
+    models=every(_is_answers),
+    paired=every(PAIRED),
+)
+"""As `evaluation.tasks.results.TaskResult.figures` has it."""
 SIDE = of(perplexity=is_number, stderr=is_number, tokens=is_count)
 TEXTS = ("name", "dense", "pruned", "fingerprint", "evaluation", "ended", "sketch")
 MAPPINGS = ("recipe", "asked", "names", "calibration", "held_out", "figures", "settings", "versions")
@@ -104,6 +131,7 @@ FIELDS: dict[tuple[str, ...], Check] = {
     ("tags",): lambda value: isinstance(value, list) and all(map(is_text, value)),
     ("note",): is_text,
     ("selection",): _is_selection,
+    ("tasks",): every(TASK),
     ("calibration", "source"): is_text,
     ("calibration", "windows"): is_count,
     ("held_out", "dense"): SIDE,

@@ -302,6 +302,12 @@ def annotate_run(run: Run, star: bool, tags: Sequence[str], note: str) -> Run:
     return _rewritten(run, "annotated", {"star": star, "tags": tags, "note": note})
 
 
+def keep_measured(run: Run, figures: dict[str, Any]) -> Run:
+    """Figures that were measured of a run after it was kept, by the name that its config has them under (`tasks`,
+    `speed`), in place of those before. Raises LoadError if the run is gone, WriteError."""
+    return _rewritten(run, "measured", figures)
+
+
 def _rewritten(run: Run, what: str, facts: dict[str, Any]) -> Run:
     """With other facts in its config. Raises LoadError if the run is gone, WriteError."""
     # Read anew: what is in memory may be older than what is on disk, and is without what is damaged.

@@ -4,7 +4,7 @@ text that the dense model writes itself.
 calibration: calibration_tokens, check_embedded, DEFAULT_WINDOWS, ELSEWHERE_WINDOWS, evaluation_apart, judged_on,
     evaluation_tokens, held_out_remark, LONGEST_WINDOW, sampled_windows, split_held_out, window_length
 contrast: contrast_items, ContrastItem
-files: has_rows, located, rows
+files: has_rows, json_lines, located, rows
 generate: generate
 overlap: BENIGN, share_sketched, sketch
 records: clean, Row

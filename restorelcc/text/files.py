@@ -169,8 +169,13 @@ def _is_table(value: Any) -> bool:
 
 
 def _json_lines(path: Path) -> Iterator[Row]:
-    """One value a line, as JSON Lines has it: lines end at \\n alone, since strings may well hold other breaks."""
-    for number, line in enumerate(_decoded(_content(path), path).split("\n"), 1):
+    return json_lines(_content(path), path)
+
+
+def json_lines(content: bytes, path: Path) -> Iterator[Row]:
+    """One value a line, as JSON Lines has it: lines end at \\n alone, since strings may well hold other breaks.
+    path: of the file that it is the content of, for messages. Raises TextError."""
+    for number, line in enumerate(_decoded(content, path).split("\n"), 1):
         line = line.strip("\ufeff \t")
         if line:
             try:

@@ -4,6 +4,7 @@ continuation: section
 curves: by_size, by_step
 damaged: section
 filters: section
+measured/: tasks, speed
 neighbours/: methods against each other
 one_run: gone, in_view
 pair_of_run: about, pair_of

@@ -9,6 +9,8 @@ from functools import partial
 import datasets
 import pytest
 import torch
+from commands import answer, call
+from conftest import WORDS, make_tokenizer, noisy
 
 from restorelcc.artifacts.export import save_adapter
 from restorelcc.compensation.constants import Constants
@@ -19,8 +21,6 @@ from restorelcc.evaluation.tasks.known import TASKS
 from restorelcc.evaluation.tasks.results import TaskResult
 from restorelcc.evaluation.tasks.rows import asked_for, questions, questions_in
 from restorelcc.progress import finish
-from tests.commands import answer, call
-from tests.conftest import WORDS, make_tokenizer, noisy
 
 PAIRS = [
     {"sentence_good": "the cat ran to the tree", "sentence_bad": "tree the to ran cat the"},

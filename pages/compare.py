@@ -4,7 +4,7 @@ import streamlit as st
 
 from app.values.pages import PAGES
 from app.views.compare import continuation, curves, damaged, filters, one_run, pair_of_run, table, token_by_token
-from app.views.compare.measured import tasks
+from app.views.compare.measured import speed, tasks
 from app.views.compare.neighbours import section as neighbours
 from app.views.restore import interrupted
 from app.widgets import feedback
@@ -37,3 +37,4 @@ if workspace is not None:
     continuation.section(workspace, run)
     token_by_token.token_by_token(workspace, run)
 tasks.section(run, workspace)
+speed.section(run, workspace)

@@ -112,6 +112,19 @@ TASK = of(
     paired=every(PAIRED),
 )
 """As `evaluation.tasks.results.TaskResult.figures` has it."""
+RATE = of(median=is_number, low=is_number, high=is_number)
+
+
+def _is_timed(value: object) -> bool:
+    """Of one model; how it stands to the pruned one, where it does."""
+    timed = of(prefill=RATE, decode=RATE)
+    if not isinstance(value, Mapping) or not timed(value) or not is_count(value.get("weights_bytes")):
+        return False
+    return "against_pruned" not in value or timed(value["against_pruned"])
+
+
+SPEED = of(prompt=is_count, new=is_count, rounds=is_count, machine=is_text, models=every(_is_timed))
+"""As `evaluation.speed.timing.Speeds.figures` has it."""
 SIDE = of(perplexity=is_number, stderr=is_number, tokens=is_count)
 TEXTS = ("name", "dense", "pruned", "fingerprint", "evaluation", "ended", "sketch")
 MAPPINGS = ("recipe", "asked", "names", "calibration", "held_out", "figures", "settings", "versions")
@@ -132,6 +145,7 @@ FIELDS: dict[tuple[str, ...], Check] = {
     ("note",): is_text,
     ("selection",): _is_selection,
     ("tasks",): every(TASK),
+    ("speed",): SPEED,
     ("calibration", "source"): is_text,
     ("calibration", "windows"): is_count,
     ("held_out", "dense"): SIDE,

@@ -42,6 +42,13 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option(min=1, max=MOST, help="Questions of each task at most, the first. Default: all.")
     ] = None,
+    speed: Annotated[
+        bool,
+        typer.Option(
+            "--speed", help="Tokens a second and memory instead, of all models that are named, in turn; see --rounds."
+        ),
+    ] = False,
+    rounds: Annotated[int, typer.Option(min=2, max=MOST, help="Rounds that --speed times all models in.")] = 7,
     device: Device = "auto",
     dtype: Dtype = "auto",
     allow_pickle: Pickle = False,
@@ -49,7 +56,7 @@ def evaluate(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """Perplexity with its standard error; or, with --tasks, the share of questions that are answered right.
+    """Perplexity with its standard error; with --tasks, the share of questions answered right; with --speed, the cost.
 
     Text is cut into windows side by side; every token but the first of each is scored, the last, shorter window
     included, and start tokens never. [bold]--text wikitext2[/bold] is the usual protocol of published figures: the test
@@ -58,13 +65,20 @@ def evaluate(
     Questions are asked without examples, as lm-eval asks and scores them, of the model, of the dense one (--against)
     and with what is put back (--adapter), with differences by question.
     """
+    from ..evaluation.speed.timing import Load
     from . import console
     from .commands.evaluating import states
     from .commands.evaluating import text as of_text
+    from .commands.evaluating.speed import time
     from .commands.evaluating.tasks import ask
 
     def run() -> None:
         loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
+        if speed:
+            _refuse(context, "--speed times the same random tokens in all models", (*OF_TEXT, "tasks", "limit"))
+            time(states.Named(model, adapter, against), Load(rounds=rounds), loading, json)
+            return
+        _refuse(context, "Without --speed nothing is timed", ("rounds",))
         if tasks is not None:
             _refuse(context, "--tasks asks questions of its own", OF_TEXT)
             ask(states.Named(model, adapter, against), tasks, limit, loading, json)

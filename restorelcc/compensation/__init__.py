@@ -3,7 +3,7 @@
 The only wing that knows what a compensation is made of; all others go through its interface.
 
 constants: Constants, injected, mean_lost
-interface: attach, Compensation, compensated, folded
+interface: attach, Compensation, compensated, folded, in_one
 kinds: KINDS, read_compensation
 recompute: recomputing
 weights: survivors, Weights

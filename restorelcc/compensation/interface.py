@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
@@ -144,6 +145,18 @@ def folded(model: PreTrainedModel, compensation: Compensation) -> PreTrainedMode
             "restorelcc.load_restored loads it."
         ) from error
     return twin
+
+
+def in_one(
+    model: PreTrainedModel, compensation: Compensation
+) -> tuple[PreTrainedModel, Callable[[], AbstractContextManager[None]]]:
+    """(a model, what is entered around its forward passes) that compute `model` with the compensation as people would
+    run it: folded, with nothing to enter; or, where nothing can carry it, `model` itself, compensated. Raises
+    SettingError."""
+    try:
+        return folded(model, compensation), nullcontext
+    except UnsupportedModel:
+        return model, partial(compensated, model, compensation)
 
 
 def attach(model: PreTrainedModel, compensation: Compensation) -> None:

@@ -8,5 +8,6 @@ patching: all_heads, everything, Patch, patched
 perplexity: Difference, logits_of, losses, measure, paired_difference, Perplexity, perplexity, recovered_share,
     token_loss, TokenLoss
 prefix: Prefix
+speed: Load, Speeds, Spread, timed, with_kernels
 tasks: Accuracy, answered, asked_for, METRICS, prepared, Questions, questions, questions_in, TaskResult, TASKS
 """

@@ -14,7 +14,7 @@ from app.values import rules
 from app.values.recipes import recipe_written
 from app.work import open_pairs
 from app.work.jobs import State, jobs
-from app.work.measured import tasks
+from app.work.measured import speed, tasks
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.artifacts.runs import keep_measured, load_run, save_run
 from restorelcc.compensation.interface import compensated
@@ -86,7 +86,7 @@ def test_what_was_asked_before_is_there_again_while_no_pair_is_open(run, monkeyp
     answers = {"acc": 0.6, "acc_stderr": None, "within_chance": True}
     row = {"task": "piqa", "metric": "acc", "questions": 1, "chance": 0.5, "models": {"dense": answers}, "paired": []}
     keep_measured(run, {"tasks": [row]})
-    monkeypatch.delitem(open_pairs._open, Recipe())
+    monkeypatch.setattr("app.values.run_facts.recipe_of", lambda run: Recipe(dense="away", pruned="away"))
     app = opened()
     (table,) = shown(app)
     assert (table["task"][0], table["dense"][0]) == ("PIQA", "60.0 % *")
@@ -98,6 +98,35 @@ def test_a_garbled_answer_is_named_as_damage_and_leaves_the_page_whole(run):
     keep_measured(run, {"tasks": [{"task": "piqa", "models": 3}]})
     assert "tasks is not what it should be" in load_run(run.folder).fault
     assert shown(opened()) == []
+
+
+def test_the_three_models_are_timed_and_that_is_kept_too(workspace, run):
+    app = opened()
+    app.button(key="time-models").click().run()
+    job = jobs.find(speed.key(workspace, run))
+    assert job is not None
+    assert job.wait(60)
+    assert job.state == State.DONE, job.error
+    kept = load_run(run.folder)
+    assert (kept.config["speed"], kept.fault) == (job.result, "")
+    assert [*kept.config["speed"]["models"]] == ["dense", "pruned", "restored"]
+    app.run()
+    (table,) = [table.value for table in app.dataframe if "weights" in table.value]
+    assert list(table["model"]) == ["dense", "pruned", "restored"]
+    assert any("of pruned's prefill" in text.value for text in app.caption)
+
+
+def test_a_garbled_timing_is_named_as_damage(run):
+    rate = dict.fromkeys(("median", "low", "high"), 1.0)
+    timed = {"prefill": rate, "decode": rate, "weights_bytes": 3}
+    sound = {"prompt": 8, "new": 4, "rounds": 2, "machine": "cpu", "models": {"restored": timed}}
+    models = [timed | {"prefill": "fast"}, timed | {"against_pruned": 1}]
+    for bad in ({}, {"models": 3}, *({"models": {"a": each}} for each in models)):
+        keep_measured(run, {"speed": sound | bad if bad else bad})
+        assert "speed is not what it should be" in load_run(run.folder).fault
+    assert not [table for table in opened().dataframe if "weights" in table.value]
+    keep_measured(run, {"speed": sound})
+    assert load_run(run.folder).fault == ""
 
 
 def test_of_one_task_the_newest_answers_stay():

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ....artifacts.export import adapter_fits, load_adapter
-from ....compensation.interface import compensated
+from ....compensation.interface import compensated, in_one
 from ....errors import PairMismatch
 from ....evaluation.comparison import Within
 from ....hf.layout import vocabulary_size
@@ -30,9 +30,12 @@ class Named:
     """The dense model."""
 
 
-def opened(named: Named, loading: Loading) -> tuple[dict[str, tuple[PreTrainedModel, Within]], PreTrainedTokenizerBase]:
+def opened(
+    named: Named, loading: Loading, as_run: bool = False
+) -> tuple[dict[str, tuple[PreTrainedModel, Within]], PreTrainedTokenizerBase]:
     """(by name: each with what is entered around its forward passes; the tokenizer of all). A model alone is `model`;
-    beside a dense one, or below an adapter, it is `pruned`. Raises LoadError, PairMismatch."""
+    beside a dense one, or below an adapter, it is `pruned`. as_run: what is put back is folded in where it can be.
+    Raises LoadError, PairMismatch."""
     model, tokenizer = load_model(named.model, loading), load_tokenizer(named.model, loading)
     note_model(model)
     states: dict[str, tuple[PreTrainedModel, Within]] = {}
@@ -49,5 +52,6 @@ def opened(named: Named, loading: Loading) -> tuple[dict[str, tuple[PreTrainedMo
     if named.adapter is not None:
         adapter = load_adapter(named.adapter)
         adapter_fits(adapter, model)
-        states["restored"] = (model, partial(compensated, model, adapter.compensation))
+        back = adapter.compensation
+        states["restored"] = in_one(model, back) if as_run else (model, partial(compensated, model, back))
     return states, tokenizer

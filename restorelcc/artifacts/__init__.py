@@ -9,6 +9,7 @@ experiments: both_errors, discard_experiment, Experiment, experiment, experiment
 export_formats: FORMATS
 findings: Findings, is_kept, keep_findings, kept_findings, LIVE_TOKENS, LIVE_WINDOW, Recipe, Size
 provenance: code_digest
+publishing: check_push, push
 run_config: KNOWN
 runs: ADAPTER, annotate_run, bring_back, CONFIG, discard_run, empty_trash, keep_measured, list_runs, load_run,
     LONGEST_NAME, rename_run, Run, run_bytes, runs_folder, save_run, step_rows

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelCardData
-
 from ..compensation.interface import Compensation
 from ..compensation.weights import Weights
 from ..errors import shortened
@@ -20,6 +18,7 @@ from ..pruning.methods import ALLOCATIONS, narrows
 from ..restoration.choices import LOSSES, WAYS, WHERE
 from . import peft
 from .export_formats import FORMATS
+from .publishing.front import front_matter
 
 RUNS = {
     "kept": "{} reads them.",
@@ -57,7 +56,7 @@ def model_card(
     base = name_of(about.get("dense"))
     title = "pruned" if kind == "pruned" else FORMATS[kind].heading
     parts = [
-        _front(about.get("dense"), kind),
+        front_matter(kind, about, name_of),
         f"# {base or 'A model'}, {title}",
         _what(kind, about, put_back),
         f"```python\n{usage(kind, about)}\n```",
@@ -105,17 +104,6 @@ def name_of(source: object) -> str:
         return text
     # Not Path's, which raise for names that no folder can have: it may stand in a file that was damaged.
     return Path(os.path.realpath(os.path.expanduser(text.replace("\x00", "")))).name
-
-
-def _front(dense: object, kind: str) -> str:
-    """What the hub reads of a card: the block of YAML at its top."""
-    on_the_hub = str(dense or "").count("/") == 1 and name_of(dense) == dense
-    facts = ModelCardData(
-        library_name="transformers",
-        tags=["pruned"] if kind == "pruned" else ["pruned", "restorelcc"],
-        base_model=str(dense) if on_the_hub else None,
-    )
-    return f"---\n{facts.to_yaml(original_order=['library_name', 'tags', 'base_model'])}\n---"
 
 
 def _what(kind: str, about: Mapping[str, Any], put_back: Compensation | None) -> str:

@@ -108,6 +108,13 @@ def restore(
         str, typer.Option(metavar="SRC", help="A second text to judge by, which nothing is trained on; '' for none.")
     ] = "everyday",
     name: Annotated[str | None, typer.Option(help="Name of the run that is kept beside the export.")] = None,
+    push: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OWNER/NAME", help="Upload the export with its card to the hub too, by HF_TOKEN; private at first."
+        ),
+    ] = None,
+    public: Annotated[bool, typer.Option("--public", help="What --push makes can be seen by everybody.")] = False,
     device: Device = "auto",
     dtype: Dtype = "auto",
     allow_pickle: Pickle = False,
@@ -119,6 +126,7 @@ def restore(
     Needs --dense, --pruned and --out. A training that was killed goes on with [bold]--continue RUN[/bold], as it was
     begun, to what it would have come to.
     """
+    from ..artifacts.publishing import push as publishing
     from . import console
     from .commands import restore as command
 
@@ -133,7 +141,12 @@ def restore(
             changed |= {"allow_pickle": allow_pickle or None, "trust_remote_code": trust_remote_code or None}
             command.resume(resume, changed, json)
             return
-        command.restore(asked_of(context), json)
+        asked = asked_of(context)
+        if push is not None:
+            publishing.check_push(push)
+        command.restore(asked, json)
+        if push is not None:
+            console.note(f"Uploaded to {publishing.push(asked.folder, push, private=not public)}")
 
     console.run(run)
 

@@ -8,7 +8,7 @@ files: has_rows, json_lines, located, rows
 generate: generate
 overlap: BENIGN, share_sketched, sketch
 records: clean, Row
-sources: check_named, DEMO, EVERYDAY, has_parts, same_text, SELF
+sources: check_named, DEMO, EVERYDAY, has_parts, HUB, same_text, SELF
 spelling: known_tokens, readable, token_string, token_strings
 tokens: as_text, encoded, lead, led, read_together, token_ids, Tokens, whole, windows
 """

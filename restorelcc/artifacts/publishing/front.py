@@ -49,7 +49,7 @@ def licence(model: str) -> str | None:
         return None
     with suppress(LoadError), foreign(lambda reason: LoadError(reason)):
         found = _card(model)
-        said = None if found is None else found.data.to_dict().get("license")
+        said = None if found is None else found.data.get("license")
         return said if isinstance(said, str) and LICENCE.fullmatch(said) else None
     return None
 

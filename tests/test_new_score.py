@@ -16,7 +16,7 @@ from app.session import state
 from app.work import open_pairs, scores
 from app.work.jobs import jobs
 from restorelcc.artifacts.findings import Recipe
-from restorelcc.cli import options
+from restorelcc.cli import options, restoring
 from restorelcc.progress import Progress
 from restorelcc.selection.scores import SCORES, Computation, Score, ScoreInputs
 from restorelcc.selection.scoring import HeadScore
@@ -54,8 +54,10 @@ def row(monkeypatch: pytest.MonkeyPatch) -> Score:
 @pytest.fixture
 def started_anew() -> Generator[ModuleType, None, None]:
     """The command line as it is when it starts with the row there."""
+    reload(restoring)
     yield reload(options)
     del SCORES["heads_after"]
+    reload(restoring)
     reload(options)
 
 

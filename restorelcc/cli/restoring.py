@@ -14,6 +14,7 @@ from ..selection.scores import SCORES
 from .choices import Constants, Way, What, Where, given_as, is_given, one_of, refuse_beside
 from .given.options import Config, PresetName
 from .shared import MOST, Device, Dtype, Json, Length, Own, Pickle, Seed, Source, Trust, Windows, loading_of
+from .tracking import TRACKERS
 
 if TYPE_CHECKING:
     from .given.asked import Asked
@@ -107,6 +108,9 @@ def restore(
     elsewhere: Annotated[
         str, typer.Option(metavar="SRC", help="A second text to judge by, which nothing is trained on; '' for none.")
     ] = "everyday",
+    log_with: Annotated[
+        str, typer.Option(metavar=f"<{'|'.join(TRACKERS)}>", help=f"Log every step. {briefs(TRACKERS)}.")
+    ] = "",
     name: Annotated[str | None, typer.Option(help="Name of the run that is kept beside the export.")] = None,
     push: Annotated[
         str | None,
@@ -170,4 +174,5 @@ def asked_of(context: typer.Context) -> "Asked":
     settings = settings_of(given, None if typed == ["steps"] else said["epochs"])
     models = {"dense": said["dense"], "pruned": said["pruned"], "loading": loading}
     kept = {"elsewhere": said["elsewhere"], "folder": said["out"], "format": said["format"], "name": said["name"]}
+    kept["log_with"] = said["log_with"]
     return Asked(**models, text=text, picks=picks, settings=settings, **kept)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -37,6 +37,7 @@ from ...text.tokens import Tokens
 from ..console import note, say, show_json, show_table, shown
 from ..given.asked import TRAINED_ON, Asked
 from ..opening import head_order, note_held_out, note_pair, open_pair, own_score_of
+from ..tracking import Tracker, check_tracker, figures_of, tracked
 from .about import about_run
 
 BEGUN_HERE = "command"
@@ -56,6 +57,7 @@ def restore(asked: Asked, as_json: bool) -> None:
         raise SettingError(
             f"{asked.elsewhere} is the text that is trained on. Give --elsewhere another one, of another kind, or ''."
         )
+    check_tracker(asked.log_with)
     check_free(asked.folder)
     check_writable(runs_folder())
     pair, tokens = open_pair(asked.dense, asked.pruned, asked.text, asked.loading)
@@ -118,7 +120,8 @@ def _finish(
 ) -> None:
     """Train to the end, measure, keep the run, export it and tell. about: what is known of the run before that."""
     try:
-        stopped = _trained(trainer, keeper, quiet=as_json)
+        with tracked(asked.log_with, asked.run_name, asdict(trainer.settings)) as tracker:
+            stopped = _trained(trainer, keeper, as_json, tracker)
         restoration = trainer.result()
         judged = judgement(asked, trainer, restoration, elsewhere)
         run = _kept(asked, trainer, restoration, keeper, about | {"figures": judged.figures()})
@@ -185,7 +188,7 @@ def _contrast(asked: Asked, training: Tokens) -> str:
     return "demo"
 
 
-def _trained(trainer: Training, keeper: Keeper, quiet: bool) -> bool:
+def _trained(trainer: Training, keeper: Keeper, quiet: bool, tracker: Tracker | None) -> bool:
     """Train to the end, or until Ctrl-C, which keeps the best so far. True if it was stopped."""
     said, began = "", time.perf_counter()
     try:
@@ -194,6 +197,9 @@ def _trained(trainer: Training, keeper: Keeper, quiet: bool) -> bool:
                 if step.step == 0 and not quiet:
                     _announce(trainer, time.perf_counter() - began)
                 keeper.keep(trainer)
+                if tracker is not None:
+                    pruned = trainer.history[0].held_out_loss if trainer.settings.loss == "kl" else None
+                    tracker.log(figures_of(step, pruned), step=step.step)
                 if keeper.fault != said:
                     said = keeper.fault
                     note(f"Should this be interrupted, it cannot go on: {said}" if said else "It is kept again.")

@@ -70,6 +70,8 @@ class Asked:
     """Of `FORMATS`."""
     name: str | None
     """Of the run; None: that of the folder."""
+    log_with: str = ""
+    """The tracker that steps are handed to, of `tracking.TRACKERS`; empty: none."""
 
     @property
     def run_name(self) -> str:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Positions = Literal["all", "last"]
+HELD = 2**29
+"""Bytes of the dense model's activations that wait for the pruned model's, at most, but for those of one text."""
 
 
 @dataclass(frozen=True)
@@ -178,13 +180,16 @@ def capture(
     Where several processes are at it, each takes its turns, and all get the whole.
 
     positions: `all` real tokens, or the `last` of every question (see `Choice`), which is what the paper uses.
-    samples: how many positions to keep for plots. batch: texts a forward pass. within: entered around every batch,
+    samples: how many positions to keep for plots. batch: texts a forward pass, fewer where what is held of all layers
+    would take more than `HELD`. within: entered around every batch,
     such as `lambda: compensated(pair.pruned, c)`. added: [layer, head, d_head] what counts as part of each activation
     of the pruned model although it is put in behind it, as constants are.
     """
     choice = Choice(positions, samples, seed)
     gone = pair.match is not None
     result: HeadStatistics | None = None
+    width = pair.geometry.n_layers * pair.geometry.n_heads * pair.geometry.d_head * pair.dense.dtype.itemsize
+    batch = max(1, min(batch, HELD // max(1, tokens.ids.shape[1] * width)))
     for start in turns(range(0, len(tokens), batch)):
         step = ("reading head activations", start, len(tokens))
         yield Progress(*step) if result is None else Captured(*step, result)

@@ -3,8 +3,8 @@
 The only wing that knows what a compensation is made of; all others go through its interface.
 
 constants: Constants, injected, mean_lost
-interface: attach, Compensation, compensated, folded, in_one
+interface: attach, Change, Compensation, compensated, folded, in_one
 kinds: KINDS, read_compensation
-recompute: recomputing
+recompute: recomputed, recomputing
 weights: survivors, Weights
 """

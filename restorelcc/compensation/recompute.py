@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 def recomputing(model: PreTrainedModel, compensation: Compensation) -> PreTrainedModel:
     """`model` with the compensation in place, sharing all modules with it but the list of its layers. Gradients flow to
     what the compensation is made of. Raises SettingError."""
-    changes = compensation.changes(model)
+    return recomputed(model, compensation.changes(model))
+
+
+def recomputed(model: PreTrainedModel, changes: Sequence[tuple[nn.Module, Change]]) -> PreTrainedModel:
+    """The same, of modules of its layers that put out something else. Gradients flow to what that is made of."""
     # Left early, a module would keep the weights that came for its forward pass.
     early = not is_spread(model)
     layers: list[nn.Module] = []

@@ -2,10 +2,10 @@
 the middle, and the pruned model with outputs of the dense one patched in; how many questions it answers right.
 
 comparison: compare, Comparison, distance, Distance, learns_the_text, measured, nearer, Share, side_by_side, Within
-ending: Ending
+ending: ended, Ending, left
 losses: cross_entropy, distillation
 patching: all_heads, everything, Patch, patched
-perplexity: Difference, logits_of, losses, measure, paired_difference, Perplexity, perplexity, recovered_share,
+perplexity: at_once, Difference, logits_of, losses, measure, paired_difference, Perplexity, perplexity, recovered_share,
     token_loss, TokenLoss
 prefix: Prefix
 speed: Load, Speeds, Spread, timed, with_kernels

@@ -22,6 +22,7 @@ from .perplexity import (
     Difference,
     Perplexity,
     TokenLoss,
+    at_once,
     clustered,
     joined,
     logits_of,
@@ -122,6 +123,7 @@ def side_by_side(
     """
     states = [(dense, nullcontext), *others]
     parts: list[list[TokenLoss]] = [[] for _ in states]
+    batch = at_once(dense, tokens, batch)
     for start in turns(range(0, len(tokens), batch)):
         some, teacher = tokens[start : start + batch], None
         for state, (model, within) in enumerate(states):

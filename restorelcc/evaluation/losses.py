@@ -1,9 +1,19 @@
-"""What restoration minimises, computed row by row so that float32 logits of a whole batch never exist at once."""
+"""What restoration minimises, computed a piece of a row at a time so that float32 logits of a whole batch, or of a long
+row of a large vocabulary, never exist at once."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
+
+PIECE = 2**25
+"""Numbers of the logits that are looked at together in float32, of which several copies are made."""
+
+
+def positions(chosen: Tensor, vocabulary: int) -> tuple[Tensor, ...]:
+    """Of [pos] bool the positions that are chosen, as many together as may be in float32."""
+    pieces: tuple[Tensor, ...] = chosen.nonzero().flatten().split(max(1, PIECE // vocabulary))
+    return pieces
 
 
 class _SoftTargetLoss(torch.autograd.Function):
@@ -19,8 +29,8 @@ class _SoftTargetLoss(torch.autograd.Function):
         chosen: [batch, pos] bool."""
         gradient = torch.zeros_like(logits)
         total = torch.zeros((), device=logits.device)
-        for row in range(len(logits)):
-            at = chosen[row]
+        pieces = [(row, at) for row in range(len(logits)) for at in positions(chosen[row], logits.shape[-1])]
+        for row, at in pieces:
             model = logits[row][at].float().log_softmax(-1)
             slope = model.exp()
             if target.ndim == 3:

@@ -21,7 +21,7 @@ from ..hf.weights import weight_of
 from ..models.pair import ModelPair
 from ..progress import Progress, finish
 from ..text.tokens import Tokens
-from .perplexity import TokenLoss, joined
+from .perplexity import TokenLoss, at_once, joined
 from .prefix import Prefix
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def patched(
     every attention and MLP of the dense model computes; at most `MEMORY`, so where texts are long and the model is
     large a batch is smaller. Layers below a patch are not computed again.
     """
-    batch = min(batch, _fitting(pair.dense, tokens.ids.shape[1]))
+    batch = at_once(pair.dense, tokens, min(batch, _fitting(pair.dense, tokens.ids.shape[1])))
     parts: list[list[TokenLoss]] = [[] for _ in patches]
     batches = list(tokens.batches(batch))
     for number, part in enumerate(batches):

@@ -16,14 +16,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import SettingError
-from ..hf.layout import device_of
+from ..hf.layout import device_of, vocabulary_size
 from ..hf.overflow import check_finite
 from ..processes import from_all, turns
 from ..progress import Progress, finish
 from ..text.tokens import Tokens
+from .losses import positions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+
+LOGITS = 2**30
+"""Bytes that the logits of texts that go through a model together would take in float32, at most: beyond that there
+are fewer texts. They are in the model's own precision, and beside them there may be a teacher's and gradients."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +86,14 @@ def measure(
     within: Callable[[], AbstractContextManager[None]] = nullcontext,
     teacher: Callable[[int], Tensor] | None = None,
 ) -> Generator[Progress, None, TokenLoss]:
-    """NLL of every scored token; yields after every `batch` texts. The model's dtype, summed in float32 and up.
+    """NLL of every scored token; yields after every `batch` texts, or as many as may be `at_once`. The model's dtype,
+    summed in float32 and up.
 
     within: entered around every batch, such as `lambda: compensated(model, c)`, so that nothing is in place while the
     caller has the turn. teacher: the dense model's logits of the batch that begins with this text, to measure the
     distance to it too. Where several processes are at it, each takes its turns, and all get the whole.
     """
-    parts = list[TokenLoss]()
+    parts, batch = list[TokenLoss](), at_once(model, tokens, batch)
     for start in turns(range(0, len(tokens), batch)):
         yield Progress("measuring perplexity", start, len(tokens))
         with within():
@@ -94,6 +101,12 @@ def measure(
             parts.append(losses(model, logits_of(model, some), some, None if teacher is None else teacher(start)))
     yield Progress("measuring perplexity", len(tokens), len(tokens))
     return joined(from_all(parts))
+
+
+def at_once(model: PreTrainedModel, tokens: Tokens, batch: int) -> int:
+    """How many of so many texts go through a model together, by what their logits would take in float32; at least one.
+    The same for all models of a vocabulary."""
+    return max(1, min(batch, LOGITS // max(1, 4 * tokens.ids.shape[1] * vocabulary_size(model))))
 
 
 @torch.no_grad()
@@ -108,15 +121,16 @@ def losses(model: PreTrainedModel, logits: Tensor, tokens: Tokens, teacher: Tens
     """Of the logits [text, pos, vocabulary] that `model` gave; with its distance to those of a `teacher`, if there is
     one. Raises NotFinite."""
     nll, kl = torch.zeros(tokens.ids.shape, dtype=torch.float64), torch.zeros(tokens.ids.shape, dtype=torch.float64)
-    # Row by row: float32 logits of a whole batch would be the largest tensor of all.
-    for row, line in enumerate(logits):
-        own = line[:-1].float().log_softmax(-1)
-        nll[row, 1:] = F.nll_loss(own, tokens.ids[row, 1:].to(own.device), reduction="none").cpu().double()
+    # Piece by piece: float32 logits of a whole batch would be the largest tensor of all.
+    every = torch.ones(logits.shape[1] - 1, dtype=torch.bool)
+    for row, at in ((row, at) for row in range(len(logits)) for at in positions(every, logits.shape[-1])):
+        own = logits[row, at].float().log_softmax(-1)
+        nll[row, at + 1] = F.nll_loss(own, tokens.ids[row, at + 1].to(own.device), reduction="none").cpu().double()
         if teacher is not None:
-            other = teacher[row, :-1].to(own.device).float().log_softmax(-1)
+            other = teacher[row, at].to(own.device).float().log_softmax(-1)
             share = other.exp()
             # A token that the dense model rules out counts for nothing: 0 · ∞ is 0 here.
-            kl[row, 1:] = torch.where(share > 0, share * (other - own), 0.0).sum(-1).cpu().double()
+            kl[row, at + 1] = torch.where(share > 0, share * (other - own), 0.0).sum(-1).cpu().double()
     nll, kl = torch.where(tokens.scored, nll, 0.0), torch.where(tokens.scored, kl, 0.0)
     check_finite(nll, model, tokens.ids)
     if teacher is not None:

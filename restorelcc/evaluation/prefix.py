@@ -20,7 +20,7 @@ from ..hf.layout import decoder_layers, geometry, layers_with_heads
 from ..hf.twins import StandIn, with_layers
 from ..progress import Progress
 from ..text.tokens import Tokens
-from .perplexity import TokenLoss, measure
+from .perplexity import TokenLoss, at_once, measure
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -52,7 +52,8 @@ class Prefix:
         teacher: Callable[[int], Tensor] | None = None,
     ) -> None:
         """teacher: as `measure` takes it."""
-        self.model, self.tokens, self.batch, self.teacher = model, tokens, batch, teacher
+        self.model, self.tokens, self.teacher = model, tokens, teacher
+        self.batch = at_once(model, tokens, batch)
         self._layers = decoder_layers(model)
         size = tokens.ids.numel() * geometry(model).d_model * model.dtype.itemsize
         self._stride = max(1, -(-len(self._layers) * size // memory))

@@ -162,17 +162,27 @@ def optimizer_of(parameters: Parameters) -> torch.optim.AdamW:
 
 
 def move(optimizer: torch.optim.Optimizer, loss: Tensor, count: int, rate: float, clip: float = 0.0) -> float:
-    """One step down a mean over `count` tokens, at this rate; the mean before it. Where several processes are at it,
-    over the tokens of all. clip: the norm that the gradient of all numbers together is cut down to; 0: it is taken as
-    it is.
+    """One step down a mean over `count` tokens, at this rate; the mean before it. See `move_by`."""
+    return move_by(optimizer, [(loss, count)], rate, clip)
+
+
+def move_by(
+    optimizer: torch.optim.Optimizer, parts: Iterable[tuple[Tensor, int]], rate: float, clip: float = 0.0
+) -> float:
+    """One step down a mean over tokens, at this rate; the mean before it. Of parts, each a mean over so many tokens,
+    the way back of one is gone before the next is asked for. Where several processes are at it, over the tokens of all.
+    clip: the norm that the gradient of all numbers together is cut down to; 0: it is taken as it is.
 
     Raises NotFinite, before the step: one such gradient would spoil the optimiser for good.
     """
-    # Backwards goes the sum: gradients of a mean over thousands of tokens are below what float16 holds.
-    total = loss * count
-    if count:
-        total.backward()
-    mean, count = _together(optimizer, float(total.detach()), count)
+    total, count = 0.0, 0
+    for loss, tokens in parts:
+        # Backwards goes the sum: gradients of a mean over thousands of tokens are below what float16 holds.
+        part_of_sum = loss * tokens
+        if tokens:
+            part_of_sum.backward()
+        total, count = total + float(part_of_sum.detach()), count + tokens
+    mean, count = _together(optimizer, total, count)
     finite = math.isfinite(mean)
     for group in optimizer.param_groups:
         group["lr"] = rate * group["scale"]

@@ -26,7 +26,7 @@ from ..capture.statistics import capture
 from ..compensation.interface import Compensation, compensated
 from ..compensation.recompute import recomputing
 from ..errors import NotFinite, SettingError
-from ..evaluation.perplexity import Perplexity, measure, perplexity
+from ..evaluation.perplexity import Perplexity, at_once, measure, perplexity
 from ..hf.layout import device_of
 from ..hf.weights import is_spread
 from ..models.memory import free_at
@@ -159,7 +159,8 @@ class Training:
         )
 
     def _bytes(self, held: Held) -> int:
-        tokens, layers = self.settings.batch * self.tokens.ids.shape[1], self._blocks.layers
+        texts = at_once(self.pair.pruned, self.tokens, self.settings.batch)
+        tokens, layers = texts * self.tokens.ids.shape[1], self._blocks.layers
         return training_bytes(self.pair.pruned, self.parameters.count, tokens, layers, held)
 
     @property
@@ -252,12 +253,13 @@ class Training:
         """Numbers of the texts that have a token to learn from."""
         return self._wanted(self.tokens).any(1).nonzero().flatten()
 
-    def _objective(self, texts: Tensor) -> tuple[Tensor, int]:
-        """(loss of some training texts as things stand, tokens that it is a mean over)."""
-        if not len(texts):
-            return torch.zeros(()), 0
-        loss = self._loss(self.tokens, texts, self._teachers[0], self.parameters.compensation())
-        return loss, int(self._wanted(self.tokens)[texts].sum())
+    def _objective(self, texts: Tensor) -> Iterator[tuple[Tensor, int]]:
+        """(loss of training texts as things stand, tokens that it is a mean over), of as many as may be at once."""
+        wanted = self._wanted(self.tokens)
+        for some in texts.split(at_once(self.pair.pruned, self.tokens, len(texts))):
+            count = int(wanted[some].sum())
+            if count:
+                yield self._loss(self.tokens, some, self._teachers[0], self.parameters.compensation()), count
 
     def _loss(self, tokens: Tokens, texts: Tensor, teacher: Teacher, put_back: Compensation) -> Tensor:
         """Mean over the scored tokens of some texts of what is minimised, with this put back."""
@@ -282,7 +284,7 @@ class Training:
         NotFinite."""
         put_back, texts = self.parameters.compensation(), torch.arange(len(self.held_out))
         against_dense = self.loss.judged_by == "kl"
-        batch = min(8, self.settings.batch)
+        batch = at_once(self.pair.pruned, self.held_out, min(8, self.settings.batch))
         work = measure(
             self.pair.pruned,
             self.held_out,

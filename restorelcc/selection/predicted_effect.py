@@ -10,18 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from ..capture.components import LostComponents
+from ..compensation.interface import Change
+from ..compensation.recompute import recomputed
 from ..errors import SettingError
 from ..evaluation.losses import cross_entropy, distillation
-from ..evaluation.perplexity import Difference
+from ..evaluation.perplexity import Difference, at_once
 from ..hf.layout import device_of, geometry, hooked, output_projections
 from ..hf.overflow import check_finite
-from ..hf.weights import weight_of
+from ..hf.weights import is_spread, weight_of
 from ..models.pair import ModelPair
 from ..processes import from_all, turns
 from ..progress import Progress, finish
@@ -29,6 +31,9 @@ from ..text.tokens import Tokens
 from .greedy import in_turn
 from .joint_effect import Along, together
 from .scores import ScoreInputs
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Against = Literal["ce", "kl"]
 DAMPING = 1.0
@@ -65,7 +70,7 @@ def slopes(
     against: ce, the text's own tokens; kl, the dense model's next-token distribution, which costs its forward pass
     and another backward pass. Raises SettingError.
     """
-    rows = []
+    rows, batch = [], at_once(pair.pruned, tokens, batch)
     for start in turns(range(0, len(tokens), batch)):
         yield Progress("differentiating by every head", start, len(tokens))
         rows.append(_batch_slopes(pair, tokens[start : start + batch], against))
@@ -100,14 +105,30 @@ def _batch_slopes(pair: ModelPair, tokens: Tokens, against: Against) -> tuple[Te
         return gradients
 
     with torch.enable_grad():
-        with hooked(projections, lambda layer, _, output: output + added[layer].to(output)):
-            logits = model(ids, use_cache=False).logits
+        logits = _with_added(model, ids, added)
         likelihood = by_heads(cross_entropy(logits, ids, scored), again=against == "kl")
         if against == "ce":
             return likelihood, likelihood
         with torch.no_grad():
             teacher = pair.dense(ids.to(device_of(pair.dense)), use_cache=False).logits.to(logits.device)
         return likelihood, by_heads(distillation(logits, teacher, scored), again=False)
+
+
+def _with_added(model: PreTrainedModel, ids: Tensor, added: list[Tensor]) -> Tensor:
+    """Logits, with biases that ask for gradients. The way back holds the weights of one layer, where they are on
+    disk."""
+    projections = output_projections(model)
+    if not is_spread(model):
+        with hooked(projections, lambda layer, _, output: output + added[layer].to(output)):
+            logits: Tensor = model(ids, use_cache=False).logits
+        return logits
+
+    def adding(bias: Tensor) -> Change:
+        return lambda _, output: output + bias.to(output)
+
+    changes = [(projection, adding(bias)) for projection, bias in zip(projections, added, strict=True)]
+    logits = recomputed(model, changes)(ids, use_cache=False).logits
+    return logits
 
 
 @dataclass(frozen=True)

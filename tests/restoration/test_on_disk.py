@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import weakref
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -11,9 +12,13 @@ from accelerate.utils.offload import OffloadedWeightsLoader
 from conftest import curve, make_model, make_tokens, noisy
 from typer.testing import CliRunner
 
+from restorelcc.capture import statistics
 from restorelcc.capture.components import components
 from restorelcc.capture.statistics import capture
 from restorelcc.cli.options import app
+from restorelcc.evaluation import losses, perplexity
+from restorelcc.evaluation.comparison import side_by_side
+from restorelcc.hf.layout import vocabulary_size
 from restorelcc.hf.weights import is_spread, is_visited
 from restorelcc.models import memory
 from restorelcc.models.loading import Loading
@@ -22,6 +27,7 @@ from restorelcc.progress import finish
 from restorelcc.restoration.state import resume, written
 from restorelcc.restoration.training import Settings, Training
 from restorelcc.selection.picks import everything
+from restorelcc.selection.predicted_effect import slopes
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*meta device because they were offloaded")
 TEXTS = make_tokens(texts=6, seed=5)
@@ -130,3 +136,50 @@ def test_what_does_not_fit_is_left_on_disk_and_that_is_said(deep, text, tmp_path
         assert ours == {key: pytest.approx(value) for key, value in theirs.items()}
     ours, theirs = ([head["gradient"] for head in found["inspect", free]["heads"]] for free in (1.5, 9))
     assert ours == pytest.approx(theirs, rel=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["kl", "ce"])
+def test_a_large_vocabulary_is_looked_at_a_few_texts_and_positions_at_a_time(deep, monkeypatch, loss):
+    """Never are float32 logits of a whole text there, and of the dense model states are kept in place of logits."""
+    pair, seen, together = load_pair(*deep, Loading("cpu")), [], []
+    given = {"kind": "constants", "loss": loss, "steps": 3, "evaluate_every": 1}
+    near = begun(pair, **given)
+    expected = list(near.steps())
+    found = [finish(side_by_side(pair.dense, TEXTS, [(pair.pruned, nullcontext)]))]
+    monkeypatch.setattr(perplexity, "LOGITS", 2 * 4 * 16 * vocabulary_size(pair.dense))
+    monkeypatch.setattr(losses, "PIECE", 5 * vocabulary_size(pair.dense))
+    softmax = torch.Tensor.log_softmax
+    monkeypatch.setattr(torch.Tensor, "log_softmax", lambda x, dim: (seen.append(x.numel()), softmax(x, dim))[1])
+    far = begun(pair, **given, teacher_bytes=6 * 2 * 16 * 24 * 4)  # the states of all texts, and the logits of none
+    pair.pruned.register_forward_pre_hook(lambda _, args: together.append(len(args[0])))
+    for ours, theirs in zip(far.steps(), expected, strict=True):
+        assert ours.held_out_loss == pytest.approx(theirs.held_out_loss, rel=1e-5)
+        assert ours.loss == pytest.approx(theirs.loss, rel=1e-5, nan_ok=True)
+    found.append(finish(side_by_side(pair.dense, TEXTS, [(pair.pruned, nullcontext)])))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours.nll, theirs.nll)
+    torch.testing.assert_close(found[0][1].kl, found[1][1].kl)
+    assert max(seen) <= 5 * vocabulary_size(pair.dense)
+    assert max(together) == 2
+    if loss == "kl":
+        assert {row.shape[-1] for row in far._teachers[0]._kept.values()} == {pair.geometry.d_model}
+
+
+def test_slopes_hold_the_weights_of_a_layer(deep, layers_alive):
+    far, near = load_pair(*deep, Loading("disk")), load_pair(*deep, Loading("cpu"))
+    layers_alive.clear()
+    ours = finish(slopes(far, TEXTS, "kl"))
+    assert max(layers_alive) <= 2
+    theirs = finish(slopes(near, TEXTS, "kl"))
+    torch.testing.assert_close(ours.by_text, theirs.by_text)
+    torch.testing.assert_close(ours.likelihood, theirs.likelihood)
+
+
+def test_what_waits_of_the_dense_model_is_bounded(own_pair, tokens, monkeypatch):
+    pair = own_pair
+    whole, seen = finish(capture(pair, tokens)), []
+    monkeypatch.setattr(statistics, "HELD", 3 * 16 * 3 * 32 * 4)
+    pair.dense.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    bounded = finish(capture(pair, tokens))
+    assert seen == [3, 3]
+    torch.testing.assert_close(bounded.second_moment, whole.second_moment)

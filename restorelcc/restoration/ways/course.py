@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from ...errors import SettingError
 from ...processes import process, processes
 from ..choices import WAYS
-from ..parameters import Parameters, move
+from ..parameters import Parameters, move, move_by
 from .blocks import Blocks
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ class Course:
         optimizer: torch.optim.Optimizer,
         settings: Settings,
         draw: Callable[[], Tensor],
-        objective: Callable[[Tensor], tuple[Tensor, int]],
+        objective: Callable[[Tensor], Iterable[tuple[Tensor, int]]],
     ) -> None:
-        """draw: numbers of the texts of the next batch. objective: of some texts the loss through the whole network,
-        and the tokens that it is a mean over."""
+        """draw: numbers of the texts of the next batch. objective: of some texts the losses through the whole network,
+        of a few at a time, and the tokens that each is a mean over."""
         self._blocks, self._parameters, self._optimizer, self._settings = blocks, parameters, optimizer, settings
         self._draw, self._objective = draw, objective
         self._turn: int | None = -1 if settings.by_layer else None  # nobody's yet, or all layers'
@@ -56,8 +56,8 @@ class Course:
         self._turn_to(None, anew=step == self._settings.by_blocks)
         texts, together = self._draw(), self._parameters.together(len(self._blocks.layers))
         rate = self._settings.rate(step, self._solved) * together
-        loss, count = self._objective(_own(texts))
-        return rate, move(self._optimizer, loss, count, rate, self._settings.clip), self._count(texts)
+        parts = self._objective(_own(texts))
+        return rate, move_by(self._optimizer, parts, rate, self._settings.clip), self._count(texts)
 
     def _through_blocks(self, step: int) -> Done:
         """As many steps of one layer as layers are trained, which cost what one of the network does. Each layer gets

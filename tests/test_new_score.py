@@ -90,7 +90,7 @@ def test_the_pages_offer_it_compute_it_draw_it_and_pick_by_it(
     monkeypatch.setattr(open_pairs, "_open", OrderedDict({Recipe(): workspace}))
     monkeypatch.setattr(state, "_owner", lambda: "me")
     app = AppTest.from_file(MAIN, default_timeout=60).run()
-    switch = app.segmented_control(key="score")
+    switch = app.selectbox(key="score")
     assert TITLE in switch.options
     assert f"**{TITLE}**: Heads counted from the end." in switch.help
     switch.set_value(row.name).run()

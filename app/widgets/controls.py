@@ -13,7 +13,7 @@ import streamlit as st
 from torch import Tensor
 
 from restorelcc.registry import definitions
-from restorelcc.selection.scores import SCORES, Score, captured, closer, computed
+from restorelcc.selection.scores import Score, captured, closer, computed
 
 from ..session import measures, state
 
@@ -87,12 +87,6 @@ def _selected(name: str, on_select: Callable[[], None]) -> None:
     on_select()
 
 
-MEASURES = {
-    "metric": ("What was lost", captured, "How much is missing. That is not what is worth restoring."),
-    "score": ("Which to restore", computed, "Reasons to pick a head, each with what it costs to compute."),
-}
-
-
 def metric(beside: Callable[[], None] = lambda: None) -> str:
     """Which measure of heads is in view: of what they lost, a score, or one of one's own. beside: draws what stands
     with them."""
@@ -112,30 +106,31 @@ def metric(beside: Callable[[], None] = lambda: None) -> str:
             **mirrored(key, session.metric if session.metric in rows else None, choose),
         )
 
+    def one_of_many(key: str, label: str, rows: dict[str, Score], about: str, placeholder: str) -> None:
+        st.selectbox(
+            label,
+            list(rows),
+            index=None,
+            format_func=lambda name: rows[name].title,
+            placeholder=placeholder,
+            width=320,
+            help=f"{about}\n\n{definitions(rows)}",
+            **mirrored(key, session.metric if session.metric in rows else None, choose),
+        )
+
     with st.container(horizontal=True, gap="medium", key="measures"):
-        for key, (label, rows, remark) in MEASURES.items():
-            switch(key, label, rows(), f"{remark}\n\n{definitions(rows())}")
-            if key == "metric":
-                _what_heads_do(session.metric, choose)
-                beside()
+        lost = captured()
+        about = "How much is missing. That is not what is worth restoring."
+        switch("metric", "What was lost", lost, f"{about}\n\n{definitions(lost)}")
+        about = "Reasons to pick a head, each with what it costs to compute."
+        one_of_many("score", "Which to restore", computed(), about, "Predicted, measured, probed …")
+        about = "What attention does in the dense model, and how pruning changed it."
+        one_of_many("closer", "What heads do", closer(), about, "Previous token, induction …")
+        beside()
         own = {name: each.row for name, each in measures.own().items()}
         if own:
             switch("own", "Own", own, "Given as files, in this session alone.")
     return session.metric
-
-
-def _what_heads_do(metric: str, choose: Callable[[str | None], None]) -> None:
-    offered = closer()
-    st.selectbox(
-        "What heads do",
-        list(offered),
-        index=None,
-        format_func=lambda name: SCORES[name].title,
-        placeholder="Previous token, induction …",
-        width=340,
-        help=f"What attention does in the dense model, and how pruning changed it.\n\n{definitions(offered)}",
-        **mirrored("closer", metric if metric in offered else None, choose),
-    )
 
 
 def selected_points(key: str) -> list[tuple[int, ...]]:

@@ -98,6 +98,9 @@ class Way(Choice):
     blocks: float
     """Share of the steps, the first ones, in which one layer after the other is trained; the others go through the
     whole network."""
+    after: float = 1.0
+    """Share of the peak rate that steps through the network take where layers were trained or solved for before: the
+    first steps of Adam move every number by the whole rate, which is more than such layers bear."""
     solves: bool = False
     """Whether the first steps solve for the weights of one layer each. Constants are not solved for."""
 
@@ -126,6 +129,7 @@ WAYS = table(
         brief="layers for three quarters of the steps, then the network",
         definition="Three quarters of the steps layer by layer, then the whole network from there.",
         blocks=0.75,
+        after=0.25,
     ),
     Way(
         name="solved",
@@ -136,6 +140,7 @@ WAYS = table(
         "gives. "
         "The others go through the whole network from there.",
         blocks=0.0,
+        after=0.25,
         solves=True,
     ),
 )

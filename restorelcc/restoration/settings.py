@@ -123,12 +123,14 @@ class Settings:
         return replace(self, steps=max(1, round(self.epochs * each)))
 
     def rate(self, step: int, solved: int = 0) -> float:
-        """Learning rate of a step, counted from 0: it rises and falls once by blocks and once through the network.
-        solved: the first steps, which solve for weights and have none."""
+        """Learning rate of a step, counted from 0: it rises and falls once by blocks and once through the network,
+        there to a share of the peak where layers were trained or solved for before (see `Way.after`). solved: the first
+        steps, which solve for weights and have none."""
         first, last = (0, self.by_blocks) if step < self.by_blocks else (self.by_blocks or solved, self.steps)
         rise = (step - first + 1) / max(1.0, self.warm_up * (last - first))
         fall = (last - step) / max(1.0, self.cool_down * (last - first))
-        return self.lr * min(1.0, rise, fall)
+        share = WAYS[self.way].after if first else 1.0
+        return self.lr * share * min(1.0, rise, fall)
 
 
 DEFAULTS = Settings(bounded=True)

@@ -113,7 +113,7 @@ def test_what_measures_one_by_one_shows_what_it_has_and_goes_on_from_there(works
 
 
 def test_the_page_says_what_a_score_takes_and_computes_it(app: AppTest, workspace: Workspace):
-    app.segmented_control(key="score").set_value("predicted").run()
+    app.selectbox(key="score").set_value("predicted").run()
     assert any("one backward pass" in caption.value for caption in app.caption)
     app.button(key="compute-score").click().run()
     done(workspace, "predicted")
@@ -121,7 +121,7 @@ def test_the_page_says_what_a_score_takes_and_computes_it(app: AppTest, workspac
     assert not app.exception
     assert any("Predicted effect of every head" in text.value for text in app.markdown)
     assert any("Heads most worth restoring" in text.value for text in app.markdown)
-    app.segmented_control(key="score").set_value("gradient").run()  # comes with it
+    app.selectbox(key="score").set_value("gradient").run()  # comes with it
     assert any("Gradient norm of every head" in text.value for text in app.markdown)
 
 
@@ -159,7 +159,7 @@ def test_a_link_names_a_score(workspace: Workspace, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_ceilings_come_with_what_could_come_back_at_all(app: AppTest, workspace: Workspace):
-    app.segmented_control(key="score").set_value("ceiling").run()
+    app.selectbox(key="score").set_value("ceiling").run()
     assert any("one restoration of all heads" in caption.value for caption in app.caption)
     app.button(key="compute-bounds").click().run()
     done(workspace, "bounds")

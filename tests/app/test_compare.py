@@ -141,10 +141,11 @@ def test_runs_are_shown_while_no_pair_is_open(workspace, runs, monkeypatch):
 
 
 def test_a_run_is_tried_on_text_once_the_models_are_there(workspace, runs, pair, monkeypatch):
-    loads = threading.Event()
+    begun, loads = threading.Event(), threading.Event()
 
     def slowly(recipe, tokens):
         yield Progress("loading demo", 0, 1)
+        begun.set()
         assert loads.wait(10)
         return LoadedPair(pair)
 
@@ -155,6 +156,8 @@ def test_a_run_is_tried_on_text_once_the_models_are_there(workspace, runs, pair,
     app = opened()
     try:
         assert list(app.dataframe[0].value["run"]) == ["all", "some"]
+        assert begun.wait(10)
+        again(app)
         assert [bar.proto.text for bar in app.get("progress")] == ["Loading the models: loading demo"]
         assert not [button for button in app.button if button.key == "write"]
     finally:

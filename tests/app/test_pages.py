@@ -66,7 +66,7 @@ def test_the_measure_chosen_is_the_one_shown(app: AppTest):
 
 def test_a_click_is_asked_for_where_there_is_something_to_click_on(app: AppTest):
     assert any("Click a cell" in info.value for info in app.info)
-    app.segmented_control(key="score").set_value("probing").run()
+    app.selectbox(key="score").set_value("probing").run()
     assert not any("Click a cell" in info.value for info in app.info)
 
 

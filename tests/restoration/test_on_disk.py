@@ -182,4 +182,6 @@ def test_what_waits_of_the_dense_model_is_bounded(own_pair, tokens, monkeypatch)
     pair.dense.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
     bounded = finish(capture(pair, tokens))
     assert seen == [3, 3]
-    torch.testing.assert_close(bounded.second_moment, whole.second_moment)
+    # A batch is summed in float32: as closely as that agrees, by the largest of the numbers.
+    most = 1e-6 * float(whole.second_moment.abs().max())
+    torch.testing.assert_close(bounded.second_moment, whole.second_moment, rtol=0, atol=most)

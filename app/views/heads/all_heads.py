@@ -51,7 +51,10 @@ def loss_map(workspace: Workspace, metric: str) -> None:
         on_select=lambda: _map_selected(workspace),
     )
     st.markdown(of_map(table, score))
-    st.caption(f"{MOUSE_HELP[session.mouse]} A green dot marks heads with picks.")
+    st.caption(
+        f"{MOUSE_HELP[session.mouse]} A green dot marks heads with picks. By keyboard: *Layer* and *Head* in the panel "
+        "of a head, with ↑ and ↓ from cell to cell."
+    )
 
 
 def there(workspace: Workspace, metric: str) -> bool:

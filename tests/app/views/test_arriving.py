@@ -27,7 +27,7 @@ def test_what_is_found_so_far_is_what_those_texts_alone_say(workspace: Workspace
     for step in some:
         alone = finish(capture(workspace.pair(), workspace.training[: step.done]))
         assert step.so_far.count == alone.count
-        assert float((step.so_far.lost_energy - alone.lost_energy).abs().max()) < 1e-6
+        assert float((step.so_far.lost_energy / alone.lost_energy - 1).abs().max()) < 1e-6
 
 
 def test_the_note_of_an_opening_goes_with_its_end(workspace: Workspace):

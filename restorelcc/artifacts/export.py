@@ -235,7 +235,9 @@ def difference(about: Mapping[str, Any], model: PreTrainedModel) -> str:
         return ""
     if identity.get("weights") != weights_digest(model):
         return "weights differ beside those of the output projections"
-    ours, theirs = settings(model), dict(identity.get("settings") or {})
+    ours, theirs = settings(model), identity.get("settings") or {}
+    if not isinstance(theirs, dict):
+        return "what is written of its settings is damaged"
     name = other_setting(ours, theirs)
     return f"{name} was {theirs[name]} there, and is {ours[name]} here" if name else ""
 

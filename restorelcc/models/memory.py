@@ -61,11 +61,10 @@ def model_bytes(name: str, loading: Loading) -> int | None:
     that are no safetensors, or neither in the local cache nor on a hub that answers."""
     try:
         counts = _stored(name, loading)
-    except (
-        Exception
-    ):  # Files, formats and the hub have errors of many kinds; whoever loads it will meet and explain it.
+        return sum(round(count * _each(kind, loading)) for kind, count in counts.items())
+    except Exception:
+        # Files, formats and the hub have errors of many kinds; whoever loads it will meet and explain it.
         return None
-    return sum(round(count * _each(kind, loading)) for kind, count in counts.items())
 
 
 def _stored(name: str, loading: Loading) -> Mapping[Any, int]:

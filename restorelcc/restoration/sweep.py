@@ -190,32 +190,25 @@ def sweep(
         index, outcome = first + process(), None
         if index < count:
             with apart():  # A point each, where several processes are at it.
-                outcome = yield from _outcome(pair, lost, score, tokens, held_out, grid, index, dense, pruned)
+                work = _restored(pair, lost, score, tokens, held_out, grid, index, dense, pruned)
+                outcome = yield from _or_failure(work, grid.points()[index])
         for each in from_each(outcome):
             if each is not None:
                 yield each
 
 
-def _outcome(
-    pair: ModelPair,
-    lost: LostComponents,
-    score: Tensor,
-    tokens: Tokens,
-    held_out: Tokens,
-    grid: Grid,
-    index: int,
-    dense: TokenLoss,
-    pruned: TokenLoss,
+def _or_failure(
+    work: Generator[Progress, None, SweepResult], point: Point
 ) -> Generator[Progress, None, SweepResult | Failure]:
     """One point of the grid, or why there is nothing of it."""
     try:
-        return (yield from _restored(pair, lost, score, tokens, held_out, grid, index, dense, pruned))
+        return (yield from work)
     except Exception as error:
         if not (isinstance(error, RestoreLCCError) or out_of_memory(error)):
             raise
         reason = str(error) if isinstance(error, RestoreLCCError) else RAN_OUT
     let_go()  # The next may be smaller, and nothing of this one should stand in its way.
-    return Failure(grid.points()[index], reason)
+    return Failure(point, reason)
 
 
 def _restored(
@@ -228,7 +221,7 @@ def _restored(
     index: int,
     dense: TokenLoss,
     pruned: TokenLoss,
-) -> Generator[Progress, None, SweepResult | Failure]:
+) -> Generator[Progress, None, SweepResult]:
     """One point of the grid, trained and judged. Raises whatever `Training` does."""
     began, count = time.perf_counter(), len(grid.points())
     point = grid.points()[index]

@@ -142,8 +142,8 @@ def training_seconds(settings: Settings, length: int, held_out: int, pace: float
     """About how long it takes, at most, where a token's way through a model takes `pace` seconds.
 
     length: tokens a text. held_out: texts that are measured on. A step takes each of its texts through both models and
-    back through one, which costs twice the way there; a measurement takes each through one, for perplexity and for the
-    loss. The dense model's logits are kept as far as memory goes, so it is not asked twice for the same text.
+    back through one, which costs twice the way there; a measurement takes each through both. As far as memory goes the
+    dense model's logits are kept, and it takes less.
     """
     measured = settings.steps // settings.evaluate_every + 2
     return pace * length * (4 * settings.batch * settings.steps + 2 * held_out * measured)

@@ -217,9 +217,9 @@ def _trained(trainer: Training, keeper: Keeper, quiet: bool, tracker: Tracker | 
 
 def _announce(trainer: Training, measured: float) -> None:
     """How long it is going to take, where that is not over at once. measured: seconds that measuring before the first
-    step took, in which both models read the held-out texts, the pruned one twice."""
+    step took, in which both models read the held-out texts."""
     texts, length = trainer.held_out.ids.shape
-    seconds = training_seconds(trainer.settings, length, texts, measured / (3 * texts * length))
+    seconds = training_seconds(trainer.settings, length, texts, measured / (2 * texts * length))
     if seconds >= 60:
         note(f"Training takes about {duration(seconds)} on this machine.")
 

@@ -76,7 +76,7 @@ def _points(
         name=legend,
         legendgroup=legend,
         mode="markers" if whose == "run" else "markers+text",
-        text=names,
+        text=[f"\u00a0{name}\u00a0" for name in names],  # Off the mark, on whichever side.
         textposition=list(sides),
         textfont={"color": colours.text, "size": 11},
         cliponaxis=False,
@@ -135,7 +135,8 @@ def _sides(
             box = (a - wide / 2, b - LINE / 2, a + wide / 2, b + LINE / 2)
             others = [*taken, *points[:index], *points[index + 1 :]]
             beyond = max(0.0, -box[0]) + max(0.0, box[2] - width)
-            tried.append((sum(_common(box, other) for other in others) + LINE * beyond, side, box))
+            cut = 3 * LINE * beyond  # A name that is cut reads worse than two that touch.
+            tried.append((cut + sum(_common(box, other) for other in others), side, box))
         _, sides[index], box = min(tried, key=lambda each: each[0])
         taken.append(box)
     return sides

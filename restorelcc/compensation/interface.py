@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ..errors import UnsupportedModel
 from ..hf.layout import HeadGeometry, hooked
-from ..hf.twins import check_agreement
+from ..hf.identity import check_agreement
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

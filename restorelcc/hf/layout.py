@@ -3,7 +3,6 @@ and `decoder_layers`."""
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -303,38 +302,6 @@ def unembedding(model: PreTrainedModel) -> Tensor:
 def residual_scale(model: PreTrainedModel) -> float:
     """What is multiplied to all that layers write before it joins the residual stream: 1 but in Granite."""
     return float(getattr(model.config.get_text_config(), "residual_multiplier", 1.0))
-
-
-def layer_inputs(model: PreTrainedModel, ids: Tensor, arguments: bool = True) -> tuple[Tensor, list[dict[str, Any]]]:
-    """(hidden states entering the first decoder layer, the other arguments of every layer) for `ids` [batch, pos].
-
-    Masks and rotary tables may differ from layer to layer (sliding windows), so each layer's are kept, which takes a
-    forward pass up to the last; without `arguments` it ends at the first layer and the list is empty.
-    """
-    layers, owner = decoder_layers(model), threading.get_ident()
-    first: list[Tensor] = []
-    seen: list[dict[str, Any]] = []
-
-    def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if threading.get_ident() != owner:
-            return
-        names = list(inspect.signature(module.forward).parameters)
-        named = dict(zip(names, args, strict=False)) | kwargs
-        states = named.pop(names[0])
-        if not first:
-            first.append(states)
-        if arguments:
-            seen.append(named)
-        if not arguments or module is layers[-1]:
-            raise Stop
-
-    handles = [layer.register_forward_pre_hook(keep, with_kwargs=True) for layer in layers]
-    try:
-        run_until_stop(model, ids)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return first[0], seen
 
 
 def device_of(model: PreTrainedModel) -> torch.device:

@@ -1,13 +1,13 @@
-"""Models made of another's tensors, and whether they compute what they are meant to."""
+"""Models made of another's tensors."""
 
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,16 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UnsupportedModel
+from .identity import check_agreement
 from .layout import (
     HeadGeometry,
+    Stop,
     attentions,
-    context_length,
     decoder_layers,
-    device_of,
     geometry,
     hooked,
     output_projections,
-    vocabulary_size,
+    run_until_stop,
 )
 from .weights import is_spread, is_tied, set_tied, state_of, weight_of
 
@@ -344,50 +344,37 @@ def _own(module: M) -> M:
     return twin
 
 
-# --- whether another model computes what it is meant to: the difference that something makes, in both, on one batch ---
+class _Noted(StandIn):
+    """Passes hidden states on as they are, and tells what else the layer was given, by name."""
 
-ROUNDING = 16
-"""By how many units of its precision the logits of two equal models may differ, as a share of their norm, for having
-added in another order: up to 5 were seen, on models of 2 to 30 layers in three precisions."""
-SAME_SIZE = 2
-"""By how many such units the sizes of two equal differences may: rounding adds about as much to either."""
+    def __init__(self, layer: nn.Module, note: Callable[[Tensor, dict[str, Any]], None]) -> None:
+        super().__init__(layer, lambda hidden: hidden)
+        self._note = note
+        self._names = list(inspect.signature(layer.forward).parameters)[1:]
+
+    def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """`hidden`."""
+        self._note(hidden, dict(zip(self._names, args, strict=False)) | kwargs)
+        return hidden
 
 
-@torch.no_grad()
-def check_agreement(
-    twin: PreTrainedModel, model: PreTrainedModel, within: Callable[[], AbstractContextManager[None]]
-) -> None:
-    """Raises UnsupportedModel unless `twin` computes what `model` does within the `with` that `within` enters.
+def layer_inputs(model: PreTrainedModel, ids: Tensor, arguments: bool = True) -> tuple[Tensor, list[dict[str, Any]]]:
+    """(hidden states entering the first decoder layer, the other arguments of every layer) for `ids` [batch, pos].
 
-    On 2 texts of 64 random tokens at most, by what it changes: ‖(twin − plain) − (within − plain)‖ may be 1 % of
-    ‖within − plain‖ and what rounding explains. As rounding hides much in half precision, but leaves the size of a
-    difference as it is, the two sizes must also agree within 5 %: a change that is lost on the way is found out
-    wherever it moves the logits by more than twice their precision.
+    Masks and rotary tables may differ from layer to layer (sliding windows), so each layer's are kept; without
+    `arguments` the list is empty. No layer computes anything.
     """
-    size = (2, min(64, context_length(model)))
-    ids = torch.randint(vocabulary_size(model), size, generator=torch.Generator().manual_seed(0))
-    plain = _logits(model, ids)
-    with within():
-        wanted = _logits(model, ids)
-    found = _logits(twin, ids)
-    there = plain.isfinite()  # A model may rule tokens out.
-    if not there.any() or not all(torch.equal(other.isfinite(), there) for other in (wanted, found)):
-        raise UnsupportedModel(
-            f"in {model.dtype} not all of its logits are finite, or not those of {type(twin).__name__}, so whether it "
-            "computes the same cannot be told. Load it in bfloat16 or float32."
-        )
-    plain, wanted, found = plain[there], wanted[there], found[there]
-    scale = float(plain.norm())
-    change, changed, apart = (float(part.norm()) for part in (wanted - plain, found - plain, found - wanted))
-    unit = torch.finfo(model.dtype).eps * scale
-    same_size = change == 0 or abs(changed - change) <= 0.05 * change + SAME_SIZE * unit
-    if apart > 0.01 * change + ROUNDING * unit or not same_size:
-        raise UnsupportedModel(
-            f"as {type(twin).__name__} it computes other logits: they should change by {change / scale:.2%} of their "
-            f"norm, and change by {changed / scale:.2%}, {apart / scale:.2%} apart."
-        )
+    layers = decoder_layers(model)
+    first: list[Tensor] = []
+    seen: list[dict[str, Any]] = []
 
+    def note(states: Tensor, others: dict[str, Any]) -> None:
+        if not first:
+            first.append(states)
+        if arguments:
+            seen.append(others)
+        if not arguments or len(seen) == len(layers):
+            raise Stop
 
-def _logits(model: PreTrainedModel, ids: Tensor) -> Tensor:
-    logits: Tensor = model(ids.to(device_of(model)), use_cache=False).logits
-    return logits.double().cpu()
+    run_until_stop(with_layers(model, [_Noted(layer, note) for layer in layers]), ids)
+    return first[0], seen

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..hf.weights import Matrix, expert_activation
+from ..hf.layout import Stop
+from ..hf.weights import Matrix, expert_activation, is_spread
 
 Batch = tuple[Tensor, Tensor, dict[str, Any]]
 """(hidden states at the layer's entry [batch, pos, d_model], real tokens [batch, pos] bool, its other arguments)."""
@@ -31,11 +32,19 @@ def matrix_inputs(
 
     rows: [token, input] of real tokens, for an expert of those that were routed to it. Matrices that read the same
     tensor get the same object, one right after the other (q, k and v; gate and up), so that what is made of it can be
-    kept. A matrix that nothing reached gets no call.
+    kept. A matrix that nothing reached gets no call. A pass ends where the last of the matrices reads.
     """
+    # Left early, a module would keep the weights that came for its forward pass.
+    early = not is_spread(layer)
+    unread: set[str] = set()
     now: list[Tensor] = []  # real tokens of the batch under way [token]
     last: list[Tensor] = []  # [an input as it came, its rows]
     experts: dict[nn.Module, dict[int, list[tuple[str, Matrix]]]] = {}
+
+    def done(*names: str) -> None:
+        unread.difference_update(names)
+        if early and not unread:
+            raise Stop
 
     def read(name: str, inputs: Tensor) -> None:
         if not last or last[0] is not inputs:
@@ -43,6 +52,7 @@ def matrix_inputs(
             # Experts that are modules of their own see a choice of tokens, which the mask does not fit.
             last[:] = [inputs, flat[real] if len(flat) == len(real) and not bool(real.all()) else flat]
         add(name, last[1])
+        done(name)
 
     def read_experts(module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
         states, routed = (*args, *kwargs.values())[:2]  # [token, d_model], [token, choice] numbers of experts
@@ -51,6 +61,7 @@ def matrix_inputs(
             if len(rows):
                 add(entry[0], rows)
                 add(down[0], expert_activation(entry[1], rows))
+        done(*(name for pair in experts[module].values() for name, _ in pair))
 
     with ExitStack() as hooks:
         for name, matrix in matrices.items():
@@ -63,4 +74,6 @@ def matrix_inputs(
             hooks.callback(module.register_forward_pre_hook(read_experts, with_kwargs=True).remove)
         for states, real, arguments in batches:
             now[:], last[:] = [real.flatten()], []
-            forward(layer, states, arguments)
+            unread.update(matrices)
+            with suppress(Stop):
+                forward(layer, states, arguments)

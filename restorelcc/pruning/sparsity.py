@@ -61,9 +61,15 @@ def lowest_in_groups(scores: Tensor, pattern: Pattern) -> Tensor:
 
 
 def lowest(scores: Tensor, sparsity: float) -> Tensor:
-    """Bool mask of the given share of lowest scores along the last dimension, to the nearest whole weight."""
-    drop = scores.argsort(dim=-1, stable=True)[..., : round(scores.shape[-1] * sparsity)]
-    return torch.zeros_like(scores, dtype=torch.bool).scatter_(-1, drop, True)
+    """Bool mask of the given share of lowest scores along the last dimension, to the nearest whole weight. Of equal
+    scores the first go, as in a stable sort, which takes three times as long."""
+    count = round(scores.shape[-1] * sparsity)
+    if count == 0:
+        return torch.zeros_like(scores, dtype=torch.bool)
+    limit = scores.kthvalue(count, dim=-1, keepdim=True).values
+    below, at = scores < limit, scores == limit
+    left = count - below.sum(-1, keepdim=True)
+    return below | (at & (at.cumsum(-1) <= left))
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..hf.layout import layer_inputs
+from ..hf.layout import decoder_layers
 from ..hf.overflow import overflow, place_of
+from ..hf.twins import layer_inputs
 from ..hf.weights import Matrix
 from ..text.tokens import Tokens
 from .inputs import Batch, forward, matrix_inputs
@@ -26,7 +27,7 @@ class Stream:
         self._model = model
         self._hidden: list[Tensor] = []  # one entry a batch of texts
         self._arguments: dict[int, list[dict[str, Any]]] = {}
-        self._index = 0
+        self._index, self._count = 0, len(decoder_layers(model))
         for part in tokens.batches(batch):
             new = len(part) not in self._arguments  # They depend on the shape alone, so two sets serve all batches.
             with torch.no_grad():
@@ -44,7 +45,10 @@ class Stream:
         ]
 
     def advance(self, layer: nn.Module) -> None:
-        """To the entry of the next layer, through `layer` as it is now. Raises NotFinite."""
+        """To the entry of the next layer, through `layer` as it is now; after the last there is none, and nothing is
+        computed. Raises NotFinite."""
+        if self._index + 1 == self._count:
+            return
         self._hidden = [forward(layer, states, arguments) for states, _, arguments in self.batches()]
         if not all(bool(states[real].isfinite().all()) for states, real in zip(self._hidden, self._real, strict=True)):
             raise overflow(self._model, f"{place_of(self._index)}, in what it puts out")

@@ -16,7 +16,8 @@ from restorelcc.capture.statistics import capture
 from restorelcc.compensation.constants import Constants, injected
 from restorelcc.errors import UnsupportedModel
 from restorelcc.hf.families import FAMILIES, families_table
-from restorelcc.hf.layout import decoder_layers, geometry, layer_inputs, remarks
+from restorelcc.hf.layout import decoder_layers, geometry, remarks
+from restorelcc.hf.twins import layer_inputs
 from restorelcc.hf.weights import prunable
 from restorelcc.models.pair import paired
 from restorelcc.progress import finish

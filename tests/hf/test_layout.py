@@ -5,8 +5,8 @@ import threading
 import torch
 from conftest import make_model, make_tokens
 
-from restorelcc.hf.layout import decoder_layers, geometry, hooked, layer_inputs, output_projections
-from restorelcc.hf.twins import copied
+from restorelcc.hf.layout import decoder_layers, geometry, hooked, output_projections
+from restorelcc.hf.twins import copied, layer_inputs
 from restorelcc.hf.weights import prunable
 
 

@@ -12,7 +12,8 @@ from restorelcc.capture.vocabulary import vocabulary_effect
 from restorelcc.compensation.interface import folded
 from restorelcc.errors import UnsupportedModel
 from restorelcc.hf.families import FAMILIES
-from restorelcc.hf.layout import decoder_layers, geometry, layer_inputs, layers_with_heads, remarks
+from restorelcc.hf.layout import decoder_layers, geometry, layers_with_heads, remarks
+from restorelcc.hf.twins import layer_inputs
 from restorelcc.hf.weights import prunable
 from restorelcc.models.pair import paired
 from restorelcc.progress import finish

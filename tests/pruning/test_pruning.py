@@ -137,6 +137,26 @@ def test_ties_are_broken_to_the_exact_count():
     assert named(torch.tensor([[0.0, 1, 1, 1]])) == ""
 
 
+@given(st.integers(1, 5), st.integers(1, 40), st.integers(0, 40), st.integers(0, 2**20))
+@settings(max_examples=60, deadline=None)
+def test_of_equal_scores_the_first_go(rows, width, count, seed):
+    """As a stable sort has it, which the published code takes."""
+    scores = torch.randint(0, 6, (rows, width), generator=torch.Generator().manual_seed(seed)).float()
+    count = min(count, width)
+    first = scores.argsort(dim=-1, stable=True)[:, :count]
+    assert torch.equal(lowest(scores, count / width), torch.zeros(rows, width).scatter(1, first, 1).bool())
+
+
+@pytest.mark.parametrize("method", ["wanda", "sparsegpt"])
+def test_a_layer_runs_once_for_what_its_matrices_read_and_once_as_it_is_pruned(method, monkeypatch):
+    """The first time up to the matrix that reads last, and the last layer not again, since nothing reads on."""
+    calls, linear = [], torch.nn.functional.linear
+    monkeypatch.setattr(torch.nn.functional, "linear", lambda *args: calls.append(args[1]) or linear(*args))
+    dense = make_model()
+    pruned(dense, make_tokens(texts=4), method=method, sparsity=0.5)
+    assert len(calls) == 6 * 3 + 7 * 2
+
+
 @pytest.mark.parametrize(
     ("choice", "says"),
     [

@@ -11,7 +11,7 @@ from restorelcc.capture.components import components
 from restorelcc.capture.statistics import capture
 from restorelcc.compensation.constants import Constants
 from restorelcc.compensation.interface import compensated, folded
-from restorelcc.hf import layout
+from restorelcc.hf import layout, twins
 from restorelcc.hf.families import FAMILIES
 from restorelcc.models.pair import paired
 from restorelcc.progress import finish
@@ -145,15 +145,15 @@ def test_it_goes_on_where_it_stood(pair, lost, stop):
 
 
 def test_other_threads_go_on_while_what_enters_the_layers_is_read(pair, monkeypatch):
-    run, logits = layout.run_until_stop, []
+    run, logits = twins.run_until_stop, []
 
     def meanwhile(model, ids):
-        thread = threading.Thread(target=lambda: logits.append(model(ids).logits))
+        thread = threading.Thread(target=lambda: logits.append(pair.pruned(ids).logits))
         thread.start()
         thread.join()
         run(model, ids)
 
-    monkeypatch.setattr(layout, "run_until_stop", meanwhile)
-    _, arguments = layout.layer_inputs(pair.pruned, TEXTS.ids)
+    monkeypatch.setattr(twins, "run_until_stop", meanwhile)
+    _, arguments = twins.layer_inputs(pair.pruned, TEXTS.ids)
     assert torch.equal(logits[0], pair.pruned(TEXTS.ids).logits)
     assert len(arguments) == 3

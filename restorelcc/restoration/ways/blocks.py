@@ -19,7 +19,8 @@ from torch import Tensor
 
 from ...compensation.interface import Compensation, compensated
 from ...errors import SettingError, WriteError
-from ...hf.layout import decoder_layers, device_of, geometry, layer_inputs, layers_with_heads
+from ...hf.layout import decoder_layers, device_of, geometry, layers_with_heads
+from ...hf.twins import layer_inputs
 from ...models.pair import ModelPair
 from ...pruning.inputs import Batch
 from ...text.tokens import Tokens

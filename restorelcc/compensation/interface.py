@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UnsupportedModel
-from ..hf.layout import HeadGeometry, hooked
 from ..hf.identity import check_agreement
+from ..hf.layout import HeadGeometry, hooked
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -32,14 +32,16 @@ class _SoftTargetLoss(torch.autograd.Function):
         pieces = [(row, at) for row in range(len(logits)) for at in positions(chosen[row], logits.shape[-1])]
         for row, at in pieces:
             model = logits[row][at].float().log_softmax(-1)
-            slope = model.exp()
+            # In place from here on: what is written anew costs more than what is computed.
             if target.ndim == 3:
                 teacher = target[row][at].float().log_softmax(-1)
-                total += (teacher.exp() * (teacher - model)).sum()
-                slope -= teacher.exp()
+                likely = teacher.exp()
+                total += teacher.sub_(model).mul_(likely).sum()
+                slope = model.exp_().sub_(likely)
             else:
                 ids = target[row][at][:, None]
                 total -= model.gather(-1, ids).sum()
+                slope = model.exp_()
                 slope.scatter_add_(-1, ids, torch.full_like(ids, -1, dtype=slope.dtype))
             gradient[row, at] = slope.to(gradient.dtype)
         ctx.save_for_backward(gradient)

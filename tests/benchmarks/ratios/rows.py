@@ -13,7 +13,7 @@ from restorelcc.compensation.constants import Constants
 from restorelcc.compensation.interface import compensated, folded
 from restorelcc.evaluation.losses import cross_entropy
 from restorelcc.evaluation.prefix import Prefix
-from restorelcc.hf.layout import decoder_layers, layers_with_heads
+from restorelcc.hf.layout import decoder_layers, layers_with_heads, output_projections
 from restorelcc.hf.weights import prunable
 from restorelcc.models.pair import ModelPair
 from restorelcc.progress import finish
@@ -107,15 +107,11 @@ def _slopes(pair: ModelPair, tokens: Tokens, batch: int) -> None:
 
 
 def _backward(pair: ModelPair, tokens: Tokens, batch: int) -> None:
-    """Of a number beside every head's output, with frozen weights: to the lowest layer."""
-    entry = decoder_layers(pair.pruned)[0]
+    """Of what stands beside the heads' outputs, with frozen weights: to the output projection of the lowest layer."""
+    entry = output_projections(pair.pruned)[0]
     for some in (tokens[start : start + batch] for start in range(0, len(tokens), batch)):
         shift = torch.zeros(1, dtype=pair.pruned.dtype, requires_grad=True)
-        hook = entry.register_forward_hook(
-            lambda _, __, output, shift=shift: (
-                output + shift if isinstance(output, torch.Tensor) else (output[0] + shift, *output[1:])
-            )
-        )
+        hook = entry.register_forward_hook(lambda _, __, output, shift=shift: output + shift)
         logits = pair.pruned(some.ids, use_cache=False).logits
         hook.remove()
         cross_entropy(logits, some.ids, some.scored).backward()

@@ -25,8 +25,10 @@ from app.values import permits, rules  # noqa: E402
 if Path(sys.argv[0]).resolve() == Path(__file__).resolve():
     try:
         file, rest = rules.parted(sys.argv[1:])
+        processes, rest = rules.parted(rest, rules.PROCESSES)
         permits.give(rest)
-        rules.give(file, config.get_option("server.address"), config.get_option("server.allowedHosts") or ())
+        names = config.get_option("server.allowedHosts") or ()
+        rules.give(file, config.get_option("server.address"), names, processes)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

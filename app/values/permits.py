@@ -36,7 +36,8 @@ def give(arguments: Sequence[str]) -> None:
     unknown = [argument for argument in arguments if argument not in FLAGS]
     if unknown:
         raise ValueError(
-            f"{' '.join(unknown)[:200]!r} is not known: after -- there may be {', '.join(FLAGS)} and --studio FILE."
+            f"{' '.join(unknown)[:200]!r} is not known: after -- there may be {', '.join(FLAGS)}, --processes N and "
+            "--studio FILE."
         )
     _given = Permits(**{name: flag in arguments for flag, name in FLAGS.items()})
 

@@ -9,6 +9,7 @@
     steps = 2_000                # of one training, or of all points of a sweep together
     disk = 10                    # GB that runs, exports and what is remembered of pairs take together
     read_only = true             # the embedded pair as it comes, and nothing is kept
+    processes = 2                # that restorations and points of sweeps are handed to, beside the server; 1: it trains
 
 What the file leaves out is as `CLOSED` has it. Nothing of the engine is imported here (see `permits`).
 """
@@ -18,7 +19,7 @@ from __future__ import annotations
 import ipaddress
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ class Rules:
     """A run is renamed and deleted from the browser alone that made it."""
     named: bool = True
     """By whoever started the server, or by its being for one person."""
+    processes: int = field(default=1, compare=False)
+    """Of the command line, that trainings are handed to (see `work.launched`); 1: the server trains them itself. Not
+    what is allowed, but how it is done."""
 
     @property
     def said(self) -> str:
@@ -66,10 +70,13 @@ CLOSED = Rules((), (), (), False, 1_000_000, 2_000, 10, own_runs=True, named=Fal
 """For a server that others reach and of which nobody said more: the embedded pair, and runs in reason."""
 KINDS: dict[str, tuple[type, ...]] = {
     "models": (list, str), "texts": (list, str), "exports": (list, str), "hub": (bool,), "tokens": (int,),
-    "steps": (int,), "disk": (int, float), "read_only": (bool,),
+    "steps": (int,), "disk": (int, float), "read_only": (bool,), "processes": (int,),
 }  # fmt: skip
 WORDS = {list: "a list", str: "the name of a folder", bool: "true or false", int: "a whole number", float: "a number"}
-FLAG = "--studio"
+FLAG, PROCESSES = "--studio", "--processes"
+NEEDS = {FLAG: "the name of a file, with a section [studio]", PROCESSES: "how many there are to be"}
+"""What comes after a flag."""
+MOST_PROCESSES = 1_024
 _given = OPEN
 
 
@@ -78,25 +85,31 @@ def given() -> Rules:
     return _given
 
 
-def give(file: str | None, address: str | None, names: Sequence[str]) -> None:
+def give(file: str | None, address: str | None, names: Sequence[str], processes: str | None = None) -> None:
     """Once, as the server starts. file: with the rules; None: open where the server is reached from its own machine
-    alone. address, names: `server.address` and `server.allowedHosts`. Raises ValueError for a file that is none."""
+    alone. address, names: `server.address` and `server.allowedHosts`. processes: as typed, in place of what the file
+    says. Raises ValueError for a file that is none."""
     global _given
     unsaid = OPEN if is_alone(address, names) else CLOSED
-    _given = unsaid if file is None else read(Path(file))
+    rules = unsaid if file is None else read(Path(file))
+    if processes is not None:
+        if not processes.isdecimal() or not 1 <= int(processes) <= MOST_PROCESSES:
+            raise ValueError(f"{PROCESSES} is {processes[:40]!r}, and should be a number from 1 to {MOST_PROCESSES}")
+        rules = replace(rules, processes=int(processes))
+    _given = rules
 
 
-def parted(arguments: Sequence[str]) -> tuple[str | None, list[str]]:
-    """(the file that a command line names by `--studio FILE`, what else it says). Raises ValueError."""
+def parted(arguments: Sequence[str], flag: str = FLAG) -> tuple[str | None, list[str]]:
+    """(what a command line says after this flag, of `NEEDS`; what else it says). Raises ValueError."""
     rest = list(arguments)
-    if FLAG not in rest:
+    if flag not in rest:
         return None, rest
-    at = rest.index(FLAG)
+    at = rest.index(flag)
     if at + 1 == len(rest):
-        raise ValueError(f"{FLAG} needs the name of a file, with a section [studio]")
-    file = rest[at + 1]
+        raise ValueError(f"{flag} needs {NEEDS[flag]}")
+    value = rest[at + 1]
     del rest[at : at + 2]
-    return file, rest
+    return value, rest
 
 
 def is_alone(address: str | None, names: Sequence[str]) -> bool:

@@ -43,6 +43,7 @@ closer/: what closer looks compute
 continuation: Asked, Continued, continued, MODELS
 downloads: adapter, checkpoint, named, waiting
 jobs: Job, jobs, State
+launched/: trainings that processes beside the server do
 lessons: check_merge, constant_share, Damage, damage, first_components, Lesson, MergeCheck, Plane, plane, pruning_job,
     recipe_at, SPARSITIES, STEPS, training_job, training_key
 live: compared, lane, Measured, Superseded, unpicked
@@ -52,5 +53,5 @@ open_pairs: awaited, awaited_load, changed, loading, opening, seen, swapped, war
 scores: bounds_key, components_key, errors, foretold, key, known, missing, order, submit, submit_bounds,
     submit_components, table, there
 sweeps: kept_of, newest, ordered, Plan, plan_of, results_of, seconds, start
-training: go_on, goes_on, start, Unkept
+training: go_on, goes_on, handed_to, start, Unkept
 """

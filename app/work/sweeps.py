@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,12 +16,15 @@ from restorelcc.errors import RestoreLCCError
 from restorelcc.models.pair import ModelPair
 from restorelcc.progress import Progress
 from restorelcc.restoration.sweep import Failure, Grid, SweepResult, sweep
+from restorelcc.text.tokens import Tokens
 from restorelcc.workspace import Workspace
 
+from ..values import rules
 from ..values.recipes import recipe_written
 from . import allowed, scores
 from .jobs import Job, jobs
-from .training import about_run, texts
+from .launched.points import swept
+from .training import about_run, is_handed_over, texts
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +56,7 @@ def start(workspace: Workspace, plan: Plan, owner: str) -> Job:
             "owner": owner,
             "tags": [sweep_tag(datetime.now())],
         }
-        for step in sweep(pair, workspace.lost, ordered(plan_of(job)), text, held_out, plan.grid):
+        for step in _swept(workspace, pair, ordered(plan_of(job)), text, held_out, plan.grid, about):
             if isinstance(step, Progress):
                 yield step
             else:
@@ -63,6 +66,22 @@ def start(workspace: Workspace, plan: Plan, owner: str) -> Job:
 
     title = f"Sweep of {len(plan.grid.points())} points"
     return jobs.submit(title, owner, workspace.recipe.loading.resolved_device(), work, key=_key(workspace, owner))
+
+
+def _swept(
+    workspace: Workspace,
+    pair: ModelPair,
+    score: Tensor,
+    text: Tokens,
+    held_out: Tokens,
+    grid: Grid,
+    about: dict[str, Any],
+) -> Iterator[Progress | SweepResult | Failure]:
+    """Every point, trained here, or by processes beside the server where it hands trainings over."""
+    given = pair, workspace.lost, score, text, held_out, grid
+    if not is_handed_over(workspace, pair):
+        return sweep(*given)
+    return swept(*given, about, workspace.recipe.loading, rules.given().processes)
 
 
 @dataclass(frozen=True)

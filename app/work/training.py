@@ -8,13 +8,14 @@ from functools import partial
 from typing import Any
 
 from restorelcc.artifacts.export import made_for
+from restorelcc.artifacts.findings import Recipe
 from restorelcc.artifacts.runs import Run, run_bytes, runs_folder, save_run
-from restorelcc.artifacts.unfinished import Keeper, Unfinished, kept
+from restorelcc.artifacts.unfinished import PAIR, Keeper, Unfinished, find_unfinished, kept, pair_facts
 from restorelcc.compensation.interface import compensated
 from restorelcc.evaluation.comparison import measured
 from restorelcc.evaluation.perplexity import Perplexity, measure, perplexity
 from restorelcc.hf.narrow import pruning_record
-from restorelcc.models.loading import Loading
+from restorelcc.models.loading import DEMO, Loading
 from restorelcc.models.pair import ModelPair
 from restorelcc.progress import Progress
 from restorelcc.restoration.parameters import Held, training_bytes, training_seconds
@@ -29,10 +30,12 @@ from restorelcc.text.sources import SELF
 from restorelcc.text.tokens import Tokens
 from restorelcc.workspace import Workspace, second_text
 
+from ..values import rules
 from ..values.picks import Picks
 from ..values.recipes import recipe_written
 from . import allowed
 from .jobs import Job, Work, jobs
+from .launched.handing import is_at_it, loadable, trained
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,12 @@ def start(
             **({"picks": picks.to_text()} if picks.factors else {}),
             "owner": owner,
         }
-        with kept(trainer, name, about, {}) as keeper:
-            return (yield from _finished(job, workspace, trainer, keeper, name, about))
+        with kept(trainer, name, about, _names(workspace, pair)) as keeper:
+            if not is_handed_over(workspace, pair) or keeper.fault:
+                return (yield from _finished(job, workspace, trainer, keeper, name, about))
+            job.key = "go on", keeper.folder.name  # From here on it is one that is gone on with.
+        del trainer  # The processes have their own.
+        return (yield from _handed_over(job, workspace, find_unfinished(keeper.folder.name), held_out))
 
     return _submitted(workspace, name, owner, work)
 
@@ -126,6 +133,8 @@ def go_on(workspace: Workspace, interrupted: Unfinished, owner: str) -> Job:
         allowed.check_training(interrupted.steps)
         check_writable(runs_folder())
         pair = yield from workspace.loading()
+        if PAIR in interrupted.facts and is_handed_over(workspace, pair):
+            return (yield from _handed_over(job, workspace, interrupted, interrupted.training(pair).held_out))
         with interrupted.taken_up() as keeper:
             trainer, about = interrupted.training(pair), interrupted.facts["about"]
             return (yield from _finished(job, workspace, trainer, keeper, interrupted.name, about))
@@ -133,10 +142,44 @@ def go_on(workspace: Workspace, interrupted: Unfinished, owner: str) -> Job:
     return _submitted(workspace, interrupted.name, owner, work, key=_key(interrupted))
 
 
+def _names(workspace: Workspace, pair: ModelPair) -> dict[str, Any]:
+    """By which another process opens the pair, where one can."""
+    recipe = workspace.recipe
+    return {PAIR: pair_facts(pair, recipe.loading)} if loadable(recipe, pair) else {}
+
+
+def is_handed_over(workspace: Workspace, pair: ModelPair) -> bool:
+    """Whether processes beside the server train it, as whoever started that says."""
+    return rules.given().processes > 1 and loadable(workspace.recipe, pair)
+
+
+def handed_to(recipe: Recipe) -> int:
+    """How many processes train such a pair, as far as is known without its models; 1: the server."""
+    return rules.given().processes if recipe.pruned is not None or recipe.dense == DEMO else 1
+
+
+def _handed_over(
+    job: Job, workspace: Workspace, interrupted: Unfinished, held_out: Tokens
+) -> Generator[Progress, None, Run | None]:
+    """`_finished`, with the training by other processes."""
+    pair, about = (yield from workspace.loading()), interrupted.facts["about"]
+    dense = perplexity((yield from measure(pair.dense, held_out)))
+    job.notes += [dense, Settings(**interrupted.facts["settings"]), *interrupted.history()]
+    pruned = perplexity((yield from measure(pair.pruned, held_out)))
+    begun = yield from trained(job, interrupted, workspace.recipe.loading, rules.given().processes)
+    with interrupted.taken_up() as keeper:
+        if not begun:
+            keeper.over()
+            return None
+        result = interrupted.again().training(pair).result()
+        facts = {"held_out": {"dense": dense.figures(), "pruned": pruned.figures()}, "stopped": job.stopping}
+        return (yield from _kept(workspace, result, keeper, interrupted.name, about | facts))
+
+
 def goes_on(interrupted: Unfinished) -> bool:
     """Whether a job of this server goes on with it, or will."""
     job = jobs.find(_key(interrupted))
-    return job is not None and not job.finished
+    return (job is not None and not job.finished) or is_at_it(interrupted)
 
 
 def _key(interrupted: Unfinished) -> tuple[str, str]:

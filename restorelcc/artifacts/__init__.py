@@ -14,5 +14,5 @@ run_config: KNOWN
 runs: ADAPTER, annotate_run, bring_back, CONFIG, discard_run, empty_trash, keep_measured, list_runs, load_run,
     LONGEST_NAME, rename_run, Run, run_bytes, runs_folder, save_run, step_rows
 sweep_runs: keep_point, point_name, sweep_tag
-unfinished: find_unfinished, kept, Keeper, list_unfinished, Unfinished
+unfinished: find_unfinished, kept, Keeper, list_unfinished, PAIR, pair_facts, Unfinished
 """

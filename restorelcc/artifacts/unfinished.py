@@ -28,11 +28,12 @@ from torch import Tensor
 
 from ..errors import LoadError, SettingError, WriteError, shortened
 from ..foreign import check_regular, foreign
+from ..models.loading import Loading
 from ..models.pair import ModelPair
 from ..processes import process
 from ..restoration.settings import Settings
-from ..restoration.state import State, begun, given, resume, written
-from ..restoration.training import Training
+from ..restoration.state import State, begun, given, resume, step_of, written
+from ..restoration.training import Step, Training
 from ..selection.picks import Selection
 from ..storage.drafts import held, is_held, remove
 from ..storage.folders import is_of_disk, whole
@@ -43,6 +44,8 @@ from .runs import TRASH, folders_in, run_folder, runs_folder
 
 PLACE = ".unfinished"
 FACTS, GIVEN, STATE, LOCK = "training.json", "given.safetensors", "state.safetensors", "lock"
+PAIR = "pair"
+"""Of what is kept of a training: the models, by names that any process can load, and how (see `pair_facts`)."""
 EVERY = 60.0  # seconds at most between two times that a training is kept
 SPARE = 20  # times as long as keeping took, where it took more than a second, is trained before it is kept again
 WAIT = 1.0  # seconds in which somebody who only looks at a lock lets go of it
@@ -122,6 +125,15 @@ class Unfinished:
     def steps(self) -> int:
         """How many it was to take."""
         return int(self.facts["settings"]["steps"]) if not self.damage else 0
+
+    def again(self) -> Unfinished:
+        """As it is kept now; as it was where it is no longer there, or cannot be read."""
+        now = _read(self.folder)
+        return self if now.damage else now
+
+    def history(self) -> list[Step]:
+        """Its steps so far."""
+        return [step_of(row) for row in self.curve]
 
     @property
     def standing(self) -> str:
@@ -207,6 +219,13 @@ def kept(
             if not training.history:
                 keeper.over()
             raise
+
+
+def pair_facts(pair: ModelPair, loading: Loading) -> dict[str, Any]:
+    """How another process loads the models of a training, for `PAIR`; without permission to run foreign code, which is
+    given anew."""
+    how = {name: getattr(loading, name) for name in ("device", "dtype", "revision")}
+    return {"dense": pair.dense_name, "pruned": pair.pruned_name, "loading": how}
 
 
 def list_unfinished(root: Path | None = None) -> list[Unfinished]:

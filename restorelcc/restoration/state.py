@@ -88,7 +88,7 @@ def _resume(training: Training, tensors: Mapping[str, Tensor], facts: Mapping[st
     compensation = read_compensation(
         best["kind"], best["version"], _beginning(tensors, "best.compensation"), training.pair.geometry
     )
-    history = [_step(row) for row in facts["history"]]
+    history = [step_of(row) for row in facts["history"]]
     held: dict[int, dict[str, Tensor]] = {}
     for name, part in _beginning(tensors, "optimizer").items():
         number, _, key = name.partition(".")
@@ -134,7 +134,8 @@ def _row(step: Step) -> dict[str, Any]:
     return asdict(step) | {"loss": _number(step.loss)}
 
 
-def _step(row: Mapping[str, Any]) -> Step:
+def step_of(row: Mapping[str, Any]) -> Step:
+    """A step as the curve of a `State` has it."""
     held_out = row["held_out"]
     measured = None if held_out is None else Perplexity(**held_out)
     return Step(**{**row, "loss": math.nan if row["loss"] is None else row["loss"], "held_out": measured})

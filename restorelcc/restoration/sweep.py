@@ -225,17 +225,24 @@ def _restored(
     """One point of the grid, trained and judged. Raises whatever `Training` does."""
     began, count = time.perf_counter(), len(grid.points())
     point = grid.points()[index]
-    selection, windows, settings = point.selection(lost, score), point.windows(tokens), grid.settings_of(point)
-    along = yield from directions(pair, lost, windows, settings)
-    training = Training(pair, along, selection, windows, held_out, settings)
+    training = yield from training_of(point, pair, lost, score, tokens, held_out, grid)
     steps = training.settings.steps
     for step in training.steps():
         what = f"point {index + 1} of {count}, step {step.step} of {steps}"
         yield Progress(what, index * steps + step.step, count * steps)
-    return replace(_judged(point, training, dense, pruned), seconds=time.perf_counter() - began)
+    return replace(judged_point(point, training, dense, pruned), seconds=time.perf_counter() - began)
 
 
-def _judged(point: Point, training: Training, dense: TokenLoss, pruned: TokenLoss) -> SweepResult:
+def training_of(
+    point: Point, pair: ModelPair, lost: LostComponents, score: Tensor, tokens: Tokens, held_out: Tokens, grid: Grid
+) -> Generator[Progress, None, Training]:
+    """The training of one point, before its first step; all else as `sweep` has it. Raises what `Training` does."""
+    selection, windows, settings = point.selection(lost, score), point.windows(tokens), grid.settings_of(point)
+    along = yield from directions(pair, lost, windows, settings)
+    return Training(pair, along, selection, windows, held_out, settings)
+
+
+def judged_point(point: Point, training: Training, dense: TokenLoss, pruned: TokenLoss) -> SweepResult:
     """The best of a training on its held-out windows, beside what both models lose there; its time is left open."""
     model, restoration = training.pair.pruned, training.result()
     best = next(step for step in restoration.history if step.step == restoration.best_step)

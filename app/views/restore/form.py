@@ -197,6 +197,9 @@ def _name_and_start(workspace: Workspace) -> None:
         feedback.refused(f"A name of {len(name)} characters does not do: give up to {LONGEST_NAME}.")
     settings = settings_typed(show=True)
     empty = len(state.picks()) == 0
+    beside = training.handed_to(workspace.recipe)
+    if beside > 1:
+        st.caption(f"Trained by {beside} processes beside this server, as whoever started it says.")
     st.button(
         "Start restoration",
         type="primary",

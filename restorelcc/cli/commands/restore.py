@@ -10,14 +10,15 @@ from typing import Any
 from ... import face
 from ...artifacts.export_formats import FORMATS
 from ...artifacts.runs import ADAPTER, Run, run_bytes, runs_folder, save_run
-from ...artifacts.unfinished import Keeper, find_unfinished, kept
+from ...artifacts.unfinished import PAIR, Keeper, Unfinished, find_unfinished, kept
 from ...capture.components import components
 from ...capture.statistics import capture
 from ...compensation.interface import compensated
 from ...compensation.weights import Weights
-from ...errors import ProcessLost, RestoreLCCError, SettingError, WriteError
+from ...errors import LoadError, ProcessLost, RestoreLCCError, SettingError, WriteError
 from ...evaluation.comparison import Comparison, measured
 from ...evaluation.perplexity import Perplexity
+from ...foreign import foreign
 from ...models.loading import Loading
 from ...models.pair import ModelPair
 from ...processes import lost_another, stoppable
@@ -85,7 +86,8 @@ def resume(name: str, changed: dict[str, Any], as_json: bool) -> None:
     SettingError, and whatever `restore` does."""
     interrupted = find_unfinished(name)
     if BEGUN_HERE not in interrupted.facts:
-        raise SettingError(f"{name} was begun in the app. Go on with it there, on its Restore page.")
+        _trained_for_the_app(interrupted, changed, as_json)
+        return
     asked = Asked.read(interrupted.facts[BEGUN_HERE], interrupted.facts["settings"], changed)
     check_free(asked.folder)
     check_writable(runs_folder())
@@ -98,6 +100,31 @@ def resume(name: str, changed: dict[str, Any], as_json: bool) -> None:
         check_room((asked.folder, export), (runs_folder(), run_bytes(trainer)))
         note(f"Going on with {name}: {interrupted.standing}.")
         _finish(asked, trainer, keeper, interrupted.facts["about"], elsewhere, as_json)
+
+
+def _trained_for_the_app(interrupted: Unfinished, changed: dict[str, Any], as_json: bool) -> None:
+    """Train to its end what the app began: the app, which has the text to judge it by, keeps it as a run then."""
+    name, facts = interrupted.folder.name, interrupted.facts.get(PAIR)
+    if not isinstance(facts, dict):
+        raise SettingError(f"{name} was begun in the app. Go on with it there, on its Restore page.")
+    if changed["folder"] is not None or changed["format"] is not None:
+        raise SettingError(f"{name} was begun in the app, which exports it: leave --out and --format out.")
+    given = {key: value for key, value in changed.items() if value is not None}
+    with foreign(lambda reason: LoadError(f"It does not say what models it is of ({reason}). Restore the pair anew.")):
+        dense, pruned, loading = str(facts["dense"]), str(facts["pruned"]), Loading(**(facts["loading"] | given))
+    with interrupted.taken_up() as keeper:
+        pair = face.load_pair(dense, pruned, loading)
+        note_pair(pair)
+        trainer = interrupted.training(pair)
+        note(f"Going on with {name}: {interrupted.standing}.")
+        stopped = _trained(trainer, keeper, as_json, None)
+        keeper.keep(trainer, now=True)
+        if keeper.fault:
+            raise WriteError(keeper.fault)
+    if as_json:
+        show_json({"unfinished": str(interrupted.folder), "step": trainer.history[-1].step, "stopped": stopped})
+    else:
+        say(f"Trained, best at step {trainer.best.step}. The app measures it and keeps the run: Continue on its pages.")
 
 
 def second_text(asked: Asked, pair: ModelPair, tokens: Tokens) -> Tokens | None:

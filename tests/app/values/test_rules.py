@@ -94,3 +94,18 @@ def test_what_is_said_of_a_server(tmp_path):
     assert "the Hugging Face hub" in some.said
     assert "README" not in some.said
     assert "for looking" in Rules(read_only=True).said
+
+
+def test_processes_that_trainings_are_handed_to_are_typed_or_of_the_file_and_forbid_nothing(tmp_path, monkeypatch):
+    (tmp_path / "studio.toml").write_text("[studio]\nprocesses = 3\n")
+    monkeypatch.setattr(rules, "_given", OPEN)
+    assert rules.parted(["--processes", "2", "--allow-pickle"], rules.PROCESSES) == ("2", ["--allow-pickle"])
+    rules.give(None, "127.0.0.1", [], "2")
+    assert (rules.given(), rules.given().processes) == (OPEN, 2)
+    rules.give(str(tmp_path / "studio.toml"), "127.0.0.1", [])
+    assert rules.given().processes == 3
+    rules.give(str(tmp_path / "studio.toml"), "127.0.0.1", [], "4")
+    assert rules.given().processes == 4
+    for wrong in ("0", "-1", "many", "1025"):
+        with pytest.raises(ValueError, match="a number from 1 to 1024"):
+            rules.give(None, "127.0.0.1", [], wrong)

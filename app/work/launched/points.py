@@ -1,0 +1,121 @@
+"""Points of a sweep, each handed to a process of the command line of its own, several at once."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator, Iterator
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from restorelcc.artifacts.sweep_runs import point_name
+from restorelcc.artifacts.unfinished import PAIR, Unfinished, find_unfinished, kept, pair_facts
+from restorelcc.capture.components import LostComponents
+from restorelcc.errors import RestoreLCCError, WriteError
+from restorelcc.evaluation.comparison import side_by_side
+from restorelcc.evaluation.perplexity import TokenLoss
+from restorelcc.models.loading import Loading
+from restorelcc.models.pair import ModelPair
+from restorelcc.progress import Progress
+from restorelcc.restoration.sweep import Failure, Grid, Point, SweepResult, judged_point, training_of
+from restorelcc.text.tokens import Tokens
+
+from .handing import LOOK, Launch
+
+Outcome = SweepResult | Failure
+
+
+@dataclass
+class _Point:
+    """One that a process trains."""
+
+    point: Point
+    left: Unfinished
+    launch: Launch
+    place: int
+    """Of those that are at it at once."""
+    began: float = field(default_factory=time.perf_counter)
+
+    def close(self) -> str:
+        """The line that its process ended with, empty where all went well; it does not go on."""
+        return self.launch.ended()
+
+
+def swept(
+    pair: ModelPair,
+    lost: LostComponents,
+    score: Tensor,
+    tokens: Tokens,
+    held_out: Tokens,
+    grid: Grid,
+    about: dict[str, Any],
+    loading: Loading,
+    processes: int,
+) -> Iterator[Progress | Outcome]:
+    """As `restoration.sweep.sweep`, with results in the order in which they end. about: what every point's run says.
+    Left early, the processes end, and nothing stays of what they were at."""
+    dense, pruned = yield from side_by_side(pair.dense, held_out, [(pair.pruned, nullcontext)])
+    waiting, under_way = grid.points(), list[_Point]()
+    count = len(waiting)
+    try:
+        while waiting or under_way:
+            while waiting and len(under_way) < processes:
+                point = waiting.pop(0)
+                place = min(set(range(processes)) - {each.place for each in under_way})
+                try:
+                    trainer = yield from training_of(point, pair, lost, score, tokens, held_out, grid)
+                    with kept(trainer, point_name(point, pair.pruned_name), about, _names(pair, loading)) as keeper:
+                        if keeper.fault:
+                            raise WriteError(keeper.fault)
+                    left = find_unfinished(keeper.folder.name)
+                    launch = Launch(left, loading, 1, _share(loading, place, processes))
+                    under_way.append(_Point(point, left, launch, place))
+                except RestoreLCCError as error:
+                    yield Failure(point, str(error))
+            over = next((each for each in under_way if each.launch.is_over(LOOK / len(under_way))), None)
+            if over is not None:
+                under_way.remove(over)
+                yield from _outcome(over, pair, dense, pruned)
+            done = count - len(waiting) - len(under_way)
+            yield Progress(f"{done} of {count} points, {len(under_way)} processes at the next", done, count)
+    finally:
+        for each in under_way:
+            each.close()
+            with suppress(RestoreLCCError):
+                each.left.discard()
+
+
+def _names(pair: ModelPair, loading: Loading) -> dict[str, Any]:
+    return {PAIR: pair_facts(pair, loading)}
+
+
+def _share(loading: Loading, place: int, processes: int) -> dict[str, str]:
+    """Of the machine, as its environment says: a GPU, where there are several one of them, and a share of the cores."""
+    share = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": f"{max(1, _cores() // processes)}"}
+    if loading.resolved_device().startswith("cuda"):
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
+        share["CUDA_VISIBLE_DEVICES"] = visible.split(",")[place % len(visible.split(","))]
+    return share
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+def _outcome(over: _Point, pair: ModelPair, dense: TokenLoss, pruned: TokenLoss) -> Generator[Outcome, None, None]:
+    """What a process left, measured here."""
+    try:
+        error = over.close()
+        if error:
+            raise RestoreLCCError(error)
+        result = judged_point(over.point, over.left.again().training(pair), dense, pruned)
+        yield replace(result, seconds=time.perf_counter() - over.began)
+    except RestoreLCCError as error:
+        yield Failure(over.point, str(error))
+    finally:
+        with suppress(RestoreLCCError):
+            over.left.discard()

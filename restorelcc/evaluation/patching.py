@@ -19,6 +19,7 @@ from torch import Tensor
 from ..hf.layout import HeadGeometry, device_of, geometry, hooked, mlps, output_projections
 from ..hf.weights import weight_of
 from ..models.pair import ModelPair
+from ..processes import apart, from_all, turns
 from ..progress import Progress, finish
 from ..text.tokens import Tokens
 from .perplexity import TokenLoss, at_once, joined
@@ -61,7 +62,8 @@ def everything(shape: HeadGeometry) -> Patch:
 def patched(
     pair: ModelPair, tokens: Tokens, patches: Sequence[Patch], batch: int = 8, distances: bool = False
 ) -> Generator[Progress, None, list[TokenLoss]]:
-    """The pruned model's loss under every patch; yields after each patch of each batch of texts.
+    """The pruned model's loss under every patch; yields after each patch of each batch of texts. Where several
+    processes are at it, each takes its turns, and all get the whole.
 
     distances: measure how far the dense model is, too, which takes its logits of a batch. Memory: for one batch, what
     every attention and MLP of the dense model computes; at most `MEMORY`, so where texts are long and the model is
@@ -69,18 +71,20 @@ def patched(
     """
     batch = at_once(pair.dense, tokens, min(batch, _fitting(pair.dense, tokens.ids.shape[1])))
     parts: list[list[TokenLoss]] = [[] for _ in patches]
-    batches = list(tokens.batches(batch))
+    batches = turns(tokens.batches(batch))
     for number, part in enumerate(batches):
         dense = _read(pair.dense, part.ids, 0 if distances else 1)
         teacher = dense.logits if distances else None
         prefix = Prefix(pair.pruned, part, len(part), teacher=None if teacher is None else partial(_same, teacher))
-        finish(prefix.measured())
+        with apart():  # A batch is one process's.
+            finish(prefix.measured())
         for index, patch in enumerate(patches):
             yield Progress("patching", number * len(patches) + index, len(batches) * len(patches))
             within = partial(_in_place, pair, dense, patch)
-            parts[index].append(finish(prefix.again(patch.first, within=within)))
+            with apart():
+                parts[index].append(finish(prefix.again(patch.first, within=within)))
     yield Progress("patching", len(batches) * len(patches), len(batches) * len(patches))
-    return [joined(of_patch) for of_patch in parts]
+    return [joined(from_all(of_patch)) for of_patch in parts]
 
 
 def _same(teacher: Tensor, _: int) -> Tensor:

@@ -31,6 +31,7 @@ from ..errors import SettingError, TextError
 from ..hf.families import needs_start
 from ..hf.layout import Stop, context_length, device_of, geometry, hooked, output_projections, run_until_stop
 from ..models.pair import ModelPair
+from ..processes import from_all, summed, turns
 from ..progress import Progress
 from ..text.calibration import check_embedded
 from ..text.contrast import ContrastItem, contrast_items
@@ -114,7 +115,7 @@ def probed(inputs: ScoreInputs) -> Generator[Progress, None, Probing]:
 def fit_all(contrast: Contrast) -> Generator[Progress, None, Probing]:
     """The probes of `contrast`: trained on its first 70 % of pairs, measured on the rest; features are standardised.
 
-    Yields after every few heads.
+    Yields after every few heads. Where several processes are at it, each takes heads in turns.
     """
     layers, heads, pairs, _ = contrast.question.shape
     training = min(round(pairs * TRAINING_SHARE), pairs - 1)
@@ -129,11 +130,11 @@ def fit_all(contrast: Contrast) -> Generator[Progress, None, Probing]:
 
     accuracy: list[Tensor] = []
     with single_threaded(torch.get_num_threads() if on_cpu else 1) as workers:
-        for part in workers.map(measured, range(0, layers * heads, together)):
-            yield Progress("training probes", len(accuracy) * together, layers * heads)
+        for part in workers.map(measured, own := turns(range(0, layers * heads, together))):
+            yield Progress("training probes", len(accuracy), len(own))
             accuracy.append(part)
-    yield Progress("training probes", layers * heads, layers * heads)
-    return Probing(torch.cat(accuracy).view(layers, heads), training, pairs - training)
+    yield Progress("training probes", len(own), len(own))
+    return Probing(torch.cat(from_all(accuracy)).view(layers, heads), training, pairs - training)
 
 
 @contextmanager
@@ -178,15 +179,16 @@ def _held_out_accuracy(question: Tensor, right: Tensor, wrong: Tensor, training:
 def read_contrast_activations(
     pair: ModelPair, items: Sequence[ContrastItem], batch: int = 8
 ) -> Generator[Progress, None, Contrast]:
-    """Activations at the last tokens, for every item in order; yields after every `batch` items.
+    """Activations at the last tokens, for every item in order; yields after every `batch` items. Where several
+    processes are at it, each reads its turns, and all get the whole.
 
     What is longer than the context keeps its end. Raises SettingError where activations are not finite, LoadError where
     the tokenizer is not the model's.
     """
     shape, device = pair.geometry, device_of(pair.dense)
     size = (shape.n_layers, shape.n_heads, len(items), shape.d_head)
-    stores = [torch.empty(size, dtype=pair.dense.dtype, device=device) for _ in range(3)]
-    for start in range(0, len(items), batch):
+    stores = [torch.zeros(size, dtype=pair.dense.dtype, device=device) for _ in range(3)]
+    for start in turns(range(0, len(items), batch)):
         yield Progress("reading right and wrong responses", start, len(items))
         part = items[start : start + batch]
         questions = [_read(pair, item.prompt) for item in part]
@@ -199,6 +201,7 @@ def read_contrast_activations(
         ):
             store[:, :, start : start + batch] = last_token_heads(model, texts).to(store)
     yield Progress("reading right and wrong responses", len(items), len(items))
+    stores = [summed(store) for store in stores]  # Each item is of one process, and zero in the others.
     if not all(bool(store.isfinite().all()) for store in stores):
         raise SettingError(
             f"Head activations of this pair are not finite in {pair.dense.dtype}, so no probe can be trained on them. "

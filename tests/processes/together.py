@@ -2,33 +2,38 @@
 writes."""
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
 # ruff: noqa: E402
 import torch
-from conftest import make_model, make_tokens, noisy
-from transformers import PreTrainedTokenizerFast
+from conftest import WORDS, make_model, make_tokenizer, make_tokens, noisy
 
-from restorelcc.capture.components import components
+from restorelcc.capture.components import LostComponents, components
 from restorelcc.capture.statistics import MEANS, capture
 from restorelcc.evaluation.comparison import side_by_side
+from restorelcc.evaluation.patching import Patch, all_heads, patched
 from restorelcc.evaluation.perplexity import measure
-from restorelcc.models.pair import paired
+from restorelcc.models.pair import ModelPair, paired
 from restorelcc.processes import by_the_first, processes
 from restorelcc.progress import finish
 from restorelcc.restoration.settings import Settings
 from restorelcc.restoration.sweep import Grid, SweepResult, sweep
 from restorelcc.restoration.training import Training
+from restorelcc.selection.measured_effect import of_heads, tried
 from restorelcc.selection.picks import everything
 from restorelcc.selection.predicted_effect import slopes
+from restorelcc.selection.probing import fit_all, read_contrast_activations
+from restorelcc.text.contrast import ContrastItem
+from restorelcc.text.tokens import Tokens
 
 
 def computed() -> dict[str, torch.Tensor]:
     """Statistics, losses, and curves of trainings of every kind and way; batches that two cannot share evenly."""
     dense = make_model()
-    pair = paired(dense, noisy(dense), PreTrainedTokenizerFast.__new__(PreTrainedTokenizerFast), "dense", "pruned")
+    pair = paired(dense, noisy(dense), make_tokenizer(), "dense", "pruned")
     texts, held_out = make_tokens(texts=9, seed=5), make_tokens(texts=3, seed=6)
     statistics = finish(capture(pair, texts, batch=2, samples=8))
     found = {"processes": torch.tensor(processes())}
@@ -38,6 +43,7 @@ def computed() -> dict[str, torch.Tensor]:
     found["kl"] = beside.kl
     lost = components(statistics)
     found["slopes"] = finish(slopes(pair, texts, "kl", batch=2)).by_text
+    found |= other_scores(pair, lost, texts)
     grid = Grid.read(["1", "0.5"], ["all"], ["0.1"], ["kl"], Settings(steps=4, batch=3), ["1"])
     points = [
         each
@@ -51,6 +57,21 @@ def computed() -> dict[str, torch.Tensor]:
         steps = list(training.steps())
         found[f"{kind} {way}"] = torch.tensor([step.held_out_loss for step in steps if step.held_out_loss is not None])
         found[f"{kind} {way}, training"] = torch.tensor([step.loss for step in steps[1:]])
+    return found
+
+
+def other_scores(pair: ModelPair, lost: LostComponents, texts: Tokens) -> dict[str, torch.Tensor]:
+    """Probes, ceilings, bounds by layer, and heads put back one at a time."""
+    items = [ContrastItem(f" {first}", f" {second}", f" {first} {first}") for first, second in pairwise(WORDS)]
+    contrast = finish(read_contrast_activations(pair, items, batch=2))
+    found = {name: getattr(contrast, name) for name in ("question", "right", "wrong")}
+    found["probes"] = finish(fit_all(contrast)).accuracy
+    patches = [Patch(), *(all_heads(pair.geometry, layer) for layer in range(pair.geometry.n_layers))]
+    losses = finish(patched(pair, texts, patches, batch=2, distances=True))
+    found |= {f"patched {index}": loss.nll for index, loss in enumerate(losses)}
+    found |= {f"patched {index}, distance": loss.kl for index, loss in enumerate(losses) if loss.kl is not None}
+    trials = of_heads(lost.constants(lost.magnitude))[:3]
+    found["trials"] = torch.tensor([change.nats for _, change in tried(pair, texts, trials, batch=2)])
     return found
 
 

@@ -40,7 +40,7 @@ def started(workspace, settings=SETTINGS):
     return training.start(workspace, Picks(everything(workspace.lost.shape)), settings, "mine", "me")
 
 
-def until(happened, seconds=120.0):
+def until(happened, seconds=500.0):
     end = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < end
@@ -53,7 +53,7 @@ def curve(run):
 
 def test_two_processes_train_the_run_that_the_server_would_and_the_page_follows(of_folders, monkeypatch):
     job = started(of_folders)
-    assert job.wait(240)
+    assert job.wait(500)
     assert job.state == State.DONE, job.error
     monkeypatch.setattr(rules, "_given", rules.OPEN)
     alone = started(of_folders)
@@ -74,7 +74,7 @@ def test_points_of_a_sweep_are_trained_by_a_process_each(of_folders, monkeypatch
     job = sweeps.start(of_folders, plan, "me")
     until(lambda: job.finished or list_unfinished())
     assert all(training.goes_on(each) for each in list_unfinished())
-    assert job.wait(240)
+    assert job.wait(500)
     assert job.state == State.DONE, job.error
     monkeypatch.setattr(rules, "_given", rules.OPEN)
     alone = sweeps.start(of_folders, plan, "you")

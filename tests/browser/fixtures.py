@@ -3,7 +3,6 @@
 Not a conftest.py: of two modules of that name, `from conftest import …` in the other tests would find the wrong one.
 """
 
-import atexit
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from people import DESKTOP, Server, User, start
+from people import CHROMIUM, DESKTOP, SLOW, Server, User, start
 from playwright.sync_api import Browser, sync_playwright
 
 from restorelcc.artifacts.findings import Recipe
@@ -20,8 +19,8 @@ from restorelcc.progress import finish
 from restorelcc.workspace import Workspace, open_workspace
 
 _RUNNING = ExitStack()
-"""What modules share, until the tests are over: a server takes its time to start, and then to open its first pair."""
-atexit.register(_RUNNING.close)
+"""What modules share, until the tests of this process are over: a server takes its time to start, and then to open its
+first pair."""
 
 
 @cache
@@ -35,14 +34,28 @@ def _chromium() -> Browser:
     chromium = shutil.which("chromium")
     assert chromium, "The browser tests need chromium: apt-get install chromium"
     playwright = _RUNNING.enter_context(sync_playwright())
-    return playwright.chromium.launch(
-        executable_path=chromium, args=["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-    )
+    return playwright.chromium.launch(executable_path=chromium, args=CHROMIUM)
+
+
+@cache
+def _restored() -> str:
+    someone = User(_chromium(), _shared(), DESKTOP)
+    page = someone.open("restore?picks=2.3_0", wait=".st-key-start-restoration button:enabled")
+    page.locator(".st-key-setting-steps input").fill("2")
+    page.locator(".st-key-setting-steps input").press("Enter")
+    someone.settle()
+    page.locator(".st-key-start-restoration button").click()
+    page.locator(".st-key-norms .js-plotly-plot").wait_for(timeout=SLOW)
+    someone.settle()
+    link = page.url.rpartition("/")[2]
+    someone.context.close()
+    return link
 
 
 @pytest.fixture(scope="module")
-def server() -> Server:
+def server(request: pytest.FixtureRequest) -> Server:
     """Whose embedded pair somebody may have opened already, and restored."""
+    request.session.addfinalizer(_RUNNING.close)
     return _shared()
 
 
@@ -55,8 +68,15 @@ def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Browser:
+def browser(request: pytest.FixtureRequest) -> Browser:
+    request.session.addfinalizer(_RUNNING.close)
     return _chromium()
+
+
+@pytest.fixture(scope="module")
+def run(server: Server, browser: Browser) -> str:
+    """A link to a restoration of the shared server, so that no page is without what it is for."""
+    return _restored()
 
 
 @pytest.fixture

@@ -15,8 +15,11 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 ROOT = Path(__file__).resolve().parents[2]
 DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 READY = "[data-testid=stApp][data-test-script-state=notRunning]"
-SLOW = 60_000  # milliseconds; for what models have to be loaded for, on a busy machine
-expect.set_options(timeout=20_000)
+SLOW = 180_000  # milliseconds; for what models have to be loaded for, on a busy machine
+SOON = 60_000  # for everything else; nobody waits longer than it takes
+expect.set_options(timeout=SOON)
+# Pages are painted without the stand-in for a graphics card that WebGL has: all on it takes twice the processor's time.
+CHROMIUM = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class start:  # noqa: N801 - reads as a verb in `with start(…)`
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 class User:
@@ -74,6 +77,7 @@ class User:
     def __init__(self, browser: Browser, server: Server, viewport: dict[str, int], scheme: str = "light") -> None:
         self.server = server
         self.context: BrowserContext = browser.new_context(viewport=viewport, color_scheme=scheme)  # type: ignore[arg-type]
+        self.context.set_default_timeout(SOON)
         self.page: Page = self.context.new_page()
 
     def open(self, path: str, wait: str = ".js-plotly-plot") -> Page:
@@ -102,3 +106,25 @@ class User:
         found = re.search(r"([\d,]+) picked", self.page.locator(".studio-header").inner_text())
         assert found is not None
         return int(found[1].replace(",", ""))
+
+
+def cell(page: Page, layer: int, head: int, chart: str = "head-map") -> tuple[float, float]:
+    """Where a cell of a map of the embedded pair's heads is on the screen."""
+    point = page.locator(f".st-key-{chart} .points path.point").nth(8 * layer + head)
+    point.wait_for()
+    box = point.bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def click_at(page: Page, x: float, y: float) -> None:
+    """Click what a chart has there, once it has noticed the mouse."""
+    page.mouse.move(x - 3, y)
+    page.mouse.move(x, y)
+    page.wait_for_timeout(250)
+    page.mouse.click(x, y)
+
+
+def click_cell(page: Page, layer: int, head: int) -> None:
+    """Click a cell of the map of heads."""
+    click_at(page, *cell(page, layer, head))

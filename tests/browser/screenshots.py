@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
 
-from people import DESKTOP, ROOT, SLOW, User, start
+from people import CHROMIUM, DESKTOP, ROOT, SLOW, User, start
 from playwright.sync_api import sync_playwright
 
 PICKS = "1.2~2.6~3.2~5.0_0-7~5.1"
@@ -42,10 +42,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
         place = Path(scratch)
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
-        )
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
         with start(place / "cache", place / "data", place / "log") as server:
             user = User(browser, server, DESKTOP)
             run = restored(user)

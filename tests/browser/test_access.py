@@ -4,11 +4,11 @@ import re
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from fixtures import browser, people, server, user
+from fixtures import browser, people, run, server, user
 from people import DESKTOP, SLOW, Server, User
 from playwright.sync_api import Browser, Page, expect
 
-__all__ = ["browser", "people", "server", "user"]  # fixtures that pytest finds by name
+__all__ = ["browser", "people", "run", "server", "user"]  # fixtures that pytest finds by name
 
 pytestmark = pytest.mark.browser
 
@@ -58,22 +58,6 @@ def contrast(page: Page, selector: str) -> float:
     ratios: list[float] = page.evaluate(script, selector)
     assert ratios
     return min(ratios)
-
-
-@pytest.fixture(scope="module")
-def run(server: Server, browser: Browser) -> str:
-    """A link to a restoration, so that no page is without what it is for."""
-    someone = User(browser, server, DESKTOP)
-    page = someone.open("restore?picks=2.3_0", wait=".st-key-start-restoration button:enabled")
-    page.locator(".st-key-setting-steps input").fill("2")
-    page.locator(".st-key-setting-steps input").press("Enter")
-    someone.settle()
-    page.locator(".st-key-start-restoration button").click()
-    page.locator(".st-key-norms .js-plotly-plot").wait_for(timeout=3 * SLOW)
-    someone.settle()
-    link = page.url.rpartition("/")[2]
-    someone.context.close()
-    return link
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

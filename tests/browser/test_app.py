@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from fixtures import browser, engine, own_server, people, user
-from people import DESKTOP, PHONE, SLOW, Server, User, start
-from playwright.sync_api import Browser, Page, expect
+from people import DESKTOP, PHONE, SLOW, Server, User, cell, click_cell, start
+from playwright.sync_api import Browser, expect
 
 from restorelcc.artifacts.runs import list_runs
 from restorelcc.compensation.constants import injected
@@ -30,23 +30,6 @@ def measured(workspace: Workspace, picks: set[Pick]) -> float:
     mask = Selection(workspace.lost.shape, frozenset(picks)).mask()
     with compensated(pair.pruned, injected(workspace.lost, mask)):
         return perplexity(token_loss(pair.pruned, workspace.findings.live)).value
-
-
-def cell(page: Page, layer: int, head: int) -> tuple[float, float]:
-    """Where a cell of the map is on the screen."""
-    point = page.locator(".st-key-head-map .points path.point").nth(8 * layer + head)
-    point.wait_for()
-    box = point.bounding_box()
-    assert box is not None
-    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-
-
-def click_cell(page: Page, layer: int, head: int) -> None:
-    x, y = cell(page, layer, head)
-    page.mouse.move(x - 3, y)
-    page.mouse.move(x, y)
-    page.wait_for_timeout(250)
-    page.mouse.click(x, y)
 
 
 def until(holds: Callable[[], bool]) -> None:

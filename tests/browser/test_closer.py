@@ -69,7 +69,7 @@ def click_in_step(user: User, clicked: str, maps: tuple[str, ...], layer: int, h
 def test_heads_before_and_after_stand_side_by_side_and_in_step(user: User) -> None:
     """With the picks in place: two maps of one scale; a click on either looks at the head in both."""
     user.page.goto(f"{user.server.url}/?picks=all")
-    user.page.locator(".st-key-head-map .js-plotly-plot").wait_for(timeout=3 * SLOW)  # the server's first pair
+    user.page.locator(".st-key-head-map .js-plotly-plot").wait_for(timeout=SLOW)  # the server's first pair
     page, sides = look(user, "Before and after", "look-after"), ("before", "after")
     scales = drawn(page, sides, "data[0].zmax")
     user.settle()

@@ -26,7 +26,7 @@ def drawn(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with start(folder, folder, folder / "log", "tests/browser/letters.py") as running:
         someone = User(browser, running, {"width": 1440, "height": 30 * len(NASTY) + 400})
         someone.page.goto(running.url)
-        someone.page.locator(".st-key-figure .annotation-text").last.wait_for(timeout=3 * SLOW)
+        someone.page.locator(".st-key-figure .annotation-text").last.wait_for(timeout=SLOW)
         someone.page.locator(READY).wait_for(timeout=SLOW)
         someone.page.wait_for_timeout(3000)  # Formulas and emoji are fetched when the first of them is drawn.
         yield someone.page
@@ -88,13 +88,13 @@ def test_a_run_and_a_component_are_called_what_they_are_called(user: User) -> No
     enter(user, "setting-steps", "2")
     enter(user, "run-name", NAME)
     page.locator(".st-key-start-restoration button").click()
-    page.locator(".st-key-norms .js-plotly-plot").wait_for(timeout=2 * SLOW)
+    page.locator(".st-key-norms .js-plotly-plot").wait_for(timeout=SLOW)
     user.settle()
     expect(page.get_by_role("heading", name=NAME, exact=True)).to_be_visible()
     expect(page.get_by_text(f"Named components: 1.2.0 {NAME[:40]}", exact=True)).to_be_visible()
 
     page.get_by_role("link", name="Compare").first.click()
-    page.locator(".st-key-compare-tokens .js-plotly-plot").wait_for(timeout=2 * SLOW)
+    page.locator(".st-key-compare-tokens .js-plotly-plot").wait_for(timeout=SLOW)
     user.settle()
     assert NAME in texts(page, ".st-key-compare-curves .legendtext")
     assert NAME in texts(page, ".st-key-compare-sizes .legendtext")

@@ -2,13 +2,19 @@
 
 import re
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
-from fixtures import browser, engine, people, server, user
+from fixtures import browser, engine, people, run, server, user
 from people import SLOW, User
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Locator, Page, expect
+from safetensors.torch import load_file
 
-__all__ = ["browser", "engine", "people", "server", "user"]  # fixtures that pytest finds by name
+from restorelcc.artifacts.card import evaluating, usage
+from restorelcc.artifacts.export import load_adapter
+from restorelcc.artifacts.runs import list_runs
+
+__all__ = ["browser", "engine", "people", "run", "server", "user"]  # fixtures that pytest finds by name
 
 pytestmark = pytest.mark.browser
 
@@ -17,7 +23,7 @@ pytestmark = pytest.mark.browser
 def opened(user: User) -> None:
     """The embedded pair, pruned and read first by a server with nothing in its cache."""
     user.page.goto(f"{user.server.url}/pair")
-    user.page.locator(".studio-header").wait_for(timeout=5 * SLOW)
+    user.page.locator(".studio-header").wait_for(timeout=SLOW)
 
 
 def test_picks_are_answered_at_once_and_the_measurement_says_how_far_off(user: User) -> None:
@@ -42,6 +48,44 @@ def test_picks_are_answered_at_once_and_the_measurement_says_how_far_off(user: U
     user.settle()
     assert "nothing" not in shown
     assert shown.index("predicted") < len(shown) - 1 - shown[::-1].index("measured")
+
+
+def downloaded(page: Page, button: Locator, place: Path) -> Path:
+    """The file that a press of this brings; unpacked where it is an archive."""
+    with page.expect_download(timeout=SLOW) as came:
+        button.click()
+    file = place / came.value.suggested_filename
+    came.value.save_as(file)
+    if file.suffix != ".zip":
+        return file
+    with ZipFile(file) as archive:
+        archive.extractall(place)
+    return place / file.stem
+
+
+def test_a_restoration_leaves_as_one_file_with_the_lines_that_use_it(user: User, run: str, tmp_path: Path) -> None:
+    """As an adapter and as a checkpoint; what is said beside them, and on their cards, measures them again."""
+    page = user.open(run, ".st-key-next-steps")
+    kept = next(one for one in list_runs(user.server.data / "restorelcc" / "runs") if one.folder.name in run)
+    adapter = downloaded(page, page.locator(".st-key-adapter-result button").first, tmp_path)
+    trained = kept.adapter().compensation.tensors()
+    assert {name: values.tolist() for name, values in load_adapter(adapter).compensation.tensors().items()} == {
+        name: values.tolist() for name, values in trained.items()
+    }
+    page.locator(".st-key-checkpoint-result button").first.click()
+    page.locator(".st-key-begin-pack-result button").first.click()
+    checkpoint = page.get_by_role("link", name=re.compile("^Download .*-checkpoint.zip"))
+    checkpoint.wait_for(timeout=SLOW)
+    checkpoint = downloaded(page, checkpoint, tmp_path)
+    assert "model.layers.2.self_attn.o_proj.bias" in load_file(checkpoint / "model.safetensors")
+    page.keyboard.press("Escape")
+    page.locator(".st-key-use-result button").first.click()
+    for kind, folder in (("adapter", adapter), ("checkpoint", checkpoint)):
+        lines = evaluating(kind, kept.config)
+        assert len(lines) == 2  # the text it was judged on, and one elsewhere
+        for line in (usage(kind, kept.config).splitlines()[-1], *lines):
+            expect(page.locator("[data-testid=stCode]", has_text=line).first).to_be_visible()
+            assert line in (folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -19,8 +19,6 @@ __all__ = ["browser", "people", "server", "user"]  # fixtures that pytest finds 
 
 pytestmark = pytest.mark.browser
 
-LONG = SLOW * 2
-
 
 @pytest.fixture
 def story(tmp_path: Path) -> Path:
@@ -35,7 +33,7 @@ def link(dense: Path, pruned: Path, story: Path, **more: str) -> str:
 
 
 def press(page: Page, key: str) -> None:
-    page.locator(f".st-key-{key} button:enabled").first.click(timeout=LONG)
+    page.locator(f".st-key-{key} button:enabled").first.click(timeout=SLOW)
 
 
 def test_swapped_and_equal_models_are_told_and_one_text_for_both_is_divided(
@@ -44,13 +42,13 @@ def test_swapped_and_equal_models_are_told_and_one_text_for_both_is_divided(
     dense, pruned = folders
     page = user.page
     page.goto(f"{user.server.url}/pair{link(pruned, dense, story)}")
-    expect(page.get_by_text("the wrong way round")).to_be_visible(timeout=LONG)
+    expect(page.get_by_text("the wrong way round")).to_be_visible(timeout=SLOW)
     press(page, "swap")
-    expect(page.locator(".studio-header")).to_be_visible(timeout=LONG)
-    expect(page.get_by_text("windows stand in the calibration text too and are left out")).to_be_visible(timeout=LONG)
+    expect(page.locator(".studio-header")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("windows stand in the calibration text too and are left out")).to_be_visible(timeout=SLOW)
     expect(page.locator(".studio-header")).to_contain_text("of story.txt, live set")
     page.goto(f"{user.server.url}/pair{link(dense, dense, story)}")
-    expect(page.get_by_text("one model given twice")).to_be_visible(timeout=LONG)
+    expect(page.get_by_text("one model given twice")).to_be_visible(timeout=SLOW)
 
 
 def test_what_is_wrong_with_a_link_or_a_name_is_said(user: User) -> None:
@@ -71,19 +69,19 @@ def test_what_is_wrong_with_a_link_or_a_name_is_said(user: User) -> None:
 def test_who_waits_is_told_what_for(user: User, people: list[User], browser: Browser, server: Server) -> None:
     page = user.open("restore?picks=all", wait=".st-key-start-restoration button:enabled")
     press(page, "start-restoration")
-    page.locator(".st-key-live-loss").wait_for(timeout=LONG)
+    page.locator(".st-key-live-loss").wait_for(timeout=SLOW)
     other = User(browser, server, DESKTOP)
     people.append(other)
     other.page.goto(f"{server.url}/heads?windows=95&captured=2")
     expect(
         other.page.get_by_text(re.compile(r"waiting for Restoring .*somebody else's.*place 1 in the queue"))
-    ).to_be_visible(timeout=LONG)
+    ).to_be_visible(timeout=SLOW)
     third = User(browser, server, DESKTOP)
     people.append(third)
     third.open("")  # what is known waits for nobody
     page.locator(".st-key-cancel-restoration button").first.click()
-    page.locator(".st-key-norms").wait_for(timeout=LONG)
-    other.page.locator(".st-key-head-map").wait_for(timeout=LONG)
+    page.locator(".st-key-norms").wait_for(timeout=SLOW)
+    other.page.locator(".st-key-head-map").wait_for(timeout=SLOW)
 
 
 def test_methods_are_held_against_each_other_and_what_came_of_it_is_kept(
@@ -91,24 +89,24 @@ def test_methods_are_held_against_each_other_and_what_came_of_it_is_kept(
 ) -> None:
     page = user.page
     page.goto(f"{user.server.url}/compare{link(*folders, story)}")
-    page.locator(".st-key-neighbours-form summary").click(timeout=LONG)
+    page.locator(".st-key-neighbours-form summary").click(timeout=SLOW)
     steps = page.locator(".st-key-neighbours-steps input")
-    steps.fill("2", timeout=LONG)
+    steps.fill("2", timeout=SLOW)
     steps.press("Enter")
     user.settle()
     press(page, "start-neighbours")
     # Before that a comparison is in view that came along.
-    expect(page.get_by_text("2 steps of 4 windows, 1 seed;")).to_be_visible(timeout=2 * LONG)
+    expect(page.get_by_text("2 steps of 4 windows, 1 seed;")).to_be_visible(timeout=2 * SLOW)
     points = page.locator(".st-key-desk-neighbours-picture .points path.point")
-    expect(points).to_have_count(2 * len(METHODS), timeout=LONG)
+    expect(points).to_have_count(2 * len(METHODS), timeout=SLOW)
     (kept,) = (user.server.data / "restorelcc" / "experiments").glob("*.json")
     assert [row["method"] for row in json.loads(kept.read_text())["results"]] == [*METHODS]
     page.reload()  # What is kept is there again.
-    expect(points).to_have_count(2 * len(METHODS), timeout=LONG)
+    expect(points).to_have_count(2 * len(METHODS), timeout=SLOW)
     expect(page.locator(".st-key-delete-neighbours")).to_have_count(1)
     user.settle()
     press(page, "neighbours-open")
     page.locator(".st-key-neighbours-upload input").set_input_files(kept)
     # It is in view, and what is not kept cannot be deleted.
-    expect(page.locator(".st-key-delete-neighbours")).to_have_count(0, timeout=LONG)
-    expect(points).to_have_count(2 * len(METHODS), timeout=LONG)
+    expect(page.locator(".st-key-delete-neighbours")).to_have_count(0, timeout=SLOW)
+    expect(points).to_have_count(2 * len(METHODS), timeout=SLOW)

@@ -1,4 +1,4 @@
-"""How the app answers, as a person would time it: `python tests/benchmarks/app.py`, from the repository's root.
+"""How the app answers, as a person would time it: `python tests/benchmarks/screen/app.py`, from the repository's root.
 
 Chromium draws on the same processor, so these are upper bounds. The speed of a watched restoration is a ratio inside
 one run: the same training by the engine alone, before and after, on the same machine.
@@ -12,11 +12,10 @@ import time
 from itertools import islice
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "browser"), str(Path(__file__).resolve().parents[2])]
+sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "browser"), str(Path(__file__).resolve().parents[3])]
 
-from people import DESKTOP, SLOW, User, start
+from people import CHROMIUM, DESKTOP, SLOW, User, click_cell, start
 from playwright.sync_api import sync_playwright
-from test_app import click_cell
 
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.artifacts.runs import list_runs
@@ -89,7 +88,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
         place = Path(scratch)
         for kind in ("empty", "warm"):
-            browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+            browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=CHROMIUM)
             with start(place / "cache", place / "data", place / "log") as server:
                 user = User(browser, server, DESKTOP)
                 user.page.goto(server.url)

@@ -40,7 +40,7 @@ def chosen(workspace: Workspace) -> Passage:
         else:
             texts, positions = text_of(workspace, passage.source).ids.shape
             st.number_input(
-                f"Window of {SOURCES[passage.source].lower()} (0 to {texts - 1})",
+                f"Window (0 to {texts - 1})",
                 0,
                 texts - 1,
                 **mirrored("passage-text", passage.text, lambda text: _change(text=int(text))),

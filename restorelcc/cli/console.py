@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,7 @@ def quiet_libraries() -> None:
     transformers_logging.disable_progress_bar()
     quiet_datasets()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore", FutureWarning)  # What one library will ask of another.
 
 
 def run(command: Callable[[], None]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +17,7 @@ from ..errors import NotFinite, SettingError
 from ..hf.layout import decoder_layers, geometry, layers_with_heads
 from ..models.memory import activation_bytes
 from ..models.pair import ModelPair
-from ..processes import processes, summed
+from ..processes import from_each, processes, summed
 from ..pruning.inputs import Batch
 from ..selection.picks import Selection
 from ..text.tokens import Tokens
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 BOUNDED_BY = 16
 """Texts that say how long the first step may be."""
+SHORTEST = 2**-10
+"""Of a rate: where not even so short a step has a loss, none has."""
+Objective = Callable[[], Iterable[tuple[Tensor, int]]]
+"""(mean loss as things stand, tokens that it is a mean over) of some texts at a time."""
 
 
 class Parameters(ABC):
@@ -43,6 +47,9 @@ class Parameters(ABC):
     """By what the rate is multiplied for each of `moved`, in place of units of their own; empty: by 1."""
     count: int
     """How many numbers are trained."""
+    tried: bool = False
+    """Whether the longest rate is found by trying the first step (see `tried_rate`), for want of anything that says how
+    the loss curves along it."""
 
     @abstractmethod
     def __init__(
@@ -84,12 +91,56 @@ class Parameters(ABC):
         numbers of its own likewise."""
 
 
-def bounded(settings: Settings, parameters: Parameters, pair: ModelPair, tokens: Tokens, loss: Loss) -> Settings:
-    """The settings with a rate that does not overshoot, by the first of these texts, where they ask for that."""
+def bounded(
+    settings: Settings,
+    parameters: Parameters,
+    pair: ModelPair,
+    tokens: Tokens,
+    loss: Loss,
+    objective: Objective,
+    layers: int,
+) -> Settings:
+    """The settings with a rate that does not overshoot, by the first of these texts, where they ask for that.
+    objective: of the texts of one step. layers: how many are trained."""
     if not settings.bounded:
         return settings
-    some = tokens[:BOUNDED_BY]
-    return replace(settings, lr=min(settings.lr, parameters.longest_rate(pair, some, loss)), bounded=False)
+    if parameters.tried:
+        # Each process tries the same texts; what the first finds is everybody's.
+        longest = next(from_each(tried_rate(parameters, settings.lr, parameters.together(layers), objective)))
+    else:
+        longest = parameters.longest_rate(pair, tokens[:BOUNDED_BY], loss)
+    return replace(settings, lr=min(settings.lr, longest), bounded=False)
+
+
+def tried_rate(parameters: Parameters, highest: float, together: float, objective: Objective) -> float:
+    """The longest peak rate of a training by Adam that does not overshoot, found by trying; at most `highest`.
+
+    Adam's first step moves every number by its scale times the rate against the sign of its gradient, however many
+    there are: what a small model stands throws a large one far off. From `highest` on the rate is halved as long as
+    that makes the loss after such a step lower; the longest is twice the best, since later steps do not all point the
+    same way. together: what rates are multiplied by where all layers are trained at once. One way back, and a forward
+    pass a rate; the numbers stand as before.
+    """
+    for part, tokens in objective():
+        (part * tokens).backward()
+    scales = parameters.scales or [1.0] * len(parameters.moved)
+    start = [part.data for part in parameters.moved]
+    signs = [None if part.grad is None else part.grad.sign_() for part in parameters.moved]
+
+    @torch.no_grad()
+    def after(rate: float) -> float:
+        for part, stood, sign, scale in zip(parameters.moved, start, signs, scales, strict=True):
+            part.data = stood if sign is None else stood - rate * together * scale * sign
+        losses = [(float(loss) * tokens, tokens) for loss, tokens in objective()]
+        mean = sum(loss for loss, _ in losses) / sum(tokens for _, tokens in losses)
+        return mean if math.isfinite(mean) else math.inf
+
+    best, lowest = highest, after(highest)
+    while (lower := after(best / 2)) < lowest or (math.isinf(lower) and best > highest * SHORTEST):
+        best, lowest = best / 2, lower
+    for part, stood in zip(parameters.moved, start, strict=True):
+        part.data, part.grad = stood, None
+    return min(highest, 2 * best)
 
 
 def trainable(components: LostComponents, selection: Selection) -> Selection:

@@ -22,7 +22,7 @@ class Settings:
     lr: float = 0.2
     """Peak learning rate of AdamW, in `unit` a step."""
     bounded: bool = False
-    """Lower the rate before the start where its first step would overshoot (see `longest_rate`), as on models of many
+    """Lower the rate before the start where its first step would overshoot (see `bounded`), as on models of many
     heads. What is trained has the rate that came of it, and False here."""
     unit: str = "loss"
     """What the rate is counted in, of `UNITS`."""

@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 
 import torch
@@ -143,7 +144,6 @@ class Training:
         kind = TRAINED[self.settings.kind]
         self.parameters = parameters or kind(pair, components, self.selection, self.settings, self.generator)
         self.settings = self.settings.counted(int(self._learnable().numel()))
-        self.settings = bounded(self.settings, self.parameters, pair, tokens[self._learnable()], self.loss)
         self.optimizer = optimizer_of(self.parameters)
         layers = sorted({layer for layer, _ in self.selection.heads})
         self._blocks = Blocks(pair, tokens, layers, self.settings.batch)
@@ -154,6 +154,10 @@ class Training:
         with torch.no_grad():
             self.best = Best(self.parameters.compensation(), self.parameters.tensors(), 0, float("inf"))
         self._teachers = [Teacher(pair.dense, part, self.settings.teacher_bytes // 2) for part in (tokens, held_out)]
+        learnable = self._learnable()
+        first = partial(self._objective, learnable[: self.settings.batch])
+        some = tokens[learnable]
+        self.settings = bounded(self.settings, self.parameters, pair, some, self.loss, first, len(layers))
         self._course = Course(
             self._blocks, self.parameters, self.optimizer, self.settings, self._texts, self._objective
         )

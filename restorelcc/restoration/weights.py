@@ -54,6 +54,7 @@ class WeightParameters(Parameters):
         self._unit = UNITS[settings.unit]
         self._pair, self._layers, self._picked = pair, layers, picked
         self._moving: set[int] = set()
+        self.tried = not settings.by_layer  # Of one layer at a time a step is short enough.
         if not settings.by_layer:  # Layer by layer none moves before its turn, and takes no memory.
             self.moving(None)
         self._outputs = [row[0].name for row in layers]

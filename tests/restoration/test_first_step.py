@@ -106,3 +106,41 @@ def test_a_rate_that_is_given_stays_as_it_is():
     assert settings_of({"lr": None, "steps": 5}, None).bounded
     assert not settings_of({"lr": 0.2, "steps": 5}, None).bounded
     assert not PUBLISHED.bounded
+
+
+def test_weights_too_are_trained_at_a_rate_whose_first_step_helps(pair, statistics, many):
+    """Twice the rate, of halves of what was asked for, at which the first step takes the loss lowest."""
+    lost = components(statistics)
+    asked = Settings(kind="weights", where="all", lr=9.0, steps=6, batch=4, warm_up=0.0, cool_down=0.0, seed=3)
+
+    def training(settings):
+        return Training(pair, lost, everything(lost.shape), many, many[:16], settings)
+
+    bounded = training(replace(asked, bounded=True))
+    used = bounded.settings.lr
+    assert not bounded.settings.bounded
+    assert all(part.grad is None and not part.any() for part in bounded.parameters.moved)
+    first = torch.arange(4)
+
+    def after_one_step(rate):
+        once = training(replace(asked, lr=rate))
+        once.order = first.tolist()
+        steps = once.steps()
+        next(steps), next(steps)
+        with torch.no_grad():
+            return sum(float(loss) * count for loss, count in once._objective(first))
+
+    halves = [9.0 / 2**power for power in range(14)]
+    losses = [after_one_step(rate) for rate in halves]
+    best = next(index for index in range(13) if losses[index + 1] >= losses[index])
+    assert used == pytest.approx(2 * halves[best])
+    assert used < 9.0
+    falling = training(replace(asked, bounded=True, steps=12, warm_up=0.05, cool_down=0.95))
+    curve = [step.held_out_loss for step in falling.steps() if step.held_out_loss is not None]
+    assert curve[-1] < curve[0]
+
+
+def test_a_rate_of_weights_that_helps_stays(pair, statistics, many):
+    lost = components(statistics)
+    settings = Settings(kind="weights", lr=1e-3, steps=2, batch=4, bounded=True)
+    assert Training(pair, lost, everything(lost.shape), many, many[:4], settings).settings.lr == 1e-3

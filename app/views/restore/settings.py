@@ -28,7 +28,8 @@ HELP = {
     "way": definitions(WAYS),
     "constants": "A constant per head is trained along. It folds into a bias, which not every architecture has.",
     "bounded": "Adam's first step moves every number by the rate, so the more heads are trained, the further the model "
-    "moves. Before the start, slope and curvature of the loss along that step say how long it may be.",
+    "moves. Before the start, slope and curvature of the loss along that step say how long it may be; of weights, "
+    "trying it.",
     "steps": "Optimiser steps. Each reads one batch of windows.",
     "batch": "Windows of calibration text in a step.",
     "learned": "Train a free vector b for each picked head beside the magnitudes β of its components (Eq. 8).",

@@ -342,12 +342,12 @@ def second_text(workspace: Workspace, pair: ModelPair) -> Tokens | None:
 def to_compare(workspace: Workspace, pair: ModelPair, steps: int, batch: int) -> tuple[Task, dict[str, Tokens]]:
     """(what every method that is compared is given: all heads, the text, the steps; the texts that they are judged by:
     `there`, and `elsewhere` where there is one). Raises TextError as `second_text` does."""
-    texts, elsewhere = {"there": workspace.findings.evaluation}, None
-    if workspace.recipe.elsewhere:
-        elsewhere = second_text(workspace, pair)
+    texts = {"there": workspace.findings.evaluation}
+    elsewhere = second_text(workspace, pair) if workspace.recipe.elsewhere else None
+    if elsewhere is not None:
+        texts["elsewhere"] = elsewhere[: workspace.recipe.evaluated]
     picks = everything(workspace.lost.shape).within(workspace.lost.present)
-    task = Task(pair, workspace.lost, picks, workspace.training, workspace.held_out, steps, batch)
-    return task, texts if elsewhere is None else texts | {"elsewhere": elsewhere}
+    return Task(pair, workspace.lost, picks, workspace.training, workspace.held_out, steps, batch), texts
 
 
 def _judged(model: PreTrainedModel, live: Tokens) -> Generator[Progress, None, tuple[Size, TokenLoss]]:

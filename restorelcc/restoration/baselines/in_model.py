@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 class InModel(Parameters):
     """Parameters of the model itself, so that nothing has to be put back into it."""
 
+    tried = True
+
     def __init__(self, shape: HeadGeometry, named: Mapping[str, nn.Parameter]) -> None:
         self._shape, self._named = shape, dict(named)
         self.moved = list(self._named.values())
@@ -52,12 +54,14 @@ def trained(
 ) -> Generator[Progress, None, Rival]:
     """Train these parameters of `model`, a copy of the task's pruned one; they end at their best step.
 
-    lr: peak rate of AdamW, in units of the parameters.
+    lr: peak rate of AdamW, in units of the parameters; as of ours, it is lowered where its first step overshoots.
     """
     for part in named.values():
         part.requires_grad_()
     parameters = InModel(task.pair.geometry, named)
-    settings = Settings(lr=lr, unit="activation", steps=task.steps, batch=task.batch, seed=task.seed)
+    settings = Settings(
+        lr=lr, bounded=True, unit="activation", steps=task.steps, batch=task.batch, seed=task.seed
+    )
     training = Training(
         replace(task.pair, pruned=model),
         task.lost,

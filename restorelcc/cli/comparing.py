@@ -8,6 +8,7 @@ from ..registry import briefs
 from ..restoration.baselines.methods import METHODS
 from .given.options import Config
 from .shared import MOST, Csv, Device, Dtype, Json, Length, Pickle, Source, Trust, Windows, loading_of
+from .tracking import LogWith
 
 
 def compare(
@@ -27,6 +28,7 @@ def compare(
     judged: Annotated[int, typer.Option(min=1, max=MOST, help="Windows to judge by at most, of each text.")] = 64,
     length: Length = None,
     csv: Csv = None,
+    log_with: LogWith = "",
     device: Device = "auto",
     dtype: Dtype = "auto",
     allow_pickle: Pickle = False,
@@ -48,6 +50,6 @@ def compare(
         recipe = command.recipe_of(
             pair, dense, pruned, calibration=calibration, evaluation=text, elsewhere=elsewhere, **sizes
         )
-        command.compare(command.Asked(recipe, methods, command.Budget(steps, batch, seeds), csv), json)
+        command.compare(command.Asked(recipe, methods, command.Budget(steps, batch, seeds), csv, log_with), json)
 
     console.run(run)

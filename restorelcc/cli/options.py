@@ -38,6 +38,7 @@ from .shared import (
     Windows,
     loading_of,
 )
+from .tracking import LogWith
 
 if TYPE_CHECKING:
     from ..capture.statistics import Positions
@@ -232,6 +233,7 @@ def sweep(
     score: Annotated[str, one_of(SCORES, "Which heads a share takes first.")] = "together_dense",
     own: Own = None,
     csv: Csv = None,
+    log_with: LogWith = "",
     calibration: Source = "demo",
     windows: Windows = 128,
     length: Length = None,
@@ -256,7 +258,8 @@ def sweep(
         grid = command.grid(heads, components, lr, loss, text, given)
         source = opening.Text(calibration, windows, length, seed)
         loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
-        command.sweep(dense, pruned, source, score, grid, csv, loading, json, str(own or ""))
+        asked = command.Asked(dense, pruned, loading, source, score, str(own or ""), grid, csv, log_with)
+        command.sweep(asked, json)
 
     console.run(run)
 

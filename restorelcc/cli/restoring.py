@@ -14,7 +14,7 @@ from ..selection.scores import SCORES
 from .choices import Constants, Way, What, Where, given_as, is_given, one_of, refuse_beside
 from .given.options import Config, PresetName
 from .shared import MOST, Device, Dtype, Json, Length, Own, Pickle, Seed, Source, Trust, Windows, loading_of
-from .tracking import TRACKERS
+from .tracking import LogWith
 
 if TYPE_CHECKING:
     from .given.asked import Asked
@@ -108,9 +108,7 @@ def restore(
     elsewhere: Annotated[
         str, typer.Option(metavar="SRC", help="A second text to judge by, which nothing is trained on; '' for none.")
     ] = "everyday",
-    log_with: Annotated[
-        str, typer.Option(metavar=f"<{'|'.join(TRACKERS)}>", help=f"Log every step. {briefs(TRACKERS)}.")
-    ] = "",
+    log_with: LogWith = "",
     name: Annotated[str | None, typer.Option(help="Name of the run that is kept beside the export.")] = None,
     push: Annotated[
         str | None,

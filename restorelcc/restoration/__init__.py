@@ -10,6 +10,6 @@ parameters: Held, training_bytes, training_seconds
 settings: DEFAULTS, MOST_STEPS, Preset, PRESETS, presets_table, PUBLISHED, Settings
 state: begun, given, resume, State, step_of, written
 sweep: best_first, enough, Enough, Failure, Grid, judged_point, Point, sweep, SweepResult, to_pandas, training_of
-training: directions, Restoration, Step, Training
+training: directions, Restoration, Step, Stepped, Training
 weights: counted, zeros
 """

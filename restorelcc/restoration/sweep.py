@@ -33,7 +33,7 @@ from ..progress import Progress, finish
 from ..selection.picks import Selection, check_share, share_of_heads
 from ..text.tokens import Tokens
 from .settings import Settings
-from .training import Restoration, Training, directions
+from .training import Restoration, Stepped, Training, directions
 
 T = TypeVar("T")
 ALL = "all"
@@ -229,7 +229,7 @@ def _restored(
     steps = training.settings.steps
     for step in training.steps():
         what = f"point {index + 1} of {count}, step {step.step} of {steps}"
-        yield Progress(what, index * steps + step.step, count * steps)
+        yield Stepped(what, index * steps + step.step, count * steps, step, training.settings, point)
     return replace(judged_point(point, training, dense, pruned), seconds=time.perf_counter() - began)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -65,6 +65,17 @@ class Step:
     best: bool
     """The held-out loss is the lowest so far. Not the perplexity: on a few thousand tokens its noise is as large as
     what restoration wins, while the distance to the dense model's distribution has little."""
+
+
+@dataclass(frozen=True)
+class Stepped(Progress):
+    """How far a training is, with the step that it just did, for whoever logs it."""
+
+    step: Step
+    settings: Settings
+    """What it is trained with."""
+    of: Hashable = None
+    """Which of several trainings it is: a point of a sweep, or a method with its seed."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +203,7 @@ class Training:
     def run(self) -> Generator[Progress, None, Restoration]:
         """All steps, for whoever only wants to know how far it is."""
         for step in self.steps():
-            yield Progress(f"restoring, step {step.step}", step.step, self.settings.steps)
+            yield Stepped(f"restoring, step {step.step}", step.step, self.settings.steps, step, self.settings)
         return self.result()
 
     def judged(self) -> Step | None:

@@ -1,7 +1,5 @@
 """The command line on tiny models: results, exit codes, and nothing left half-written."""
 
-import errno
-import json
 import os
 import shlex
 import signal
@@ -10,112 +8,16 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 from commands import answer, call
 from conftest import WORDS, make_model, make_tokenizer
 from families import make_family
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedModel
 
 from restorelcc.artifacts.export import load_adapter
 
 ROOT = __file__.rsplit("/", 3)[0]
-
-
-def test_prune_writes_an_ordinary_checkpoint(folders, text, tmp_path):
-    found = answer(
-        "prune", folders[0], "--pattern", "2:4", "--calibration", text, "--length", "16", "--out", tmp_path / "p"
-    )
-    assert found["sparsity"] == 0.5
-    loaded = answer("evaluate", tmp_path / "p", "--text", text, "--length", "16")
-    dense = answer("evaluate", folders[0], "--text", text, "--length", "16")
-    assert loaded["tokens"] == dense["tokens"] == 12 * 15
-    assert loaded["perplexity"] != dense["perplexity"]
-
-
-@pytest.mark.parametrize("options", [["--method", "sparsegpt", "--pattern", "2:4"], ["--method", "sparsegpt"],
-                                     ["--sparsity", 0.6, "--allocation", "owl"]])  # fmt: skip
-def test_every_way_to_zero_weights_is_as_sparse_as_asked(folders, text, tmp_path, options):
-    found = answer("prune", folders[0], *options, "--calibration", text, "--length", "16", "--out", tmp_path / "p")
-    assert found["sparsity"] == pytest.approx(0.6 if "owl" in options else 0.5, abs=0.01)
-    assert found["parameters"]["dense"] == found["parameters"]["pruned"]
-
-
-def test_structured_pruning_writes_a_smaller_checkpoint_and_its_heads(folders, text, tmp_path):
-    options = ["--method", "structured", "--ratio", "0.5", "--calibration", text, "--length", "16"]
-    found = answer("prune", folders[0], *options, "--out", tmp_path / "p")
-    assert found["parameters"]["pruned"] < 0.7 * found["parameters"]["dense"]
-    assert found["sparsity"] == 0
-    sizes = [(folder / "model.safetensors").stat().st_size for folder in (tmp_path / "p", folders[0])]
-    assert sizes[0] < sizes[1]
-    kept = json.loads((tmp_path / "p" / "kept_heads.json").read_text())
-    assert kept["format"] == 1
-    assert all(heads in ([0, 1], [2, 3]) for heads in kept["kept"])
-    assert len(kept["kept"]) == 3
-    assert answer("evaluate", tmp_path / "p", "--text", text, "--length", "16")["tokens"] == 12 * 15
-    assert "2 of 4 heads" in call("prune", folders[0], *options, "--out", tmp_path / "q").stdout
-
-
-def test_inspect_scores_heads_and_orders_by_the_first(pair_args):
-    found = answer("inspect", *pair_args, "--scores", "predicted,ceiling", "--in-order")
-    predicted = [row["predicted"] for row in found["heads"]]
-    assert predicted == sorted(predicted)
-    assert all(row["predicted_error"] > 0 and "ceiling" in row for row in found["heads"])
-    assert "Heads by predicted" in call("inspect", *pair_args, "--scores", "predicted").stdout
-    wrong = call("inspect", *pair_args, "--scores", "beauty")
-    assert wrong.exit_code == 2
-    assert "not known" in wrong.stderr
-
-
-def test_inspect_looks_closer(pair_args):
-    found = answer("inspect", *pair_args, "--closer", "kinds,depth,windows", "--scores", "induction_change,entropy")
-    assert [row["layer"] for row in found["depth"]] == [0, 1, 2]
-    assert sorted(row["window"] for row in found["windows"]) == list(range(12))
-    assert [row["lost"] for row in found["windows"]] == sorted((row["lost"] for row in found["windows"]), reverse=True)
-    assert all(row["token"] for row in found["windows"])
-    assert {row["kind"] for row in found["kinds"]} == {"previous_token", "duplicate_token", "induction", "first_token"}
-    strongest = max(found["kinds"], key=lambda row: row["dense"] if row["kind"] == "induction" else 0)
-    at = next(row for row in found["heads"] if (row["layer"], row["head"]) == (strongest["layer"], strongest["head"]))
-    assert at["induction_change"] == pytest.approx(strongest["pruned"] - strongest["dense"])
-    changes = [row["induction_change"] for row in found["heads"]]
-    assert changes == sorted(changes)
-    assert "Kinds of heads" in call("inspect", *pair_args, "--closer", "kinds").stdout
-    assert "after layer" in call("inspect", *pair_args, "--closer", "depth").stdout
-    assert "lost most at" in call("inspect", *pair_args, "--closer", "windows").stdout
-    assert "Look 'beauty' is not known" in call("inspect", *pair_args, "--closer", "beauty").stderr
-
-
-def test_inspect_says_what_could_come_back_at_all(pair_args):
-    found = answer("inspect", *pair_args, "--bounds")["bounds"]
-    assert [row["what"] for row in found] == [
-        "pruned",
-        "constants",
-        "heads",
-        "heads",
-        "heads",
-        "heads",
-        "mlps",
-        "dense",
-    ]
-    assert [row["layer"] for row in found] == [None, None, 0, 1, 2, None, None, None]
-    shown = call("inspect", *pair_args, "--bounds").stdout
-    assert "What could come back at all" in shown
-    assert "heads of layer 2 dense" in shown
-
-
-def test_inspect_lists_every_head_and_writes_the_table(pair_args, tmp_path):
-    found = answer("inspect", *pair_args, "--csv", tmp_path / "heads.csv", "--top", 5)
-    assert len(found["heads"]) == 12
-    assert len(found["components"]) == 5
-    assert found["tokens"] == 12 * 16
-    table = pd.read_csv(tmp_path / "heads.csv")
-    assert len(table) == 12
-    ranked = [head["output_weighted"] for head in found["heads"]]
-    assert ranked == sorted(ranked, reverse=True) == sorted(table["output_weighted"], reverse=True)
-    shown = call("inspect", *pair_args)
-    assert "Strongest lost components" in shown.stdout
 
 
 @pytest.mark.parametrize("form", ["adapter", "checkpoint"])
@@ -176,17 +78,6 @@ def test_progress_is_shown_to_people(pair_args, tmp_path):
     shown = call("restore", *pair_args, "--steps", 2, "--out", tmp_path / "a").stdout
     assert "held-out" in shown
     assert "the run is kept in" in shown
-
-
-def test_what_is_no_family_is_said_beside_the_results(folders, text, tokenizer, tmp_path):
-    make_family("bloom", num_key_value_heads=4, hidden_size=32).save_pretrained(tmp_path / "bloom")
-    tokenizer.save_pretrained(tmp_path / "bloom")
-    place = str(tmp_path / "bloom")
-    options = ["--dense", place, "--pruned", place, "--calibration", str(text), "--length", "16", "--json"]
-    result = call("inspect", *options)
-    assert len(json.loads(result.stdout)["heads"]) == 2 * 4
-    assert result.stderr.startswith("'bloom' is none of the families that are tested")
-    assert call("inspect", *(str(folders[0]) if o == place else o for o in options)).stderr == ""
 
 
 def test_families_are_listed():
@@ -269,33 +160,6 @@ def test_bad_input_to_restore_is_one_message_and_leaves_nothing(folders, pair_ar
     assert answer("runs") == {"runs": []}
 
 
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        (["--sparsity", "1.2"], "share of weights"),
-        (["--pattern", "3:2"], "0 < n < m"),
-        (["--pattern", "2:4", "--sparsity", "0.7"], "Give one of them"),
-        (["--pattern", "3:7"], "that 7 divides"),
-        (["--device", "abacus"], "not known"),
-        (["--dtype", "int8"], "not known"),
-        (["--method", "chance"], "chance"),
-        (["--method", "structured", "--sparsity", "0.5"], "Give --ratio"),
-        (["--method", "structured", "--pattern", "2:4"], "whole heads and channels"),
-        (["--method", "structured", "--ratio", "0.01"], "no whole head"),
-        (["--ratio", "0.5"], "wanda removes none"),
-        (["--allocation", "owl", "--pattern", "2:4"], "same in every layer"),
-        (["--length", "999"], "context of 64"),
-    ],
-)
-def test_bad_settings_of_prune_are_refused_before_anything_is_written(folders, text, tmp_path, options, says):
-    before = sorted(tmp_path.rglob("*"))
-    result = call("prune", folders[0], "--calibration", text, *options, "--out", tmp_path / "out")
-    assert result.exit_code == 2
-    assert says in result.stderr
-    assert "Traceback" not in result.output
-    assert sorted(tmp_path.rglob("*")) == before
-
-
 def test_a_place_in_use_is_refused_before_the_work(pair_args, folders, tmp_path):
     result = call("restore", *pair_args, "--out", folders[0])
     assert result.exit_code == 2
@@ -316,19 +180,6 @@ def test_the_module_runs_and_teaches():
     assert "| torch" not in shown.stderr
 
 
-def test_ctrl_c_while_writing_leaves_nothing(folders, text, tmp_path, monkeypatch):
-    def half(self, folder, **_):
-        (folder / "model.safetensors").write_bytes(b"half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(PreTrainedModel, "save_pretrained", half)
-    before = sorted(tmp_path.rglob("*"))
-    result = call("prune", folders[0], "--calibration", text, "--length", 16, "--out", tmp_path / "out")
-    assert result.exit_code == 130
-    assert "Stopped" in result.stderr
-    assert sorted(tmp_path.rglob("*")) == before
-
-
 def test_ctrl_c_while_training_keeps_the_best_so_far(pair_args, tmp_path):
     """In a process of its own, with the signal that a terminal sends."""
     options = ["--steps", "1000000", "--loss", "ce", "--out", str(tmp_path / "out")]
@@ -346,28 +197,6 @@ def test_ctrl_c_while_training_keeps_the_best_so_far(pair_args, tmp_path):
     assert running.wait(timeout=60) == 0, lines
     assert any("the run is kept in" in line for line in lines)
     assert len(load_adapter(tmp_path / "out").compensation.vectors) == 3
-
-
-def test_a_full_disk_is_one_message(folders, text, tmp_path, monkeypatch):
-    def full(self, folder, **_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(PreTrainedModel, "save_pretrained", full)
-    result = call("prune", folders[0], "--calibration", text, "--length", 16, "--out", tmp_path / "out")
-    assert result.exit_code == 2
-    assert "No space left on device" in result.stderr
-    assert not (tmp_path / "out").exists()
-
-
-def test_what_probing_does_not_ask_is_said_beside_the_results(pair_args, tmp_path):
-    rows = [
-        {"prompt": f"the {name}", "right": " ran", "wrong": [" saw"]} for name in ("dog", "cat", "girl", "boy", "mom")
-    ]
-    source = tmp_path / "rows.jsonl"
-    source.write_text("\n".join(json.dumps(row) for row in [*rows, {"prompt": "the ball", "right": None}]))
-    result = call("inspect", *pair_args, "--scores", "probing", "--contrast", source, "--json")
-    assert result.exit_code == 0, result.output
-    assert "probing: 1 of 6 rows are no question with an answer" in result.stderr
 
 
 def test_surviving_weights_as_adapter_and_as_checkpoint_measure_the_same(folders, pair_args, text, tmp_path):

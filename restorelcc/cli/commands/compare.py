@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from ...progress_bar import watched
 from ...registry import chosen
 from ...restoration.baselines.comparing import Failure, Outcome, compared, trainings
 from ...restoration.baselines.methods import METHODS
+from ...restoration.training import Stepped
 from ...storage.folders import check_csv, write_csv
 from ...workspace import open_workspace, to_compare
 from ..console import note, say, show_json, show_table, shown
+from ..tracking import Log, came_to, check_tracker, logged
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Asked:
     """Names with commas between them; empty: all."""
     budget: Budget
     csv: Path | None
+    log_with: str = ""
+    """The tracker that every training is handed to, of `tracking.TRACKERS`; empty: none."""
 
 
 def names(methods: str) -> list[str]:
@@ -52,6 +57,7 @@ def names(methods: str) -> list[str]:
 def compare(asked: Asked, as_json: bool) -> None:
     """Every method with every seed; what is done when it ends for whatever reason is told."""
     check_csv(asked.csv)
+    check_tracker(asked.log_with)
     methods, budget = names(asked.methods), asked.budget
     workspace = watched(open_workspace(asked.recipe))
     pair, findings = workspace.pair(), workspace.findings
@@ -60,7 +66,8 @@ def compare(asked: Asked, as_json: bool) -> None:
     task, texts = to_compare(workspace, pair, budget.steps, budget.batch)
     rows: list[Outcome | Failure] = []
     try:
-        watched(_collected(compared(task, methods, budget.seeds, texts), rows, asked.csv))
+        with logged(asked.log_with, f"comparison of {datetime.now():%Y-%m-%d %H.%M.%S}", note) as log:
+            watched(_collected(compared(task, methods, budget.seeds, texts), rows, asked.csv, log))
     except KeyboardInterrupt:
         if not rows:
             raise
@@ -74,16 +81,38 @@ def compare(asked: Asked, as_json: bool) -> None:
 
 
 def _collected(
-    work: Iterator[Progress | Outcome | Failure], rows: list[Outcome | Failure], csv: Path | None
+    work: Iterator[Progress | Outcome | Failure], rows: list[Outcome | Failure], csv: Path | None, log: Log
 ) -> Generator[Progress, None, None]:
-    """Into `rows` as they come, and into the table."""
+    """Into `rows` as they come, into the table, and into the tracker: a run a training, and one a method that is solved
+    for."""
     for step in work:
         if isinstance(step, Progress):
+            if isinstance(step, Stepped) and isinstance(step.of, tuple):
+                log.steps(_run_name(*step.of), step)
             yield step
             continue
         rows.append(step)
+        _log(step, log)
         if csv is not None:
             write_csv(pd.json_normalize([row.figures() for row in rows], sep="."), csv)
+
+
+def _run_name(method: str, seed: int) -> str:
+    """What a tracker calls one method with one seed."""
+    return f"{method}, seed {seed}" if METHODS[method].trains else method
+
+
+def _log(row: Outcome | Failure, log: Log) -> None:
+    """What came of a method, into its run; one that failed has what it had."""
+    run = _run_name(row.method, row.seed)
+    if isinstance(row, Failure):
+        log.end({})
+        return
+    if not log.knows(run):  # It took no steps.
+        log.begin(run, {"method": row.method})
+    kept = row.kept_zeros / row.zeros if row.zeros else None
+    facts = {"trained_parameters": row.trained, "seconds": row.seconds, "peak_bytes": row.peak_bytes}
+    log.end(came_to(row.there, row.elsewhere, **facts, zeros_kept=kept))
 
 
 def _tell(found: Experiment, rows: list[Outcome | Failure], asked: int) -> None:

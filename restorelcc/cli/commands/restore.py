@@ -38,7 +38,7 @@ from ...text.tokens import Tokens
 from ..console import note, say, show_json, show_table, shown
 from ..given.asked import TRAINED_ON, Asked
 from ..opening import head_order, note_held_out, note_pair, open_pair, own_score_of
-from ..tracking import Tracker, check_tracker, figures_of, tracked
+from ..tracking import Log, came_to, check_tracker, logged
 from .about import about_run
 
 BEGUN_HERE = "command"
@@ -147,10 +147,14 @@ def _finish(
 ) -> None:
     """Train to the end, measure, keep the run, export it and tell. about: what is known of the run before that."""
     try:
-        with tracked(asked.log_with, asked.run_name, asdict(trainer.settings)) as tracker:
-            stopped = _trained(trainer, keeper, as_json, tracker)
-        restoration = trainer.result()
-        judged = judgement(asked, trainer, restoration, elsewhere)
+        with logged(asked.log_with, "", note) as log:
+            before = trainer.history[0].held_out_loss if trainer.history else None
+            log.begin(asked.run_name, asdict(trainer.settings), before)
+            stopped = _trained(trainer, keeper, as_json, log)
+            restoration = trainer.result()
+            judged = judgement(asked, trainer, restoration, elsewhere)
+            more = {"trained_parameters": restoration.trained_parameters, "best_step": restoration.best_step}
+            log.end(came_to(judged.held_out, judged.elsewhere, **more))
         run = _kept(asked, trainer, restoration, keeper, about | {"figures": judged.figures()})
     except BaseException as error:
         if trainer.history and keeper.is_kept:
@@ -215,7 +219,7 @@ def _contrast(asked: Asked, training: Tokens) -> str:
     return "demo"
 
 
-def _trained(trainer: Training, keeper: Keeper, quiet: bool, tracker: Tracker | None) -> bool:
+def _trained(trainer: Training, keeper: Keeper, quiet: bool, log: Log) -> bool:
     """Train to the end, or until Ctrl-C, which keeps the best so far. True if it was stopped."""
     said, began = "", time.perf_counter()
     try:
@@ -224,9 +228,7 @@ def _trained(trainer: Training, keeper: Keeper, quiet: bool, tracker: Tracker | 
                 if step.step == 0 and not quiet:
                     _announce(trainer, time.perf_counter() - began)
                 keeper.keep(trainer)
-                if tracker is not None:
-                    pruned = trainer.history[0].held_out_loss if trainer.settings.loss == "kl" else None
-                    tracker.log(figures_of(step, pruned), step=step.step)
+                log.step(step, trainer.settings.loss)
                 if keeper.fault != said:
                     said = keeper.fault
                     note(f"Should this be interrupted, it cannot go on: {said}" if said else "It is kept again.")

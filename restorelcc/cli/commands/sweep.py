@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,13 @@ from ...progress_bar import watched
 from ...restoration.settings import Settings
 from ...restoration.sweep import Failure, Grid, Point, SweepResult, best_first, enough, to_pandas
 from ...restoration.sweep import sweep as swept
+from ...restoration.training import Stepped
 from ...selection.scores import ScoreInputs
 from ...storage.folders import check_csv, write_csv
 from ...text.calibration import split_held_out
 from ..console import note, records, say, show_json, show_table, shown
 from ..opening import Text, check_own, head_order, note_held_out, open_pair, own_score_of
+from ..tracking import Log, came_to, check_tracker, logged
 from .about import about_run
 
 OUT = "restored"
@@ -42,36 +44,46 @@ def _parts(values: str) -> list[str]:
     return [part.strip() for part in values.split(",") if part.strip()]
 
 
-def sweep(
-    dense: str,
-    pruned: str,
-    text: Text,
-    score: str,
-    grid: Grid,
-    csv: Path | None,
-    loading: Loading,
-    as_json: bool,
-    own: str = "",
-) -> None:
+@dataclass(frozen=True)
+class Asked:
+    """What is to be swept."""
+
+    dense: str
+    pruned: str
+    loading: Loading
+    text: Text
+    score: str
+    own: str
+    """A file that orders heads, in place of the score; empty: none."""
+    grid: Grid
+    csv: Path | None
+    log_with: str
+    """The tracker that every training is handed to, of `tracking.TRACKERS`; empty: none."""
+
+
+def sweep(asked: Asked, as_json: bool) -> None:
     """Train every point, list them best first, and say how to restore with the best. What is done when it ends for
-    whatever reason is kept and told. own: a file that orders heads, in place of the score; empty: none."""
-    check_csv(csv)
-    check_own(own, grid.heads)
-    pair, tokens = open_pair(dense, pruned, text, loading)
-    given = own_score_of(own, pair)
+    whatever reason is kept and told."""
+    grid, text = asked.grid, asked.text
+    check_csv(asked.csv)
+    check_tracker(asked.log_with)
+    check_own(asked.own, grid.heads)
+    pair, tokens = open_pair(asked.dense, asked.pruned, text, asked.loading)
+    given = own_score_of(asked.own, pair)
     training, held_out = split_held_out(tokens)
     note_held_out(training, held_out)
     statistics = watched(capture(pair, tokens))
     lost = components(statistics)
-    order = head_order(score, ScoreInputs(pair, statistics, lost, training, held_out, seed=text.seed), given)
+    order = head_order(asked.score, ScoreInputs(pair, statistics, lost, training, held_out, seed=text.seed), given)
     results: list[SweepResult | Failure] = []
     keeping = _Keeping(pair, about_run(pair, text.source, training, held_out, tokens.notes))
 
     def restoring(point: Point) -> str:
-        return _command(point, grid.settings, dense, pruned, text, len(tokens), score, own, loading)
+        return _command(point, asked, len(tokens))
 
     try:
-        watched(_collected(swept(pair, lost, order, training, held_out, grid), results, csv, keeping))
+        with logged(asked.log_with, f"sweep of {datetime.now():%Y-%m-%d %H.%M.%S}", note) as log:
+            watched(_collected(swept(pair, lost, order, training, held_out, grid), results, asked.csv, keeping, log))
     except KeyboardInterrupt:
         if not results:
             raise
@@ -108,16 +120,34 @@ def _collected(
     results: list[SweepResult | Failure],
     csv: Path | None,
     keeping: _Keeping,
+    log: Log,
 ) -> Generator[Progress, None, None]:
-    """Into `results` as they come, into runs and the table: who runs out of memory may not live to write it at the
-    end."""
+    """Into `results` as they come, into runs, the table and the tracker: who runs out of memory may not live to write
+    it at the end."""
     for step in work:
         if isinstance(step, Progress):
+            if isinstance(step, Stepped) and isinstance(step.of, Point):
+                log.steps(_named(step.of), step)
             yield step
             continue
+        _log(step, log)
         results.append(keeping.keep(step) if isinstance(step, SweepResult) else step)
         if csv is not None:
             write_csv(to_pandas(results), csv)
+
+
+def _log(result: SweepResult | Failure, log: Log) -> None:
+    """What a point came to, into its run; the steps too, where another process took them."""
+    name = _named(result.point)
+    if isinstance(result, Failure):
+        log.end({})
+        return
+    if not log.knows(name) and result.restoration is not None:
+        log.begin(name, asdict(result.restoration.settings))
+        for step in result.restoration.history:
+            log.step(step, result.point.loss)
+    facts = {name: getattr(result, name) for name in ("trained_parameters", "best_step", "seconds", "tokens")}
+    log.end(came_to(result.judged, None, **facts))
 
 
 def _best(results: list[SweepResult | Failure], restoring: Callable[[Point], str]) -> dict[str, str]:
@@ -208,26 +238,14 @@ def _named(point: Point) -> str:
     return f"heads {point.heads:g}, components {point.components_written}, lr {point.lr:g}, loss {point.loss}{some}"
 
 
-def _command(
-    point: Point,
-    settings: Settings,
-    dense: str,
-    pruned: str,
-    text: Text,
-    in_all: int,
-    score: str,
-    own: str,
-    loading: Loading,
-) -> str:
+def _command(point: Point, asked: Asked, in_all: int) -> str:
     """A `restore` command line that trains this point again; with a share of the text, on the first windows of the
     `in_all` that it has, instead of on windows spread over it."""
+    settings, text, loading = asked.grid.settings, asked.text, asked.loading
     windows = text.windows if point.text == 1 else max(2, round(in_all * point.text))
-    given = {"dense": dense, "pruned": pruned, "calibration": text.source, "windows": windows}
+    given = {"dense": asked.dense, "pruned": asked.pruned, "calibration": text.source, "windows": windows}
     given |= {"length": text.length, "seed": text.seed, "heads": point.heads}
-    if point.heads == 1 or not own:
-        given |= {"score": score}
-    else:
-        given |= {"own": own}
+    given |= {"score": asked.score} if point.heads == 1 or not asked.own else {"own": asked.own}
     given |= {"components": point.components, "lr": point.lr, "loss": point.loss, "steps": settings.steps}
     if settings.kind != Settings.kind:
         given |= {"what": settings.kind, "where": settings.where}

@@ -16,6 +16,7 @@ from ...progress import Progress
 from ...pruning.sparsity import zeros_kept
 from ...registry import chosen
 from ...text.tokens import Tokens
+from ..training import Stepped
 from .methods import METHODS, Method
 from .rival import Rival, Task
 
@@ -113,7 +114,7 @@ def _of(
 ) -> Generator[Progress, None, Outcome]:
     began = time.perf_counter()
     with Peak() as peak:
-        rival = yield from _called(method.title, method.run(task))
+        rival = yield from _called(method, task)
     seconds = time.perf_counter() - began
     found = {}
     for name, tokens in texts.items():
@@ -136,12 +137,14 @@ def _of(
     )
 
 
-def _called(title: str, work: Generator[Progress, None, Rival]) -> Generator[Progress, None, Rival]:
-    """The work, its steps told with the method's name."""
+def _called(method: Method, task: Task) -> Generator[Progress, None, Rival]:
+    """The method's work, its steps told with its name; those of a training are of this method and seed."""
+    work = method.run(task)
     while True:
         try:
             step = next(work)
         except StopIteration as end:
             rival: Rival = end.value
             return rival
-        yield replace(step, what=f"{title}: {step.what}")
+        step = replace(step, what=f"{method.title}: {step.what}")
+        yield replace(step, of=(method.name, task.seed)) if isinstance(step, Stepped) else step

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
@@ -26,6 +26,8 @@ class Progress:
     """Units finished."""
     total: int
     """Units in all."""
+    detail: object = field(default=None, compare=False, repr=False, kw_only=True)
+    """What was just done, for whoever knows this kind of work."""
 
 
 def finish(work: Generator[Progress, None, T], report: Callable[[Progress], None] | None = None) -> T:

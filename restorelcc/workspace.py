@@ -331,6 +331,8 @@ def second_text(workspace: Workspace, pair: ModelPair) -> Tokens | None:
     """What a restoration is judged on that nothing was trained or chosen on; None where the recipe names no text for
     that which is not its calibration or evaluation text. Raises TextError where it is a copy of one."""
     recipe, findings = workspace.recipe, workspace.findings
+    if not recipe.elsewhere:
+        return None
     for purpose in ("calibration", "evaluation"):
         if sources.same_text(recipe.elsewhere, "evaluation", getattr(recipe, purpose), purpose):
             return None
@@ -342,8 +344,7 @@ def second_text(workspace: Workspace, pair: ModelPair) -> Tokens | None:
 def to_compare(workspace: Workspace, pair: ModelPair, steps: int, batch: int) -> tuple[Task, dict[str, Tokens]]:
     """(what every method that is compared is given: all heads, the text, the steps; the texts that they are judged by:
     `there`, and `elsewhere` where there is one). Raises TextError as `second_text` does."""
-    texts = {"there": workspace.findings.evaluation}
-    elsewhere = second_text(workspace, pair) if workspace.recipe.elsewhere else None
+    texts, elsewhere = {"there": workspace.findings.evaluation}, second_text(workspace, pair)
     if elsewhere is not None:
         texts["elsewhere"] = elsewhere[: workspace.recipe.evaluated]
     picks = everything(workspace.lost.shape).within(workspace.lost.present)

@@ -10,7 +10,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from restorelcc.artifacts.findings import Findings
+from restorelcc.artifacts.findings import Findings, recipe_written
 from restorelcc.artifacts.runs import Run, runs_folder
 from restorelcc.errors import RestoreLCCError
 from restorelcc.evaluation.perplexity import Difference
@@ -18,7 +18,6 @@ from restorelcc.workspace import Workspace
 
 from ..session import cache, state
 from ..values.picks import Picks
-from ..values.recipes import recipe_written
 from ..values.verbatim import in_html, shortened
 from ..values.words import HELP, model_name, percent, short_name, signed, text_name
 from ..widgets import feedback

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from restorelcc.artifacts.findings import Recipe
+from restorelcc.artifacts.findings import Recipe, recipe_read
 from restorelcc.artifacts.runs import Run
 from restorelcc.demo.pair import DEFAULT
 from restorelcc.errors import RestoreLCCError
@@ -27,7 +27,6 @@ from restorelcc.restoration.choices import LOSSES
 from restorelcc.restoration.settings import Settings
 from restorelcc.workspace import pruned_name
 
-from . import recipes
 from .verbatim import visible
 
 HYPERPARAMETERS = tuple(field.name for field in fields(Settings) if field.name not in ("teacher_bytes", "bounded"))
@@ -234,7 +233,7 @@ def recipe_of(run: Run) -> Recipe | None:
     dense, pruned = run.config.get("dense"), run.config.get("pruned")
     with suppress(RestoreLCCError, ValueError):
         if isinstance(recipe, dict):
-            return recipes.recipe_read({str(name): str(value) for name, value in recipe.items()})
+            return recipe_read({str(name): str(value) for name, value in recipe.items()})
         if isinstance(dense, str) and isinstance(pruned, str):
             partner = re.fullmatch(r"demo-([a-z]+)(-owl)?-([\d.]+)(of\d+)?-[0-9a-f]{16}", Path(pruned).name)
             if dense == DEMO and (partner is not None or pruned == DEMO):  # Of the embedded model, in the user's cache.

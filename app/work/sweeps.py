@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import Tensor
 
+from restorelcc import judging
+from restorelcc.artifacts.findings import recipe_written
 from restorelcc.artifacts.runs import list_runs
 from restorelcc.artifacts.sweep_runs import keep_point, sweep_tag
 from restorelcc.errors import RestoreLCCError
@@ -20,11 +22,10 @@ from restorelcc.text.tokens import Tokens
 from restorelcc.workspace import Workspace
 
 from ..values import rules
-from ..values.recipes import recipe_written
 from . import allowed, scores
 from .jobs import Job, jobs
 from .launched.points import swept
-from .training import about_run, is_handed_over, texts
+from .training import is_handed_over
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +48,12 @@ def start(workspace: Workspace, plan: Plan, owner: str) -> Job:
         tokens = plan.sampled * workspace.findings.calibration.ids.shape[1]
         allowed.check_training(_steps(workspace, plan.grid, plan.sampled), tokens, kept=False)
         pair = yield from workspace.loading()
-        text, held_out = yield from texts(workspace, plan.sampled, plan.grid.settings.seed)
+        text, held_out = yield from judging.texts(workspace, plan.sampled, plan.grid.settings.seed)
         if isinstance(plan.score, str):
             if scores.missing(workspace, plan.score):
                 yield from scores.compute(workspace, plan.score)
             job.notes[0] = replace(plan, score=scores.order(workspace, plan.score))
-        about = about_run(workspace, pair, text, held_out, plan.sampled) | {
+        about = judging.about_run(workspace, pair, text, held_out, plan.sampled) | {
             "owner": owner,
             "tags": [sweep_tag(datetime.now())],
         }

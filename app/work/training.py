@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Hashable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-from restorelcc.artifacts.export import made_for
+from restorelcc import judging
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.artifacts.runs import Run, run_bytes, runs_folder, save_run
 from restorelcc.artifacts.unfinished import PAIR, Keeper, Unfinished, find_unfinished, kept, pair_facts
-from restorelcc.compensation.interface import compensated
-from restorelcc.evaluation.comparison import measured
 from restorelcc.evaluation.perplexity import Perplexity, measure, perplexity
-from restorelcc.hf.narrow import pruning_record
-from restorelcc.models.loading import DEMO, Loading
+from restorelcc.models.loading import DEMO
 from restorelcc.models.pair import ModelPair
 from restorelcc.progress import Progress
 from restorelcc.restoration.parameters import Held, training_bytes, training_seconds
@@ -24,15 +20,11 @@ from restorelcc.restoration.training import Restoration, Step, Training, directi
 from restorelcc.restoration.weights import counted
 from restorelcc.selection.picks import Selection
 from restorelcc.storage.folders import check_room, check_writable
-from restorelcc.text.calibration import ELSEWHERE_WINDOWS, judged_on, sampled_windows, split_held_out
-from restorelcc.text.overlap import sketch
-from restorelcc.text.sources import SELF
 from restorelcc.text.tokens import Tokens
 from restorelcc.workspace import Workspace, second_text
 
 from ..values import rules
 from ..values.picks import Picks
-from ..values.recipes import recipe_written
 from . import allowed
 from .jobs import Job, Work, jobs
 from .launched.handing import is_at_it, loadable, trained
@@ -107,11 +99,11 @@ def start(
         check_writable(runs_folder())
         pair = yield from workspace.loading()
         second_text(workspace, pair)  # What cannot be read, or is a copy, is said before the training.
-        text, held_out = yield from texts(workspace, sampled, settings.seed)
+        text, held_out = yield from judging.texts(workspace, sampled, settings.seed)
         lost = yield from directions(pair, workspace.lost, text, settings)
         trainer = Training(pair, lost, picks.selection, text, held_out, settings, picks.weights())
         check_room((runs_folder(), run_bytes(trainer)))
-        about = about_run(workspace, pair, text, held_out, sampled) | {
+        about = judging.about_run(workspace, pair, text, held_out, sampled) | {
             **({"names": names} if names else {}),
             **({"picks": picks.to_text()} if picks.factors else {}),
             "owner": owner,
@@ -191,35 +183,6 @@ def _submitted(workspace: Workspace, name: str, owner: str, work: Work, key: tup
     return jobs.submit(f"Restoring {name}", owner, device, work, key, keeps_on_cancel=True)
 
 
-def about_run(workspace: Workspace, pair: ModelPair, text: Tokens, held_out: Tokens, sampled: int) -> dict[str, Any]:
-    """What a run says that is known before the training."""
-    findings = workspace.findings
-    return {
-        "dense": findings.dense_name,
-        "pruned": findings.pruned_name,
-        "pruning": pruning_record(pair.pruned),
-        **made_for(pair.pruned),
-        "recipe": recipe_written(workspace.recipe),
-        "notes": [*pair.remarks(), *findings.notes],
-        "evaluation": f"the evaluation text, {workspace.recipe.evaluation}",
-        "judged_on": _protocol(workspace, findings.evaluation, workspace.recipe.evaluation, workspace.recipe.evaluated),
-        "calibration": {
-            "source": SELF if sampled else workspace.recipe.calibration,
-            "windows": len(text),
-            "length": text.ids.shape[1],
-        },
-        "sketch": sketch([text, held_out]),
-        "parameters": findings.dense_size.parameters,
-    }
-
-
-def _protocol(workspace: Workspace, tokens: Tokens, source: str, most: int) -> dict[str, Any] | None:
-    """What a command that evaluates is told to read the same tokens, in the same precision."""
-    pair, dtype = workspace.pair(dense=False), workspace.recipe.loading.dtype
-    read = judged_on(tokens, source, pair.pruned, pair.tokenizer, most)
-    return read if read is None or dtype == Loading().dtype else read | {"dtype": dtype}
-
-
 def _finished(
     job: Job, workspace: Workspace, trainer: Training, keeper: Keeper, name: str, about: dict[str, Any]
 ) -> Generator[Progress, None, Run | None]:
@@ -255,14 +218,6 @@ def _trained(job: Job, trainer: Training, keeper: Keeper) -> Generator[Progress,
     return dense, pruned
 
 
-def texts(workspace: Workspace, sampled: int, seed: int) -> Generator[Progress, None, tuple[Tokens, Tokens]]:
-    """(to train on, held out): of the calibration text, or of `sampled` windows that the dense model writes."""
-    if not sampled:
-        return workspace.training, workspace.held_out
-    pair, length = (yield from workspace.loading()), workspace.findings.calibration.ids.shape[1]
-    return split_held_out((yield from sampled_windows(pair.dense, pair.tokenizer, length, sampled, seed)))
-
-
 def _kept(
     workspace: Workspace, restoration: Restoration, keeper: Keeper, name: str, about: dict[str, Any]
 ) -> Generator[Progress, None, Run]:
@@ -282,13 +237,4 @@ def _kept(
 
 def _figures(workspace: Workspace, restoration: Restoration) -> Generator[Progress, None, dict[str, Any]]:
     """Of the whole evaluation text, and of the second one, as a run's config has them."""
-    pair = yield from workspace.loading()
-    within = partial(compensated, pair.pruned, restoration.compensation)
-    judged = yield from measured(pair.dense, pair.pruned, workspace.findings.evaluation, within)
-    tokens = second_text(workspace, pair)
-    if tokens is None:
-        return judged.figures()
-    elsewhere = yield from measured(pair.dense, pair.pruned, tokens, within)
-    said: dict[str, Any] = {"text": workspace.recipe.elsewhere, "notes": list(tokens.notes)}
-    said["judged_on"] = _protocol(workspace, tokens, workspace.recipe.elsewhere, ELSEWHERE_WINDOWS)
-    return judged.figures() | {"elsewhere": said | elsewhere.figures()}
+    return (yield from judging.judged(workspace, restoration)).figures()

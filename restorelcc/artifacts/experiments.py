@@ -26,7 +26,7 @@ from ..restoration.baselines.methods import METHODS
 from ..storage.drafts import remove
 from ..storage.folders import write_text
 from ..storage.formats import FORMAT, plain, versions
-from .findings import Recipe
+from .findings import Recipe, recipe_written
 from .run_config import time_of
 from .runs import folders_in, run_folder
 
@@ -193,6 +193,7 @@ def experiment(
     facts = {
         "format": FORMAT,
         "created": datetime.now(UTC).isoformat(),
+        "recipe": recipe_written(recipe),
         "pair": {"dense": recipe.dense, "pruned": recipe.pruned or str(recipe.pruning)},
         "texts": {
             "calibration": recipe.calibration, "there": recipe.evaluation, "elsewhere": recipe.elsewhere or None,

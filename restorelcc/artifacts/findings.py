@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .. import __version__
 from ..capture.statistics import MEANS, HeadStatistics, Samples
-from ..errors import LoadError, SettingError, WriteError
+from ..errors import LoadError, RestoreLCCError, SettingError, WriteError
 from ..evaluation.perplexity import TokenLoss
 from ..foreign import check_regular, foreign
 from ..hf.layout import HeadGeometry
@@ -39,6 +39,9 @@ FACTS, TENSORS = "findings.json", "findings.safetensors"
 PRUNING = Pruning("wanda", 0.6)
 LIVE_TOKENS = 6_144  # about half a second of the embedded model's time on two cores
 LIVE_WINDOW = 256
+TEXTS = ("dense", "pruned", "calibration", "evaluation", "elsewhere")
+NUMBERS = ("windows", "captured", "evaluated", "length")
+"""Of a recipe, what is text, and what is a number."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,50 @@ class Recipe:
         if self.loading.device != MAP:
             device = self.loading.resolved_device()
             object.__setattr__(self, "loading", replace(self.loading, device=device))
+
+
+def recipe_written(recipe: Recipe) -> dict[str, str]:
+    """A recipe as a few words of text, for links and for runs that are kept: what is not at its default. Permission to
+    run foreign code is never among them: neither a link nor a run grants it."""
+    plain = Recipe()
+    link = {
+        name: str(getattr(recipe, name))
+        for name in (*TEXTS, *NUMBERS)
+        if getattr(recipe, name) != getattr(plain, name) and getattr(recipe, name) is not None
+    }
+    if recipe.pruned is None and recipe.pruning != plain.pruning:
+        link["method"] = recipe.pruning.method
+        link["prune"] = recipe.pruning.pattern or str(recipe.pruning.sparsity)
+        if recipe.pruning.allocation != plain.pruning.allocation:
+            link["allocation"] = recipe.pruning.allocation
+    if recipe.in_order:
+        link["in_order"] = "1"
+    for name in ("device", "dtype"):
+        if getattr(recipe.loading, name) != getattr(plain.loading, name):
+            link[name] = getattr(recipe.loading, name)
+    if recipe.loading.revision:
+        link["revision"] = recipe.loading.revision
+    return link
+
+
+def recipe_read(link: Mapping[str, str]) -> Recipe:
+    """What `recipe_written` wrote. Raises SettingError."""
+    try:
+        given: dict[str, Any] = {name: link[name] for name in TEXTS if name in link}
+        given |= {name: int(link[name]) for name in NUMBERS if name in link}
+        loading = Loading(link.get("device", "auto"), link.get("dtype", "auto"), link.get("revision"))
+        recipe = Recipe(**given, in_order=link.get("in_order") == "1", loading=loading)
+        amount = link.get("prune")
+        if amount is None:
+            return recipe
+        method = link.get("method", recipe.pruning.method)
+        layers = link.get("allocation", recipe.pruning.allocation)
+        share = {"pattern": amount} if ":" in amount else {"sparsity": float(amount)}
+        return replace(recipe, pruning=Pruning(method, allocation=layers, **share))
+    except (ValueError, TypeError) as error:
+        if isinstance(error, RestoreLCCError):
+            raise
+        raise SettingError(f"The link cannot be read: {error}. The embedded pair is shown instead.") from error
 
 
 @dataclass(frozen=True)

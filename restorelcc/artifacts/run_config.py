@@ -136,6 +136,7 @@ FIELDS: dict[tuple[str, ...], Check] = {
     ("created",): is_time,
     ("pruning",): lambda value: is_mapping(value) or is_text(value),
     ("parameters",): is_count,
+    ("share",): is_number,
     ("trained_parameters",): is_count,
     ("best_step",): is_count,
     ("steps_done",): is_count,

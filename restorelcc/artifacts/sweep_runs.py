@@ -25,16 +25,21 @@ def point_name(point: Point, pruned: str) -> str:
     return f"{pruned}, {heads}, rate {point.lr:g}, {point.loss}{some}"
 
 
-def keep_point(result: SweepResult, pair: ModelPair, pruned: str, about: dict[str, Any]) -> Run | None:
+def keep_point(
+    result: SweepResult, pair: ModelPair, pruned: str, about: dict[str, Any], facts: dict[str, Any] | None = None
+) -> Run | None:
     """Keep a point as a run; None where nothing is there to keep. pruned: what people call the pruned model; about:
-    what is known of every point, its calibration among it. Raises WriteError."""
+    what is known of every point, its calibration among it; facts: of the config alone. Raises WriteError."""
     if result.restoration is None:
         return None
     judged, text = result.judged, about["calibration"]
-    facts = about | {
+    share = result.point.text
+    said = about | {
         "evaluation": JUDGED_BY,
+        "judged_on": None,
         "calibration": text | {"windows": result.point.count(text["windows"])},
         "figures": judged.figures(),
         "held_out": {"dense": judged.dense.figures(), "pruned": judged.pruned.figures()},
     }
-    return save_run(result.restoration, pair.geometry, point_name(result.point, pruned), facts, pruned=pair.pruned)
+    name, more = point_name(result.point, pruned), (facts or {}) | ({"share": share} if share < 1 else {})
+    return save_run(result.restoration, pair.geometry, name, said, pruned=pair.pruned, facts=more)

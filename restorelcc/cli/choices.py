@@ -15,6 +15,7 @@ from ..inspection.definitions import LOOKS
 from ..pruning.methods import ALLOCATIONS, METHODS, ROUNDINGS
 from ..registry import Choice, briefs, markdown
 from ..restoration.choices import KEEPS, LOSSES, POSITIONS, PRECISIONS, STARTS, UNITS, WAYS, WHAT, WHERE
+from .given.options import LACKING
 
 WIDEST = 40
 """Letters of names that fit into the column of values; more are listed in the help."""
@@ -128,6 +129,9 @@ class OneLine(TyperGroup):
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except typer.TyperException as error:
             told: str = getattr(error, "format_message", error.__str__)()  # It names the option too.
+            context = getattr(error, "ctx", None)
+            if context is not None and type(error).__name__ == "MissingParameter":
+                told = " ".join(filter(None, [told, context.meta.get(LACKING)]))
             sys.stderr.write(f"Error: {SettingError(told.rstrip('.') + '. See --help.')}\n")
             sys.exit(2)
         sys.exit(code or 0)

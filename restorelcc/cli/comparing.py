@@ -12,6 +12,7 @@ from .tracking import LogWith
 
 
 def compare(
+    context: typer.Context,
     pair: Annotated[str, typer.Argument(metavar="[demo]", help="The embedded pair, where no other is given.")] = "demo",
     dense: Annotated[str | None, typer.Option(metavar="MODEL", help="The model before pruning.")] = None,
     pruned: Annotated[str | None, typer.Option(metavar="MODEL", help="The same model pruned.")] = None,
@@ -43,13 +44,16 @@ def compare(
     """
     from . import console
     from .commands import compare as command
+    from .given.in_app import recipe_by
 
     def run() -> None:
-        loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
-        sizes = {"windows": windows, "evaluated": judged, "length": length, "loading": loading}
-        recipe = command.recipe_of(
-            pair, dense, pruned, calibration=calibration, evaluation=text, elsewhere=elsewhere, **sizes
-        )
+        recipe = recipe_by(context, {"text": "evaluation", "judged": "evaluated"})
+        if recipe is None:
+            loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
+            sizes = {"windows": windows, "evaluated": judged, "length": length, "loading": loading}
+            recipe = command.recipe_of(
+                pair, dense, pruned, calibration=calibration, evaluation=text, elsewhere=elsewhere, **sizes
+            )
         command.compare(command.Asked(recipe, methods, command.Budget(steps, batch, seeds), csv, log_with), json)
 
     console.run(run)

@@ -32,11 +32,14 @@ from .shared import (
     Pattern,
     Pickle,
     Pruned,
+    Public,
+    Push,
     Seed,
     Source,
     Trust,
     Windows,
     loading_of,
+    uploading,
 )
 from .tracking import LogWith
 
@@ -91,6 +94,8 @@ def demo(
     calibration: Source = "demo",
     sparsity: Annotated[float | None, typer.Option(help="Share of weights to prune. Default 0.6.")] = None,
     pattern: Pattern = None,
+    push: Push = None,
+    public: Public = False,
     seed: Seed = 0,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -104,9 +109,11 @@ def demo(
     from . import console
     from .commands import demo as command
 
-    console.run(
-        lambda: command.demo(out, calibration, sparsity, pattern, seed, loading_of(device, dtype, False, False), json)
-    )
+    def run() -> None:
+        loading = loading_of(device, dtype, False, False)
+        uploading(push, public, lambda: command.demo(out, calibration, sparsity, pattern, seed, loading, json))
+
+    console.run(run)
 
 
 @app.command()
@@ -126,6 +133,8 @@ def prune(
     calibration: Source = "demo",
     windows: Windows = 128,
     length: Length = None,
+    push: Push = None,
+    public: Public = False,
     seed: Seed = 0,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -142,7 +151,7 @@ def prune(
         text = opening.Text(calibration, windows, length, seed)
         loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
         pruning = command.pruning(method, sparsity, pattern, ratio, allocation, rounding=rounding)
-        command.prune(model, out, pruning, text, loading, json)
+        uploading(push, public, lambda: command.prune(model, out, pruning, text, loading, json))
 
     console.run(run)
 

@@ -10,6 +10,7 @@ from .shared import MOST, Device, Dtype, Json, Length, Pickle, Source, Trust, lo
 
 
 def report(
+    context: typer.Context,
     dense: Annotated[str, typer.Option(metavar="MODEL", help="The model before pruning; see MODEL below.")] = "demo",
     pruned: Annotated[
         str | None, typer.Option(metavar="MODEL", help="The same model pruned. Default, of demo: Wanda 60 %.")
@@ -38,11 +39,14 @@ def report(
 
     def write() -> None:
         from ..artifacts.findings import Recipe
+        from ..models.loading import DEMO
         from .commands import report as command
+        from .given.in_app import recipe_by
 
-        recipe = Recipe(
+        given = recipe_by(context, {"text": "evaluation"})
+        recipe = given or Recipe(
             dense=dense,
-            pruned=pruned,
+            pruned=None if dense == pruned == DEMO else pruned,
             calibration=calibration,
             evaluation=text,
             captured=windows,

@@ -1,5 +1,6 @@
 """What can be asked of `restore`."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,23 @@ from ..restoration.settings import DEFAULTS
 from ..selection.scores import SCORES
 from .choices import Constants, Way, What, Where, given_as, is_given, one_of, refuse_beside
 from .given.options import Config, PresetName
-from .shared import MOST, Device, Dtype, Json, Length, Own, Pickle, Seed, Source, Trust, Windows, loading_of
+from .shared import (
+    MOST,
+    Device,
+    Dtype,
+    Json,
+    Length,
+    Own,
+    Pickle,
+    Public,
+    Push,
+    Seed,
+    Source,
+    Trust,
+    Windows,
+    loading_of,
+    uploading,
+)
 from .tracking import LogWith
 
 if TYPE_CHECKING:
@@ -24,8 +41,12 @@ SETTINGS = (
     "where", "constants", "way", "short_batch", "clip", "precision", "keep", "positions",
 )  # fmt: skip
 """Settings that are options of the same name."""
-CHANGEABLE = ("out", "format", "device", "allow_pickle", "trust_remote_code", "json")
+CHANGEABLE = ("out", "format", "device", "allow_pickle", "trust_remote_code", "json", "log_with", "push", "public")
 """Options of `restore` that may be given beside --continue: all else is as the training was begun."""
+
+
+PICKING = ("heads", "components", "budget", "own")
+"""Options that say which components are trained."""
 
 
 def restore(
@@ -69,6 +90,9 @@ def restore(
     picks: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The components themselves, as a run's config.json names them.")
     ] = None,
+    share: Annotated[
+        float, typer.Option(help="Share of the text's windows to train on, above 0 up to 1, evenly spread.")
+    ] = 1.0,
     learned: Annotated[bool, typer.Option(help="Train a free component b per head beside the magnitudes.")] = True,
     loss: Annotated[str, one_of(LOSSES, f"What is minimised. {briefs(LOSSES)}.")] = "kl",
     lr: Annotated[
@@ -110,13 +134,8 @@ def restore(
     ] = "everyday",
     log_with: LogWith = "",
     name: Annotated[str | None, typer.Option(help="Name of the run that is kept beside the export.")] = None,
-    push: Annotated[
-        str | None,
-        typer.Option(
-            metavar="OWNER/NAME", help="Upload the export with its card to the hub too, by HF_TOKEN; private at first."
-        ),
-    ] = None,
-    public: Annotated[bool, typer.Option("--public", help="What --push makes can be seen by everybody.")] = False,
+    push: Push = None,
+    public: Public = False,
     device: Device = "auto",
     dtype: Dtype = "auto",
     allow_pickle: Pickle = False,
@@ -128,7 +147,6 @@ def restore(
     Needs --dense, --pruned and --out. A training that was killed goes on with [bold]--continue RUN[/bold], as it was
     begun, to what it would have come to.
     """
-    from ..artifacts.publishing import push as publishing
     from . import console
     from .commands import restore as command
 
@@ -141,14 +159,11 @@ def restore(
                 "device": given_as(context, "device"),
             }
             changed |= {"allow_pickle": allow_pickle or None, "trust_remote_code": trust_remote_code or None}
-            command.resume(resume, changed, json)
+            changed |= {"log_with": log_with or None}
+            uploading(push, public, lambda: command.resume(resume, changed, json, push is not None))
             return
         asked = asked_of(context)
-        if push is not None:
-            publishing.check_push(push)
-        command.restore(asked, json)
-        if push is not None:
-            console.note(f"Uploaded to {publishing.push(asked.folder, push, private=not public)}")
+        uploading(push, public, lambda: command.restore(asked, json))
 
     console.run(run)
 
@@ -164,13 +179,30 @@ def asked_of(context: typer.Context) -> "Asked":
     text = opening.Text(said["calibration"], said["windows"], said["length"], said["seed"])
     loading = loading_of(said["device"], said["dtype"], said["allow_pickle"], said["trust_remote_code"])
     chosen: dict[str, Any] = {name: said[name] for name in ("heads", "score", "components", "budget", "contrast")}
-    picks = Picks(**chosen, own=str(said["own"] or ""), chosen=str(said["picks"] or ""))
+    files: dict[str, Any] = {"own": str(said["own"] or ""), "chosen": str(said["picks"] or "")}
+    if any(is_given(context, name) for name in PICKING) and not is_given(context, "picks"):
+        files["chosen"] = ""  # What is typed wins over what a file says.
     given = {name: said[name] for name in SETTINGS} | {"kind": said["what"]}
     # Which of the two is typed says how long, whatever else gives the other.
     typed = [option for option in ("steps", "epochs") if is_given(context, option)]
     given["steps"] = None if typed == ["epochs"] else said["steps"]
     settings = settings_of(given, None if typed == ["steps"] else said["epochs"])
     models = {"dense": said["dense"], "pruned": said["pruned"], "loading": loading}
-    kept = {"elsewhere": said["elsewhere"], "folder": said["out"], "format": said["format"], "name": said["name"]}
-    kept["log_with"] = said["log_with"]
-    return Asked(**models, text=text, picks=picks, settings=settings, **kept)
+    kept = {name: said[name] for name in ("elsewhere", "format", "name", "share", "log_with")} | {"folder": said["out"]}
+    asked = Asked(**models, text=text, picks=Picks(**chosen, **files), settings=settings, **kept)
+    return _in_app(context, asked)
+
+
+def _in_app(context: typer.Context, asked: "Asked") -> "Asked":
+    """Of a run that the app made, the same of the pair as the app opens it, but for what is typed."""
+    from ..text.sources import SELF
+    from .given.in_app import opened_by
+    from .opening import Text
+
+    how = opened_by(context)
+    if how is None:
+        return asked
+    recipe, sampled = how.recipe, how.sampled
+    source, windows, seed = (SELF, sampled, asked.text.seed) if sampled else (recipe.calibration, recipe.windows, 0)
+    text, elsewhere = Text(source, windows, recipe.length, seed), "" if how.by_held_out else recipe.elsewhere
+    return replace(asked, in_app=how, text=text, elsewhere=elsewhere, loading=recipe.loading)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..models.loading import Loading
 
 MOST = 2**31 - 1
@@ -37,6 +39,15 @@ Pattern = Annotated[str | None, typer.Option(metavar="N:M", help="Keep n of ever
 Contrast = Annotated[
     str, typer.Option(metavar="SRC", help="What probing asks: demo, rows.jsonl, alpaca, boolq, rte, arc-e, arc-c.")
 ]
+Push = Annotated[
+    str | None,
+    typer.Option(
+        "--push",
+        metavar="OWNER/NAME",
+        help="Upload what is written, with its card, to the hub too, by HF_TOKEN; private at first.",
+    ),
+]
+Public = Annotated[bool, typer.Option("--public", help="What --push makes can be seen by everybody.")]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write; must not hold anything yet.")]
 
 
@@ -45,3 +56,16 @@ def loading_of(device: str, dtype: str, pickle: bool, trust: bool) -> "Loading":
     from ..models.loading import Loading
 
     return Loading(device=device, dtype=dtype, allow_pickle=pickle, trust_remote_code=trust)
+
+
+def uploading(name: str | None, public: bool, write: "Callable[[], Path]") -> None:
+    """Write an export, and upload its folder, which `write` gives, where it is to go by a name. Raises what either
+    does; what would be refused is, before the work."""
+    from ..artifacts.publishing import push as publishing
+    from .console import note
+
+    if name is not None:
+        publishing.check_push(name)
+    folder = write()
+    if name is not None:
+        note(f"Uploaded to {publishing.push(folder, name, private=not public)}")

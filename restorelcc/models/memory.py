@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,8 +136,10 @@ def _line(path: Path, key: str) -> int:
 
 
 def let_go() -> None:
-    """Give back the memory of what nobody holds any longer."""
+    """Give back the memory of what nobody holds any longer, to the system too."""
     gc.collect()  # Models hold themselves in circles.
+    with suppress(OSError, AttributeError):  # What is freed stays with the process else; glibc alone can be asked.
+        ctypes.CDLL(None).malloc_trim(0)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():

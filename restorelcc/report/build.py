@@ -176,7 +176,7 @@ def _run_parts(run: Run, alone: bool = True) -> Iterator[str]:
         yield table(("setting", "value"), list(settings.items()), words=True)
     yield facts(config.get("versions") or {})
     yield heading("To use it, and to measure it again") if alone else ""
-    again = [_line(f"repeat {run.folder.name}", {})] if config.get("asked") else []
+    again = [_line(f"repeat {run.folder.name}", {})] if config.get("asked") or "recipe" in config else []
     yield commands([usage("adapter", config), *evaluating("adapter", config), *again])
 
 

@@ -40,6 +40,19 @@ ALL = "all"
 """How all components of a head are written."""
 
 
+def share_of(windows: int, share: float) -> int:
+    """How many windows a share of so many is. Raises SettingError for what is none."""
+    if not 0 < share <= 1:
+        raise SettingError(f"A share of {share} of the text cannot be trained on: give more than 0, up to 1.")
+    return max(1, round(windows * share))
+
+
+def some_of(tokens: Tokens, share: float) -> Tokens:
+    """A share of the windows, evenly spread. Raises SettingError."""
+    count = share_of(len(tokens), share)
+    return tokens if count == len(tokens) else tokens[torch.linspace(0, len(tokens) - 1, count).round().long()]
+
+
 @dataclass(frozen=True)
 class Point:
     """What one restoration of a sweep has of its own."""
@@ -56,11 +69,11 @@ class Point:
 
     def windows(self, tokens: Tokens) -> Tokens:
         """Those it trains on."""
-        return tokens[torch.linspace(0, len(tokens) - 1, self.count(len(tokens))).round().long()]
+        return some_of(tokens, self.text)
 
     def count(self, windows: int) -> int:
         """How many of so many windows it trains on."""
-        return max(1, round(windows * self.text))
+        return share_of(windows, self.text)
 
     def selection(self, lost: LostComponents, score: Tensor) -> Selection:
         """What it trains; score: [layer, head], higher comes first. Raises SettingError."""
@@ -96,8 +109,7 @@ class Grid:
         for share in self.heads:
             check_share(share)
         for share in self.text:
-            if not 0 < share <= 1:
-                raise SettingError(f"A share of {share} of the text cannot be trained on: give more than 0, up to 1.")
+            share_of(1, share)
         for count in self.components:
             if count is not None and count < 1:
                 raise SettingError(f"{count} components a head leave nothing to train: give 1 or more, or '{ALL}'.")
@@ -229,7 +241,8 @@ def _restored(
     steps = training.settings.steps
     for step in training.steps():
         what = f"point {index + 1} of {count}, step {step.step} of {steps}"
-        yield Stepped(what, index * steps + step.step, count * steps, step, training.settings, point)
+        done = Stepped(step, training.settings, point)
+        yield Progress(what, index * steps + step.step, count * steps, detail=done)
     return replace(judged_point(point, training, dense, pruned), seconds=time.perf_counter() - began)
 
 

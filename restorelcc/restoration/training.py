@@ -68,8 +68,8 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Stepped(Progress):
-    """How far a training is, with the step that it just did, for whoever logs it."""
+class Stepped:
+    """A step that a training just did, as the detail of its progress, for whoever logs it."""
 
     step: Step
     settings: Settings
@@ -203,7 +203,8 @@ class Training:
     def run(self) -> Generator[Progress, None, Restoration]:
         """All steps, for whoever only wants to know how far it is."""
         for step in self.steps():
-            yield Stepped(f"restoring, step {step.step}", step.step, self.settings.steps, step, self.settings)
+            done = Stepped(step, self.settings)
+            yield Progress(f"restoring, step {step.step}", step.step, self.settings.steps, detail=done)
         return self.result()
 
     def judged(self) -> Step | None:

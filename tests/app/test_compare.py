@@ -17,11 +17,10 @@ from app.charts import compare as charts
 from app.session import state
 from app.values import run_facts
 from app.values.colours import LIGHT
-from app.values.recipes import recipe_written
 from app.values.words import percent
 from app.work import open_pairs
 from app.work.jobs import jobs
-from restorelcc.artifacts.findings import Findings, Recipe, Size
+from restorelcc.artifacts.findings import Findings, Recipe, Size, recipe_written
 from restorelcc.artifacts.runs import list_runs, runs_folder, save_run
 from restorelcc.compensation.constants import injected
 from restorelcc.compensation.interface import compensated

@@ -14,9 +14,8 @@ from streamlit.testing.v1 import AppTest
 
 from app.session import state
 from app.values import run_facts
-from app.values.recipes import recipe_written
 from app.work import open_pairs
-from restorelcc.artifacts.findings import Recipe
+from restorelcc.artifacts.findings import Recipe, recipe_written
 from restorelcc.artifacts.runs import bring_back, discard_run, list_runs, load_run, runs_folder, save_run
 from restorelcc.cli.commands import listing
 from restorelcc.errors import LoadError

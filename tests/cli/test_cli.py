@@ -96,7 +96,7 @@ def test_a_checkpoint_that_cannot_be_merged_is_refused_before_the_training(text,
     make_family("mixtral").save_pretrained(tmp_path / "mixtral")
     tokenizer.save_pretrained(tmp_path / "mixtral")
     options = ["--calibration", text, "--length", 16, "--format", "checkpoint", "--out", tmp_path / "out"]
-    monkeypatch.setattr("restorelcc.cli.commands.restore.Training", None)
+    monkeypatch.setattr("restorelcc.cli.commands.restoring.opened.Training", None)
     result = call("restore", "--dense", tmp_path / "mixtral", "--pruned", tmp_path / "mixtral", *options)
     assert result.exit_code == 2
     assert "Export an adapter instead" in result.stderr

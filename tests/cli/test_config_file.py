@@ -131,3 +131,12 @@ def test_a_config_is_checked_without_running_it(run, pair_args, tmp_path, text):
         assert result.exit_code == 2, changed
         assert says in result.stderr
     assert call("validate", written(tmp_path / "less.json", steps=3)).exit_code == 2
+
+
+def test_a_budget_is_all_that_is_checked_to_be_trained(pair_args, text, tmp_path):
+    models = {"dense": pair_args[1], "pruned": pair_args[3], "calibration": str(text), "length": 16}
+    whole = answer("validate", written(tmp_path / "whole.json", **models))
+    some = answer("validate", written(tmp_path / "some.json", **models, budget=11))
+    assert some["training_bytes"] < whole["training_bytes"]
+    assert (whole["heads"], some["heads"]) == (12, None)
+    assert "heads for 11 numbers" in call("validate", tmp_path / "some.json").stdout

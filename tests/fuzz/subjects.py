@@ -86,6 +86,8 @@ NARROW = ["inspect", "--dense", "{}/dense", "--pruned", "{}/narrow", *SHORT]
 PRUNE = ["prune", "{}/dense", "--method", "magnitude", "--out", "{}/out", *SHORT]
 RESTORE = ["restore", "--dense", "{}/dense", "--pruned", "{}/pruned", "--steps", "2", "--out", "{}/out", *SHORT]
 SWEEP = ["sweep", "--dense", "{}/dense", "--pruned", "{}/pruned", "--lr", "0.1", "--steps", "2", *SHORT]
+COMPARE = ["compare", "--dense", "{}/dense", "--pruned", "{}/pruned", "--methods", "mean-bias", "--elsewhere", "",
+           "--text", "{}/text.txt", "--judged", "2", "--windows", "6", *SHORT]  # fmt: skip
 ADAPTER = ["evaluate", "{}/pruned", "--adapter", "{}/adapter", *TEXT]
 
 
@@ -212,12 +214,14 @@ OPTIONS = {
     "prune": (PRUNE, "sparsity pattern ratio allocation method windows seed length dtype calibration"),
     "restore": (
         RESTORE,
-        "heads score components loss lr unit steps epochs batch start patience windows length seed format name",
+        "heads score components loss lr unit steps epochs batch start patience windows length seed format name share "
+        "picks budget clip warm-up cool-down precision keep positions log-with contrast push",
     ),
-    "sweep": (SWEEP, "heads components lr loss text steps score seed windows csv"),
+    "sweep": (SWEEP, "heads components lr loss text steps score seed windows csv log-with"),
+    "compare": (COMPARE, "methods steps seeds batch judged log-with"),
     "runs": (["runs"], "json"),
 }
-ITSELF = ("text", "csv", "adapter", "device", "contrast", "calibration")
+ITSELF = ("text", "csv", "adapter", "device", "contrast", "calibration", "picks")
 """Never a path of this machine, nor anything that loads for long."""
 SLOW = ("steps", "epochs")
 """Large numbers are allowed here, and take as long as they say."""

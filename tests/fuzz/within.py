@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import asked
 import subjects
 from damage import NASTY_NUMBERS, NASTY_TEXTS, files, garbled
 from hypothesis import strategies as st
@@ -119,4 +120,8 @@ def all_subjects(workspace: Workspace) -> dict[str, tuple[Subject, float]]:
         "special files": (subjects.special_files, 0.04),
         "findings": (findings, 0.03),
         "links": (partial(links, workspace=workspace), 0.04),
+        "option files": (asked.option_files, 0.06),
+        "picks in a file": (asked.picks, 0.02),
+        "comparisons": (asked.comparisons, 0.03),
+        "questions": (asked.questions, 0.03),
     }

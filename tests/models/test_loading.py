@@ -21,9 +21,8 @@ from platformdirs import user_cache_path
 from transformers import AutoConfig, AutoModelForCausalLM
 from typer.testing import CliRunner
 
-from app.values.recipes import recipe_written
 from restorelcc.artifacts.export import fingerprint, made_for, save_checkpoint
-from restorelcc.artifacts.findings import Recipe
+from restorelcc.artifacts.findings import Recipe, recipe_written
 from restorelcc.capture import vocabulary
 from restorelcc.capture.components import components
 from restorelcc.capture.passage import read_passage

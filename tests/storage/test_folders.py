@@ -112,7 +112,7 @@ def refusing(number):
 
 def test_a_place_that_may_not_be_written_is_refused_before_the_work(pair_args, folders, text, tmp_path, monkeypatch):
     monkeypatch.setattr("restorelcc.storage.drafts.os.open", refusing(errno.EROFS))
-    monkeypatch.setattr("restorelcc.cli.commands.restore.open_pair", None)
+    monkeypatch.setattr("restorelcc.cli.commands.restoring.opened.open_pair", None)
     monkeypatch.setattr("restorelcc.cli.commands.prune.load_model", None)
     for options in (["prune", folders[0], "--calibration", text], ["restore", *pair_args], ["demo"]):
         result = call(*options, "--out", tmp_path / "out")
@@ -277,7 +277,7 @@ def test_a_training_is_kept_before_it_is_exported(pair_args, tmp_path, monkeypat
 def test_where_runs_cannot_be_kept_nothing_is_trained(pair_args, tmp_path, monkeypatch):
     (tmp_path / "data").touch()
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setattr("restorelcc.cli.commands.restore.open_pair", None)
+    monkeypatch.setattr("restorelcc.cli.commands.restoring.opened.open_pair", None)
     result = call("restore", *pair_args, "--out", tmp_path / "out")
     assert result.exit_code == 2
     assert "Not a directory" in result.stderr

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 from torch import Tensor
 
+from restorelcc.artifacts.findings import recipe_written
 from restorelcc.artifacts.runs import Run, load_run, runs_folder
 from restorelcc.compensation.interface import Compensation
 from restorelcc.errors import RestoreLCCError
@@ -21,7 +22,6 @@ from ...charts.head_map import head_maps
 from ...session import state
 from ...values import run_facts
 from ...values.colours import colours
-from ...values.recipes import recipe_written
 from ...values.run_facts import known, number
 from ...values.verbatim import in_markdown, in_message
 from ...values.words import HELP, count, signed

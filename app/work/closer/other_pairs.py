@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
-from restorelcc.artifacts.findings import Recipe
+from restorelcc.artifacts.findings import NUMBERS, Recipe, recipe_written
 from restorelcc.artifacts.runs import list_runs
 from restorelcc.errors import RestoreLCCError
 from restorelcc.pruning.layerwise import Pruning
@@ -15,7 +15,6 @@ from restorelcc.pruning.methods import METHODS, narrows
 from restorelcc.workspace import pruned_name
 
 from ...values import run_facts
-from ...values.recipes import NUMBERS, recipe_written
 from ...values.words import short_name, text_name
 from .. import open_pairs
 

@@ -14,6 +14,7 @@ import pandas as pd
 from ...artifacts.experiments import Experiment, experiment
 from ...artifacts.findings import Recipe
 from ...errors import SettingError
+from ...models.loading import DEMO
 from ...progress import Progress
 from ...progress_bar import watched
 from ...registry import chosen
@@ -87,8 +88,9 @@ def _collected(
     for."""
     for step in work:
         if isinstance(step, Progress):
-            if isinstance(step, Stepped) and isinstance(step.of, tuple):
-                log.steps(_run_name(*step.of), step)
+            done = step.detail
+            if isinstance(done, Stepped) and isinstance(done.of, tuple):
+                log.steps(_run_name(*done.of), done)
             yield step
             continue
         rows.append(step)
@@ -166,4 +168,6 @@ def recipe_of(model: str, dense: str | None, pruned: str | None, **rest: Any) ->
         raise SettingError("Half a pair: give both --dense and --pruned, or neither for the embedded pair.")
     if model != "demo":
         raise SettingError(f"'{model}' is no pair: give demo, or a pair by --dense and --pruned.")
-    return Recipe(**rest) if dense is None else Recipe(dense=dense, pruned=pruned, **rest)
+    if dense is None or dense == pruned == DEMO:
+        return Recipe(**rest)
+    return Recipe(dense=dense, pruned=pruned, **rest)

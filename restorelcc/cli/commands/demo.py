@@ -26,8 +26,8 @@ def demo(
     seed: int,
     loading: Loading,
     as_json: bool,
-) -> None:
-    """The whole way on the embedded model."""
+) -> Path:
+    """The whole way on the embedded model; gives the folder of the restored checkpoint."""
     chosen = pruning(DEFAULT.method, sparsity, pattern, default=DEFAULT.sparsity)
     place = folder or user_data_path("restorelcc") / "demo-restored"
     # The default place is ours alone, so a second demo may take it over; a place the user named may not.
@@ -40,6 +40,7 @@ def demo(
         show_json(walked.to_json())
     else:
         _tell(walked, chosen)
+    return walked.export
 
 
 def _tell(walked: Walked, chosen: Pruning) -> None:

@@ -50,8 +50,8 @@ def pruning(
     return chosen
 
 
-def prune(name: str, folder: Path, chosen: Pruning, text: Text, loading: Loading, as_json: bool) -> None:
-    """Prune into a checkpoint."""
+def prune(name: str, folder: Path, chosen: Pruning, text: Text, loading: Loading, as_json: bool) -> Path:
+    """Prune into a checkpoint; gives its folder."""
     check_free(folder)
     model, tokenizer = load_model(name, loading), load_tokenizer(name, loading)
     check_free(folder, round(parameter_bytes(model) * (1 - chosen.sparsity if chosen.narrows else 1)))
@@ -71,3 +71,4 @@ def prune(name: str, folder: Path, chosen: Pruning, text: Text, loading: Loading
         )
     else:
         say(f"{report.zeros} of {report.weights} weights are zero ({report.sparsity:.2%}), in {folder}")
+    return folder

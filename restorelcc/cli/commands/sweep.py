@@ -25,6 +25,7 @@ from ...selection.scores import ScoreInputs
 from ...storage.folders import check_csv, write_csv
 from ...text.calibration import split_held_out
 from ..console import note, records, say, show_json, show_table, shown
+from ..given import asked as given
 from ..opening import Text, check_own, head_order, note_held_out, open_pair, own_score_of
 from ..tracking import Log, came_to, check_tracker, logged
 from .about import about_run
@@ -69,17 +70,17 @@ def sweep(asked: Asked, as_json: bool) -> None:
     check_tracker(asked.log_with)
     check_own(asked.own, grid.heads)
     pair, tokens = open_pair(asked.dense, asked.pruned, text, asked.loading)
-    given = own_score_of(asked.own, pair)
+    own = own_score_of(asked.own, pair)
     training, held_out = split_held_out(tokens)
     note_held_out(training, held_out)
     statistics = watched(capture(pair, tokens))
     lost = components(statistics)
-    order = head_order(asked.score, ScoreInputs(pair, statistics, lost, training, held_out, seed=text.seed), given)
+    order = head_order(asked.score, ScoreInputs(pair, statistics, lost, training, held_out, seed=text.seed), own)
     results: list[SweepResult | Failure] = []
-    keeping = _Keeping(pair, about_run(pair, text.source, training, held_out, tokens.notes))
+    keeping = _Keeping(pair, about_run(pair, text.source, training, held_out, tokens.notes), asked)
 
     def restoring(point: Point) -> str:
-        return _command(point, asked, len(tokens))
+        return _command(point, asked)
 
     try:
         with logged(asked.log_with, f"sweep of {datetime.now():%Y-%m-%d %H.%M.%S}", note) as log:
@@ -95,18 +96,20 @@ def sweep(asked: Asked, as_json: bool) -> None:
 class _Keeping:
     """Points as runs, all of one tag; a disk that refuses them is said once, and costs the sweep nothing."""
 
-    def __init__(self, pair: ModelPair, about: dict[str, Any]) -> None:
+    def __init__(self, pair: ModelPair, about: dict[str, Any], asked: Asked) -> None:
         self.tag = sweep_tag(datetime.now())
         self.folders: list[str] = []
         """Of the runs that were kept."""
         self._pair, self._about, self._refused = pair, about | {"tags": [self.tag]}, False
+        self._asked = asked
         name = Path(pair.pruned_name)
         self._pruned = name.name if name.is_dir() else pair.pruned_name
 
     def keep(self, result: SweepResult) -> SweepResult:
         """The result without what was trained, which is a run now."""
         try:
-            run = keep_point(result, self._pair, self._pruned, self._about)
+            facts = {"asked": _asked(result.point, self._asked).made_with()}
+            run = keep_point(result, self._pair, self._pruned, self._about, facts)
             self.folders += [str(run.folder)] if run is not None else []
         except WriteError as error:
             if not self._refused:
@@ -126,8 +129,9 @@ def _collected(
     it at the end."""
     for step in work:
         if isinstance(step, Progress):
-            if isinstance(step, Stepped) and isinstance(step.of, Point):
-                log.steps(_named(step.of), step)
+            done = step.detail
+            if isinstance(done, Stepped) and isinstance(done.of, Point):
+                log.steps(_named(done.of), done)
             yield step
             continue
         _log(step, log)
@@ -238,21 +242,30 @@ def _named(point: Point) -> str:
     return f"heads {point.heads:g}, components {point.components_written}, lr {point.lr:g}, loss {point.loss}{some}"
 
 
-def _command(point: Point, asked: Asked, in_all: int) -> str:
-    """A `restore` command line that trains this point again; with a share of the text, on the first windows of the
-    `in_all` that it has, instead of on windows spread over it."""
+def _asked(point: Point, asked: Asked) -> given.Asked:
+    """What `restore` is asked to train this point again, and to judge it alike."""
+    own = asked.own if point.heads < 1 else ""
+    picks = given.Picks(point.heads, asked.score, point.components, own=own)
+    settings = asked.grid.settings_of(point)
+    models: dict[str, Any] = {"dense": asked.dense, "pruned": asked.pruned, "loading": asked.loading}
+    kept: dict[str, Any] = {"elsewhere": "", "folder": Path(OUT), "format": "adapter", "name": None}
+    return given.Asked(**models, text=asked.text, picks=picks, settings=settings, share=point.text, **kept)
+
+
+def _command(point: Point, asked: Asked) -> str:
+    """A `restore` command line that trains this point again."""
     settings, text, loading = asked.grid.settings, asked.text, asked.loading
-    windows = text.windows if point.text == 1 else max(2, round(in_all * point.text))
-    given = {"dense": asked.dense, "pruned": asked.pruned, "calibration": text.source, "windows": windows}
-    given |= {"length": text.length, "seed": text.seed, "heads": point.heads}
-    given |= {"score": asked.score} if point.heads == 1 or not asked.own else {"own": asked.own}
-    given |= {"components": point.components, "lr": point.lr, "loss": point.loss, "steps": settings.steps}
+    options = {"dense": asked.dense, "pruned": asked.pruned, "calibration": text.source, "windows": text.windows}
+    options |= {"length": text.length, "seed": text.seed, "share": None if point.text == 1 else point.text}
+    options |= {"heads": point.heads}
+    options |= {"score": asked.score} if point.heads == 1 or not asked.own else {"own": asked.own}
+    options |= {"components": point.components, "lr": point.lr, "loss": point.loss, "steps": settings.steps}
     if settings.kind != Settings.kind:
-        given |= {"what": settings.kind, "where": settings.where}
+        options |= {"what": settings.kind, "where": settings.where}
     if settings.way != Settings.way:
-        given |= {"way": settings.way}
-    given |= {"device": loading.device, "dtype": loading.dtype, "out": OUT}
-    parts = [part for name, value in given.items() if value is not None for part in (f"--{name}", str(value))]
+        options |= {"way": settings.way}
+    options |= {"device": loading.device, "dtype": loading.dtype, "out": OUT}
+    parts = [part for name, value in options.items() if value is not None for part in (f"--{name}", str(value))]
     flags = {"--constants": settings.constants, "--allow-pickle": loading.allow_pickle}
     flags |= {"--trust-remote-code": loading.trust_remote_code}
     return shlex.join(["python", "-m", "restorelcc", "restore", *parts, *(flag for flag, on in flags.items() if on)])

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from ...artifacts.export_formats import FORMATS
 from ...errors import LoadError, SettingError
 from ...foreign import document_of, foreign
 from ...models.loading import Loading
 from ...restoration.settings import MOST_STEPS, Settings
+from ...restoration.sweep import share_of
 from ...selection.picks import Selection, check_share
 from ..opening import Text, check_own
+from .in_app import InApp
 
 TRAINED_ON = "calibration"
 """Names the text trained on as the source of the questions for probes."""
@@ -44,13 +49,18 @@ class Picks:
         if self.chosen and (self.heads < 1 or self.components is not None or self.budget or self.own):
             raise SettingError("--picks names components: leave --heads, --components, --budget and --own out.")
 
-    def selection(self) -> Selection:
-        """What the file names. Raises LoadError."""
+    def selection(self) -> tuple[Selection, Tensor, str]:
+        """What the file names; [layer, head, component] how many times α each of it is put back with where training
+        starts from what is picked; and that as a run keeps it, empty where it is once. Raises LoadError."""
         with foreign(
             lambda reason: LoadError(f"{self.chosen} names no components ({reason}). Give a run's config.json.")
         ):
             said = document_of(Path(self.chosen))
-            return Selection.from_json(json.dumps(said.get("selection", said)))
+            selection, written = Selection.from_json(json.dumps(said.get("selection", said))), said.get("picks") or ""
+            magnitudes = selection.mask().double()
+            for pick, factor in _factors(written):
+                magnitudes[pick] = factor
+            return selection, magnitudes, str(written)
 
 
 @dataclass(frozen=True)
@@ -70,8 +80,16 @@ class Asked:
     """Of `FORMATS`."""
     name: str | None
     """Of the run; None: that of the folder."""
+    in_app: InApp | None = None
+    """How the app opened the pair, where it is to be trained and judged as there; it wins over what is said above of
+    models and texts."""
+    share: float = 1.0
+    """Of the windows to train on, evenly spread."""
     log_with: str = ""
     """The tracker that steps are handed to, of `tracking.TRACKERS`; empty: none."""
+
+    def __post_init__(self) -> None:
+        share_of(1, self.share)
 
     @property
     def run_name(self) -> str:
@@ -95,6 +113,8 @@ class Asked:
             "folder": str(self.folder.absolute()),
             "format": self.format,
             "name": self.name,
+            "in_app": None if self.in_app is None else self.in_app.written(),
+            "share": self.share,
         }
 
     @classmethod
@@ -102,7 +122,9 @@ class Asked:
         """What `written` gave. changed: `folder`, `format`, and of the loading `device`, `allow_pickle` and
         `trust_remote_code`; what is None is as it was. Raises LoadError."""
         given = {name: value for name, value in changed.items() if value is not None}
-        loading = {name: given.pop(name) for name in ("device", "allow_pickle", "trust_remote_code") if name in given}
+        loading: dict[str, Any] = {
+            name: given.pop(name) for name in ("device", "allow_pickle", "trust_remote_code") if name in given
+        }
         with foreign(lambda reason: LoadError(f"What it was begun with is damaged ({reason}). Restore the pair anew.")):
             parts: dict[str, Any] = {
                 "loading": Loading(**(written["loading"] | loading)),
@@ -111,10 +133,23 @@ class Asked:
                 "settings": Settings(**settings),
                 "folder": Path(written["folder"]),
             }
+            if isinstance(written.get("in_app"), Mapping):  # What was begun by an earlier version does not say.
+                parts["in_app"] = InApp.read(written["in_app"]).given(loading)
             rest = {name: written[name] for name in ("dense", "pruned", "elsewhere", "format", "name")}
+            rest["share"] = float(written.get("share", 1.0))
             if rest["format"] not in FORMATS or not all(isinstance(rest[name], str) for name in ("dense", "pruned")):
                 raise ValueError("it does not say what models are restored, or in which format")
             return cls(**(parts | rest | given))
+
+
+def _factors(picks: str) -> Iterator[tuple[tuple[int, int, int], float]]:
+    """(layer, head, component) and how many times α, of picks as a run keeps them: `2.4_0-3_7~2.5_0*1.5`."""
+    for head in picks.split("~"):
+        place, *components = head.split("_")
+        for component, _, factor in (written.partition("*") for written in components):
+            if factor:
+                layer, _, number = place.partition(".")
+                yield (int(layer), int(number), int(component)), float(factor)
 
 
 def _absolute(model: str) -> str:

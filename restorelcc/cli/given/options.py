@@ -11,8 +11,10 @@ import typer
 from ...errors import RestoreLCCError
 from ...registry import briefs
 from ...restoration.settings import PRESETS, Preset
-from .files import options_of, read_options
+from .files import lacking, options_of, read_config, read_options
 
+LACKING = f"{__name__}.lacking"
+"""Under which a context has what is to be said where an argument is missing that a file was to give."""
 ORDER = ("config", "preset")
 """Of what gives options: the later ones win."""
 
@@ -43,6 +45,7 @@ def _config(context: typer.Context, value: Path | None) -> Path | None:
     names = {option.name for option in context.command.params if option.name}
     try:
         give(context, "config", read_options(value, str(context.command.name), names))
+        context.meta[LACKING] = lacking(read_config(value), str(context.command.name))
     except RestoreLCCError as error:
         raise typer.BadParameter(str(error)) from None
     return value

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...errors import SettingError
 from ...hf.layout import context_length, device_of, vocabulary_size
-from ...models.memory import Peak
+from ...models.memory import Peak, let_go
 from ...progress import Progress
 from .kernels import held_bytes
 
@@ -138,6 +138,8 @@ def timed(
                 number * len(models) + turn,
                 (load.rounds + 1) * len(models),
             )
+            if not number:
+                let_go()  # Memory that the one before freed would be used again, and not be seen as this one's.
             with Peak() as peak, within():
                 reading, writing = _round(model, ids.to(device_of(model)), load.new)
             if peak.bytes is not None:

@@ -102,7 +102,7 @@ def compared(
     for seed in range(seeds):
         for method in rows:
             if not seed or method.trains:
-                let_go()
+                let_go()  # What the one before freed would be used again, and not be seen as memory of this one.
                 try:
                     yield (yield from _of(method, replace(task, seed=seed), texts, before))
                 except RestoreLCCError as error:
@@ -146,5 +146,7 @@ def _called(method: Method, task: Task) -> Generator[Progress, None, Rival]:
         except StopIteration as end:
             rival: Rival = end.value
             return rival
-        step = replace(step, what=f"{method.title}: {step.what}")
-        yield replace(step, of=(method.name, task.seed)) if isinstance(step, Stepped) else step
+        done = step.detail
+        if isinstance(done, Stepped):
+            done = replace(done, of=(method.name, task.seed))
+        yield replace(step, what=f"{method.title}: {step.what}", detail=done)

@@ -11,11 +11,10 @@ from streamlit.testing.v1 import AppTest
 
 from app.session import state
 from app.values import rules
-from app.values.recipes import recipe_written
 from app.work import open_pairs
 from app.work.jobs import State, jobs
 from app.work.measured import speed, tasks
-from restorelcc.artifacts.findings import Recipe
+from restorelcc.artifacts.findings import Recipe, recipe_written
 from restorelcc.artifacts.runs import keep_measured, load_run, save_run
 from restorelcc.compensation.interface import compensated
 from restorelcc.errors import SettingError, TextError

@@ -9,10 +9,9 @@ from streamlit.testing.v1 import AppTest
 
 from app.session import cache, state
 from app.values import run_facts
-from app.values.recipes import recipe_written
 from app.views.compare import filters
 from app.work import open_pairs
-from restorelcc.artifacts.findings import Recipe
+from restorelcc.artifacts.findings import Recipe, recipe_written
 from restorelcc.artifacts.runs import Run, annotate_run, list_runs, load_run, rename_run, save_run
 from restorelcc.compensation.interface import compensated
 from restorelcc.evaluation.perplexity import perplexity, token_loss

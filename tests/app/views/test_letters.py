@@ -14,12 +14,11 @@ from google.protobuf.message import Message
 from streamlit.testing.v1 import AppTest
 
 from app.session import state
-from app.values.recipes import recipe_written
 from app.values.verbatim import in_figure, in_html, in_markdown
 from app.widgets import feedback
 from app.work import open_pairs
 from app.work.jobs import Job, State
-from restorelcc.artifacts.findings import Recipe
+from restorelcc.artifacts.findings import Recipe, recipe_written
 from restorelcc.artifacts.runs import save_run
 from restorelcc.models.pair import paired
 from restorelcc.progress import Progress

@@ -10,11 +10,10 @@ import torch
 from conftest import rewritten
 from streamlit.testing.v1 import AppTest
 
-from app.values.recipes import recipe_read, recipe_written
 from app.views.restore import exports
 from app.work import open_pairs, scores
 from app.work.jobs import Jobs, State
-from restorelcc.artifacts.findings import Recipe
+from restorelcc.artifacts.findings import Recipe, recipe_read, recipe_written
 from restorelcc.artifacts.runs import Run
 from restorelcc.errors import LoadError
 from restorelcc.models.loading import Loading

@@ -151,3 +151,14 @@ def test_restore_uploads_what_it_wrote_and_asks_before_the_work(api, pair_args, 
     refused = call("restore", *pair_args, *few, "--out", tmp_path / "other", "--push", "me/model")
     assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
     assert not (tmp_path / "other").exists()
+
+
+def test_prune_uploads_its_checkpoint_too(api, folders, text, tmp_path):
+    options = ["--method", "magnitude", "--calibration", text, "--length", 16, "--push", "me/sparse", "--public"]
+    done = call("prune", folders[0], *options, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.stderr
+    assert api.calls[0] == ("create", "me/sparse", {"private": False, "exist_ok": True})
+    assert {"README.md", "model.safetensors"} <= set(api.calls[1][2])
+    refused = call("prune", folders[0], *options[:-2], "none", "--out", tmp_path / "other")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert not (tmp_path / "other").exists()

@@ -21,6 +21,7 @@ BEGIN, END = "<!-- experiments -->", "<!-- /experiments -->"
 def main() -> None:
     if len(sys.argv) == 3:
         found = given_experiment(Path(sys.argv[1]).read_bytes())
+        found.facts.pop("recipe", None)  # It names places of the machine where it was measured.
         for part in ("pair", "texts"):
             names = found.facts[part]
             found.facts[part] = {key: name and Path(name).name for key, name in names.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,15 @@ import torch
 from ....artifacts.export import difference
 from ....artifacts.runs import Run, list_runs, load_run, runs_folder
 from ....errors import SettingError
+from ....progress import Progress
 from ....progress_bar import watched
+from ....restoration.training import Training
 from ....storage.formats import versions
 from ...console import note, say, show_json, show_table
 from ...given.asked import Asked
-from ...opening import note_held_out, open_pair
-from ..restore import judgement, picked, second_text
+from ...given.files import is_comparison, read_config
+from ...opening import note_held_out
+from ..restoring.opened import judgement, opened, picked
 
 WORDS = ("notes", "judged_on", "text")
 """Among figures: what is no number."""
@@ -27,6 +30,8 @@ def find_run(name: str) -> Run:
     for folder in (Path(name), runs_folder() / name):
         if name and (folder / "config.json").is_file():
             return load_run(folder)
+    if name.endswith(".json") and Path(name).is_file() and is_comparison(read_config(Path(name))):
+        raise SettingError(f"{name} is a comparison of methods, no run. Make it again by compare --config {name}")
     named = [run for run in list_runs() if run.name == name]
     if len(named) != 1:
         reason = f"{len(named)} runs are called {name}" if named else f"There is no run {name}"
@@ -36,10 +41,10 @@ def find_run(name: str) -> Run:
 
 def check_repeatable(run: Run) -> None:
     """Raises SettingError for one that does not say all that it was made with."""
-    if not run.config.get("asked"):
+    if not run.config.get("asked") and not isinstance(run.config.get("recipe"), Mapping):
         raise SettingError(
-            f"{run.name} was made in the app, by a sweep or by an earlier version, and does not say all that the "
-            f"command restore was asked for. Train with its settings instead: restore --config {run.folder}/config.json"
+            f"{run.name} was made by an earlier version, and does not say all that it was made with. Train with its "
+            f"settings instead: restore --config {run.folder}/config.json"
         )
 
 
@@ -49,14 +54,15 @@ def repeat(run: Run, asked: Asked, as_json: bool) -> None:
     changed = {name: [then.get(name), now[name]] for name in now if then.get(name) != now[name]}
     for name, (old, new) in changed.items():
         note(f"It was made with {name} {old or 'that is not known'}, and this is {new}.")
-    pair, tokens = open_pair(asked.dense, asked.pruned, asked.text, asked.loading)
-    other = difference(run.config, pair.pruned)
+    given = opened(asked)
+    other = difference(run.config, given.pair.pruned)
     if other:
         note(f"{asked.pruned} is not the model that it was made for: {other}.")
-    elsewhere, trainer = second_text(asked, pair, tokens), picked(asked, pair, tokens)
+    trainer = picked(asked, given)
     note_held_out(trainer.tokens, trainer.held_out)
-    restoration = watched(trainer.run())
-    figures = judgement(asked, trainer, restoration, elsewhere).figures()
+    watched(_trained(trainer, run.config.get("steps_done")))
+    restoration = trainer.result()
+    figures = judgement(asked, given, trainer, restoration).figures()
     differing = list(_differing(run.config.get("figures") or {}, figures))
     kept = run.trained()
     equal = kept.keys() == restoration.trained.keys() and all(
@@ -73,6 +79,15 @@ def repeat(run: Run, asked: Asked, as_json: bool) -> None:
         return
     trained = "what was trained too" if equal else "though not all that was trained"
     say(f"Every figure of {run.name} is the same to the last digit, {trained}.")
+
+
+def _trained(trainer: Training, last: object) -> Generator[Progress, None, None]:
+    """To the end, or as far as a run went that was stopped. last: its last step; None: not known."""
+    for step in trainer.steps():
+        yield Progress("training again", step.step, trainer.settings.steps)
+        if step.step == last:
+            break
+    trainer.judged()
 
 
 def _differing(then: Any, now: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:

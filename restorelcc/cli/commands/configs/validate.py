@@ -14,6 +14,7 @@ from ....models.pair import ModelPair, skeleton_pair
 from ....progress import duration
 from ....restoration.parameters import Held, training_bytes, training_seconds
 from ....restoration.settings import Settings
+from ....restoration.sweep import some_of
 from ....restoration.weights import counted
 from ....selection.picks import Selection, top_heads
 from ....text.calibration import split_held_out, window_length
@@ -22,7 +23,7 @@ from ....text.tokens import Tokens, whole
 from ...console import note, say, show_json
 from ...given.asked import Asked
 from ...opening import Text
-from ..restore import second_text
+from ..restoring.opened import second_text
 
 SIDE = 512
 """Of the matrices whose product says how fast this machine computes."""
@@ -31,14 +32,13 @@ SIDE = 512
 def validate(asked: Asked, as_json: bool) -> None:
     """Open the pair without its weights and read the texts; whatever `restore` would refuse is refused. Raises what it
     would."""
-    pair = (
-        face.load_pair(DEMO, DEMO) if asked.pruned == DEMO else skeleton_pair(asked.dense, asked.pruned, asked.loading)
-    )
+    pair = _pair(asked)
     for remark in pair.remarks():
         note(remark)
     tokens = _read(asked.text, pair)
     training, held_out = split_held_out(tokens)
     elsewhere = second_text(asked, pair, tokens)
+    training = some_of(training, asked.share)
     settings = asked.settings.counted(len(training))
     if settings.positions == "last" and not training.asks.any():
         note(f"{asked.text.source} asks no questions: directions are of the last token of every window.")
@@ -50,7 +50,7 @@ def validate(asked: Asked, as_json: bool) -> None:
         "held_out": len(held_out),
         "length": tokens.ids.shape[1],
         "elsewhere": None if elsewhere is None else len(elsewhere),
-        "heads": len(selection.heads),
+        "heads": len(selection.heads) if asked.picks.budget is None else None,
         "steps": settings.steps,
         **_takes(asked, pair, settings, selection, training, len(held_out)),
     }
@@ -60,7 +60,17 @@ def validate(asked: Asked, as_json: bool) -> None:
     say(f"{asked.dense} and {asked.pruned} are a pair: {pair.geometry}.")
     said = "" if elsewhere is None else f", and {len(elsewhere)} of {asked.elsewhere} judge the restoration"
     say(f"{len(training)} windows of {tokens.ids.shape[1]} tokens train, {len(held_out)} choose the step{said}.")
-    say(f"{settings.steps} steps in {len(selection.heads)} heads. {_told(found)}")
+    heads = f"{len(selection.heads)} heads" if asked.picks.budget is None else f"heads for {asked.picks.budget} numbers"
+    say(f"{settings.steps} steps in {heads}. {_told(found)}")
+
+
+def _pair(asked: Asked) -> ModelPair:
+    """Without its weights; the dense model for both where the pruned one is made when it is opened."""
+    made = asked.in_app is not None and asked.in_app.recipe.pruned is None
+    dense = asked.in_app.recipe.dense if asked.in_app is not None else asked.dense
+    if dense == DEMO and (made or asked.pruned == DEMO):
+        return face.load_pair(DEMO, DEMO)
+    return skeleton_pair(dense, dense if made else asked.pruned, asked.loading)
 
 
 def _read(text: Text, pair: ModelPair) -> Tokens:
@@ -75,7 +85,7 @@ def _selection(asked: Asked, pair: ModelPair) -> Selection:
     picks, shape = asked.picks, pair.geometry
     size = (shape.n_layers, shape.n_heads, shape.d_head)
     if picks.chosen:
-        return picks.selection()
+        return picks.selection()[0]
     count = max(1, round(picks.heads * int(pair.present.sum())))
     return top_heads(size, torch.zeros(size[:2]), count, picks.components, pair.present)
 
@@ -94,6 +104,7 @@ def _takes(
         held: Held = "layer" if settings.by_blocks == settings.steps else "whole"
         layers = sorted({layer for layer, _ in selection.heads})
         count = counted(pair, selection, settings)
+        count = count if asked.picks.budget is None else min(count, asked.picks.budget)
         memory = training_bytes(pair.pruned, count, settings.batch * length, layers, held)
     pace = 2 * pair.pruned.num_parameters() / _speed()
     return {

@@ -157,6 +157,9 @@ def how_to_use(run: Run, key: str) -> None:
             st.code(usage(name, run.config), language="python")
             for line in evaluating(name, run.config):
                 st.code(line, language="sh", wrap_lines=True)
+        if run.config.get("asked") or "recipe" in run.config:
+            st.markdown("**The same training again**, on the machine that keeps it")
+            st.code(f"python -m restorelcc repeat {run.folder.name}", language="sh", wrap_lines=True)
         if not evaluating("adapter", run.config):
             st.caption("How to come to the figures of this run again is not recorded with it.")
         st.caption(

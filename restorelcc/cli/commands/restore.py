@@ -48,7 +48,7 @@ def going_on(name: str) -> str:
 def restore(asked: Asked, as_json: bool) -> Path:
     """Train what is put back, keep it as a run, and export it into the folder that it gives. What cannot be written or
     merged is refused first."""
-    if asked.elsewhere and _trained_on(asked.elsewhere, asked.text.source):
+    if asked.elsewhere and asked.in_app is None and _trained_on(asked.elsewhere, asked.text.source):
         raise SettingError(
             f"{asked.elsewhere} is the text that is trained on. Give --elsewhere another one, of another kind, or ''."
         )

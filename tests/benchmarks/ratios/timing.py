@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
+
 Work = Callable[[], object]
+
+
+class Seconds(float):
+    """What a piece of work returns that times itself, since not all that it does counts."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +32,9 @@ class Row:
         times: dict[str, list[float]] = {"ours": [], "theirs": []}
         for turn in range(turns + 1):
             for name, work in (("ours", self.ours), ("theirs", self.theirs)):
-                began = time.perf_counter()
-                work()
+                took = _timed(work)
                 if turn:
-                    times[name].append(time.perf_counter() - began)
+                    times[name].append(took)
         mine, other = (statistics.median(times[name]) for name in ("ours", "theirs"))
         parts = [a / b for a, b in zip(times["ours"], times["theirs"], strict=True)]
         ratio, low, high = (1 / each if self.least else each for each in (mine / other, min(parts), max(parts)))
@@ -72,7 +77,24 @@ class Measured:
         return f"{self.ratio:7.2f}  ({self.lowest:.2f} to {self.highest:.2f})  {self.name}  ({times}){target}"
 
 
-def in_turn(rows: Iterator[Row], turns: int) -> Iterator[Measured]:
-    """One row after the other, each made when its turn comes and let go after it."""
+def _timed(work: Work) -> float:
+    """Seconds; of work that times itself what it says."""
+    _settled()
+    began = time.perf_counter()
+    result = work()
+    _settled()
+    return result if isinstance(result, Seconds) else time.perf_counter() - began
+
+
+def _settled() -> None:
+    """What a GPU was given is done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def in_turn(rows: Iterator[Row], turns: int, only: str = "") -> Iterator[Measured]:
+    """One row after the other, each made when its turn comes and let go after it. only: what a row's name has to
+    contain."""
     for row in rows:
-        yield row.measured(turns)
+        if only in row.name:
+            yield row.measured(turns)

@@ -8,11 +8,14 @@ from torch import Tensor
 
 PIECE = 2**25
 """Numbers of the logits that are looked at together in float32, of which several copies are made."""
+CACHED = 2**18
+"""As many on a processor, whose cache holds them: what is made of them is read again at once."""
 
 
 def positions(chosen: Tensor, vocabulary: int) -> tuple[Tensor, ...]:
     """Of [pos] bool the positions that are chosen, as many together as may be in float32."""
-    pieces: tuple[Tensor, ...] = chosen.nonzero().flatten().split(max(1, PIECE // vocabulary))
+    most = min(PIECE, CACHED) if chosen.device.type == "cpu" else PIECE
+    pieces: tuple[Tensor, ...] = chosen.nonzero().flatten().split(max(1, most // vocabulary))
     return pieces
 
 

@@ -27,15 +27,16 @@ FIRST_MAP = ".st-key-arriving-map .js-plotly-plot, .st-key-head-map .js-plotly-p
 RERUNS = 9
 WATCHED = """() => { window.took = new Promise(done => {
   const app = document.querySelector('[data-testid=stApp]'), began = performance.now();
-  let ran = false;
   const seen = new MutationObserver(() => {
-    const state = app.getAttribute('data-test-script-state');
-    ran = ran || state === 'running';
-    if (ran && state === 'notRunning') { seen.disconnect(); done(performance.now() - began); }
+    if (app.getAttribute('data-test-script-state') === 'notRunning') {
+      seen.disconnect();
+      done(performance.now() - began);
+    }
   });
-  seen.observe(app, {attributes: true});
-  setTimeout(() => { seen.disconnect(); done(0); }, 10000);
+  seen.observe(app, {attributes: true, attributeFilter: ['data-test-script-state']});
+  setTimeout(() => { seen.disconnect(); done(0); }, 3000);
 }) }"""
+"""Milliseconds until a script has ended; 0 where none was seen to."""
 
 
 def app_rows() -> Iterator[Row]:
@@ -93,4 +94,5 @@ def _rerun(page: Page) -> Seconds:
         page.evaluate(WATCHED)
         page.keyboard.press("r")
         times.append(float(page.evaluate("window.took")) / 1000)
+        page.wait_for_timeout(100)
     return Seconds(statistics.median(each for each in times if each))

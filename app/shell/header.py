@@ -45,8 +45,9 @@ class Header:
         run = _run_in_view(workspace)
         with st.container(key="header", horizontal=True, vertical_alignment="center", gap="small"):
             self._place: DeltaGenerator = st.empty()
-            self._run = _shown(run)
-            _buttons(workspace, self._picks)
+            with st.container(key="header-controls", gap=None, width="content"):
+                self._run = _shown(run)
+                _buttons(workspace, self._picks)
         if self._asked is None:
             self._loading: DeltaGenerator = st.empty()
             open_pairs.awaited_load(workspace, state.session().owner)  # goes on while the page is drawn

@@ -3,6 +3,6 @@ which heads of a narrower model are which, and whether both fit into memory.
 
 loading: DEMO, DEMO_FOLDER, DISK, DTYPES, load_model, load_tokenizer, Loading, MAP, source_of
 matching: fewer_heads, KEPT_FILE
-memory: activation_bytes, free_at, free_bytes, let_go, model_bytes, Peak, placed, too_big
+memory: activation_bytes, check_fits, free_at, free_bytes, let_go, model_bytes, Peak, placed, too_big
 pair: load_pair, ModelPair, OneAtATime, paired, skeleton_pair
 """

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..errors import SettingError
 from ..hf import hub
 from ..hf.layout import decoder_layers, geometry, vocabulary_size
 from ..hf.weights import prunable
@@ -45,6 +46,19 @@ def placed(names: Sequence[str], loading: Loading | None) -> tuple[Loading, str]
         f"{why} So weights stay on disk, and those of each layer come when it computes: every pass reads up to "
         f"{read / 1e9:.1f} GB, and memory holds a layer of each model and what is made of it."
     )
+
+
+def check_fits(name: str, loading: Loading) -> None:
+    """Raises SettingError where a model is to be changed in place, and its weights are to stay on disk or, where it is
+    left to us, are more than the memory that is free; before they are read."""
+    if loading.device == DISK:
+        raise SettingError("Pruning changes weights in place, so they cannot stay on disk: give --device cpu, or auto.")
+    size, free = model_bytes(name, loading), free_bytes(loading)
+    if loading.device == "auto" and size is not None and free is not None and size > free:
+        raise SettingError(
+            f"Pruning holds the model in memory: it needs {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free on "
+            f"'{loading.resolved_device()}'. Load it in half precision, or where there is room (--device cpu)."
+        )
 
 
 def _too_big(names: Sequence[str], loading: Loading) -> str:

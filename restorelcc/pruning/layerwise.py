@@ -83,27 +83,34 @@ class Pruning:
 
 
 def prune(
-    model: PreTrainedModel, tokens: Tokens, pruning: Pruning, calibration: str = "", batch: int = 8
+    model: PreTrainedModel,
+    tokens: Tokens,
+    pruning: Pruning,
+    calibration: str = "",
+    batch: int = 8,
+    spent: bool = False,
 ) -> Generator[Progress, None, PreTrainedModel]:
     """A pruned copy of `model`, whose config records how it came about; `model` itself is left as it is.
 
     Embeddings and the unembedding are not touched. Inputs of a layer come from the pruned layers below it; within a
     layer, from its own unpruned matrices, as in the reference code of Wanda and SparseGPT. calibration: the text's
-    name, to record. Yields after every layer. Raises SettingError, and UnsupportedModel from structured pruning.
+    name, to record. spent: nobody needs `model` any more, so it is pruned itself, in the memory of one. Yields after
+    every layer. Raises SettingError, and UnsupportedModel from structured pruning.
     """
     if is_spread(model):
         raise SettingError(
             "The model is spread over memory and disk, and pruning changes weights in place. Load it on one device "
             "(--device cpu), in half precision if need be."
         )
-    twin = copied(model)
+    twin = model if spent else copied(model)
     record = asdict(pruning)
     method = METHODS[pruning.method]
     if isinstance(method, Zeroing):
         yield from _zeroed(twin, tokens, pruning, method, batch)
     else:
+        heads = geometry(model).n_heads
         twin, kept = yield from method.narrowed(twin, tokens, pruning.sparsity, batch)
-        record = with_kept_heads(record, kept, geometry(model).n_heads)
+        record = with_kept_heads(record, kept, heads)
     if pruning.reads:
         record |= {"calibration": calibration, "tokens": int(tokens.real.sum()), "text": tokens.digest()}
     twin.config.pruning = record

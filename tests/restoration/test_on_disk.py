@@ -89,6 +89,29 @@ def test_it_comes_to_the_same_with_one_layer_in_memory(deep, layers_alive, chang
     assert 1 <= max(layers_alive) <= (1 if changes.get("way") == "blocks" else 2)
 
 
+@pytest.mark.parametrize("changes", [{"kind": "constants"}, {"kind": "weights", "where": "all"}], ids=["c", "weights"])
+def test_one_that_is_spread_over_devices_is_trained_to_the_same(deep, monkeypatch, changes):
+    room = 0.6 * memory.model_bytes(deep[0], Loading("cpu"))
+    monkeypatch.setattr("transformers.integrations.accelerate.accelerate_max_memory", lambda *_: {"cpu": room})
+    pair = load_pair(*deep, Loading("map"))
+    assert {"cpu", "disk"} <= {str(place) for place in pair.pruned.hf_device_map.values()}
+    far, near = begun(pair, **changes), begun(load_pair(*deep, Loading("cpu")), **changes)
+    ours, theirs = list(far.steps()), list(near.steps())
+    assert [step.held_out_loss for step in ours[::3]] == pytest.approx([step.held_out_loss for step in theirs[::3]])
+
+
+def test_pruning_says_before_it_reads_the_weights_that_they_do_not_fit(deep, text, tmp_path, monkeypatch):
+    size = memory.model_bytes(deep[0], Loading("cpu"))
+    monkeypatch.setattr(memory, "free_bytes", lambda _: int(0.9 * size))
+    command = ["prune", deep[0], "--calibration", str(text), "--length", "16", "--out", str(tmp_path / "out")]
+    for more, said in (([], "Pruning holds the model in memory"), (["--device", "disk"], "cannot stay on disk")):
+        result = CliRunner().invoke(app, [*command, *more])
+        assert result.exit_code == 2
+        assert said in result.stderr
+        assert "Loading weights" not in result.stderr
+    assert CliRunner().invoke(app, [*command, "--device", "cpu"]).exit_code == 0
+
+
 def test_changes_take_no_memory_before_their_layer_has_its_turn(deep):
     training = begun(load_pair(*deep, Loading("disk")), kind="weights", where="all", way="blocks", steps=LAYERS)
     held = [sum(part.untyped_storage().nbytes() > 4 for part in training.parameters.moved) for _ in training.steps()]

@@ -10,6 +10,7 @@ from ...errors import SettingError
 from ...hf.layout import geometry
 from ...hf.weights import parameter_bytes
 from ...models.loading import Loading, load_model, load_tokenizer
+from ...models.memory import check_fits
 from ...progress_bar import watched
 from ...pruning.layerwise import Pruning
 from ...pruning.layerwise import prune as prune_model
@@ -53,20 +54,22 @@ def pruning(
 def prune(name: str, folder: Path, chosen: Pruning, text: Text, loading: Loading, as_json: bool) -> Path:
     """Prune into a checkpoint; gives its folder."""
     check_free(folder)
+    check_fits(name, loading)
     model, tokenizer = load_model(name, loading), load_tokenizer(name, loading)
     check_free(folder, round(parameter_bytes(model) * (1 - chosen.sparsity if chosen.narrows else 1)))
     note_model(model)
     tokens = text.tokens(model, tokenizer)
-    pruned = watched(prune_model(model, tokens, chosen, text.source))
+    sizes, heads = {"dense": model.num_parameters()}, geometry(model).n_heads
+    pruned = watched(prune_model(model, tokens, chosen, text.source, spent=True))
+    sizes["pruned"] = pruned.num_parameters()
     save_checkpoint(folder, pruned, tokenizer, about={"dense": name})
     report = measure_sparsity(pruned)
-    sizes = {"dense": model.num_parameters(), "pruned": pruned.num_parameters()}
     if as_json:
         weights = {"sparsity": report.sparsity, "weights": report.weights, "zeros": report.zeros}
         show_json(weights | {"parameters": sizes, "out": str(folder)})
     elif chosen.narrows:
         say(
-            f"{geometry(pruned).n_heads} of {geometry(model).n_heads} heads a layer and {sizes['pruned']} of "
+            f"{geometry(pruned).n_heads} of {heads} heads a layer and {sizes['pruned']} of "
             f"{sizes['dense']} parameters are left, in {folder}"
         )
     else:

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from ..errors import SettingError
+from ..models.loading import DISK
 from ..registry import briefs
 from ..restoration.baselines.methods import METHODS
 from .given.options import Config
@@ -49,7 +51,12 @@ def compare(
     def run() -> None:
         recipe = recipe_by(context, {"text": "evaluation", "judged": "evaluated"})
         if recipe is None:
-            loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
+            if device == DISK:
+            raise SettingError(
+                "Methods are compared on copies of the pruned model, which are changed in place and so cannot stay on "
+                "disk: give --device cpu, or cuda."
+            )
+        loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
             sizes = {"windows": windows, "evaluated": judged, "length": length, "loading": loading}
             recipe = command.recipe_of(
                 pair, dense, pruned, calibration=calibration, evaluation=text, elsewhere=elsewhere, **sizes

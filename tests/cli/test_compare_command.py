@@ -30,3 +30,4 @@ def test_what_cannot_be_compared_is_a_line(pair_args):
     assert wrong.stderr.startswith("Error: Method 'beauty' is not known")
     assert "Half a pair" in call("compare", *pair_args[:2]).stderr
     assert "'bloom' is no pair" in call("compare", "bloom").stderr
+    assert "cannot stay on disk" in call("compare", "demo", "--device", "disk").stderr

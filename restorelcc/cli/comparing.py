@@ -49,14 +49,14 @@ def compare(
     from .given.in_app import recipe_by
 
     def run() -> None:
-        recipe = recipe_by(context, {"text": "evaluation", "judged": "evaluated"})
-        if recipe is None:
-            if device == DISK:
+        if device == DISK:
             raise SettingError(
                 "Methods are compared on copies of the pruned model, which are changed in place and so cannot stay on "
                 "disk: give --device cpu, or cuda."
             )
-        loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
+        recipe = recipe_by(context, {"text": "evaluation", "judged": "evaluated"})
+        if recipe is None:
+            loading = loading_of(device, dtype, allow_pickle, trust_remote_code)
             sizes = {"windows": windows, "evaluated": judged, "length": length, "loading": loading}
             recipe = command.recipe_of(
                 pair, dense, pruned, calibration=calibration, evaluation=text, elsewhere=elsewhere, **sizes

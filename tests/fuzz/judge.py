@@ -20,7 +20,7 @@ from restorelcc.errors import LONGEST, RestoreLCCError
 SECONDS, BYTES = 60, 2 * 2**30
 SECRETS = ("/etc/passwd", "/proc/self/environ", "secret.txt")
 """What damaged files name, and nobody asked for."""
-MINE = ("/dev/null", "/dev/tty")
+MINE = ("/dev/null", "/dev/tty", "/proc/self/clear_refs")  # The last: from here on a peak is counted anew.
 
 
 class Overtime(BaseException):

@@ -15,7 +15,7 @@ JUDGED_BY = "held-out windows of the text trained on, which also chose the best 
 
 def sweep_tag(began: datetime) -> str:
     """By which the runs of one sweep are found."""
-    return f"sweep of {began:%-d %b, %H:%M}"
+    return f"sweep of {began:%-d %b %H:%M}"
 
 
 def point_name(point: Point, pruned: str) -> str:

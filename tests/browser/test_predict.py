@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from zipfile import ZipFile
 
+import pandas as pd
 import pytest
 from fixtures import browser, engine, people, run, server, user
 from people import SLOW, User
@@ -86,6 +87,54 @@ def test_a_restoration_leaves_as_one_file_with_the_lines_that_use_it(user: User,
         for line in (usage(kind, kept.config).splitlines()[-1], *lines):
             expect(page.locator("[data-testid=stCode]", has_text=line).first).to_be_visible()
             assert line in (folder / "README.md").read_text()
+
+
+def test_points_of_a_sweep_are_runs_that_are_found_noted_and_taken_away(user: User, tmp_path: Path) -> None:
+    """Two points by the form, in parallel coordinates and a table; on Compare by their tag, all as CSV; one of them
+    starred, tagged and noted, and found by that."""
+    page = user.open("restore?picks=all", wait=".st-key-start-restoration button:enabled")
+    page.locator(".st-key-setting-steps input").fill("1")
+    page.locator(".st-key-setting-steps input").press("Enter")
+    user.settle()
+    page.get_by_text("Sweep: many settings, one after the other").click()
+    for name, less in (("components", 1), ("lr", 2)):
+        for _ in range(less):
+            page.locator(f".st-key-sweep-{name} input").press("Backspace")
+            user.settle()
+    page.locator(".st-key-start-sweep button", has_text="Start sweep of 2").click()
+    page.locator(".st-key-sweep-parallel .js-plotly-plot").wait_for(timeout=2 * SLOW)
+    expect(page.get_by_role("region", name="Table of all points of the sweep")).to_be_visible()
+    expect(page.get_by_text("2 points are kept as runs, under one tag.")).to_be_visible()
+    page.get_by_role("link", name="Compare them").click()
+    page.locator(".st-key-filter-tags input").click(timeout=SLOW)
+    page.get_by_role("option", name=re.compile("^sweep of")).first.click()
+    page.keyboard.press("Escape")
+    user.settle()
+    table = pd.read_csv(downloaded(page, page.locator(".st-key-runs-csv button").first, tmp_path))
+    assert sorted(table["heads"]) == [16, 64]
+    assert set(table["steps"]) == {1}
+    page.locator(".st-key-annotate-run button").first.click()
+    page.locator("[class*=st-key-star-]").get_by_text("Star", exact=True).click()
+    user.settle()
+    expect(page.get_by_role("switch", name="Star", exact=True)).to_be_checked()
+    for field, typed in (("Tags, parted by commas", ", keep"), ("Note", "for Monday")):
+        box = page.get_by_role("textbox", name=field, exact=True)
+        box.fill(box.input_value() + typed)
+        page.keyboard.press("Tab")
+        user.settle()
+    page.locator(".st-key-annotate-now button").click()
+    expect(page.get_by_text("Noted.")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.locator(".st-key-filter-star").get_by_text("Starred").click()
+    user.settle()
+    words = page.locator(".st-key-filter-words input")
+    words.fill("monday")
+    words.press("Enter")
+    expect(page.get_by_text(re.compile(r"^1 of \d+ runs are listed"))).to_be_visible(timeout=SLOW)
+    (row,) = pd.read_csv(downloaded(page, page.locator(".st-key-runs-csv button").first, tmp_path)).to_dict("records")
+    assert row["note"] == "for Monday"
+    assert row["tags"].startswith("sweep of ")
+    assert row["tags"].endswith(", keep")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

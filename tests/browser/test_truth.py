@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from conftest import WORDS
 from fixtures import browser, people, server, user
-from people import DESKTOP, SLOW, Server, User
+from people import DESKTOP, SLOW, Server, User, cell, click_at
 from playwright.sync_api import Browser, Page, expect
 
 from restorelcc.restoration.baselines.methods import METHODS
@@ -30,6 +30,15 @@ def link(dense: Path, pruned: Path, story: Path, **more: str) -> str:
     """Of a pair of one's own, with one file to calibrate and to evaluate on."""
     view = {"dense": dense, "pruned": pruned, "calibration": story, "evaluation": story, "length": 32, "windows": 12}
     return "?" + "&".join(f"{name}={quote(str(value))}" for name, value in (view | more).items())
+
+
+DRAWN = """window.counts = [];  // tokens that a map was drawn from while its pair was opened, in order
+new MutationObserver(() => {
+  const said = document.body?.textContent.match(/from ([\\d,]+) tokens so far/);
+  const count = said && +said[1].replaceAll(',', '');
+  const map = document.querySelector('.st-key-arriving-map .js-plotly-plot');
+  if (count && map && !window.counts.includes(count)) window.counts.push(count);
+}).observe(document, {childList: true, subtree: true, characterData: true})"""
 
 
 def press(page: Page, key: str) -> None:
@@ -72,7 +81,8 @@ def test_who_waits_is_told_what_for(user: User, people: list[User], browser: Bro
     page.locator(".st-key-live-loss").wait_for(timeout=SLOW)
     other = User(browser, server, DESKTOP)
     people.append(other)
-    other.page.goto(f"{server.url}/heads?windows=95&captured=2")
+    other.page.add_init_script(DRAWN)
+    other.page.goto(f"{server.url}/heads?windows=95&captured=48")
     expect(
         other.page.get_by_text(re.compile(r"waiting for Restoring .*somebody else's.*place 1 in the queue"))
     ).to_be_visible(timeout=SLOW)
@@ -80,8 +90,19 @@ def test_who_waits_is_told_what_for(user: User, people: list[User], browser: Bro
     people.append(third)
     third.open("")  # what is known waits for nobody
     page.locator(".st-key-cancel-restoration button").first.click()
-    page.locator(".st-key-norms").wait_for(timeout=SLOW)
+    # The map is there with the first texts that are read, its cells can be clicked, and it sharpens.
+    so_far = other.page.get_by_text("Layer 2, head 6, so far:")
+    other.page.locator(".st-key-arriving-map .points path.point").first.wait_for(timeout=SLOW)
+    while not so_far.is_visible():  # A click between two drawings is lost.
+        click_at(other.page, *cell(other.page, 2, 6, "arriving-map"))
+        other.page.wait_for_timeout(500)
     other.page.locator(".st-key-head-map").wait_for(timeout=SLOW)
+    expect(other.page.get_by_role("heading", name="Layer 2, head 6")).to_be_visible(timeout=SLOW)
+    counts = other.page.evaluate("counts")
+    assert len(counts) >= 2
+    assert counts == sorted(counts)
+    assert 0 < counts[0] < 48 * 256
+    page.locator(".st-key-norms").wait_for(timeout=SLOW)
 
 
 def test_methods_are_held_against_each_other_and_what_came_of_it_is_kept(

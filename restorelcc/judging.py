@@ -72,7 +72,7 @@ def about_run(workspace: Workspace, pair: ModelPair, text: Tokens, held_out: Tok
         "recipe": recipe_written(recipe),
         "notes": [*pair.remarks(), *findings.notes],
         "evaluation": f"the evaluation text, {recipe.evaluation}",
-        "judged_on": _protocol(workspace, findings.evaluation, recipe.evaluation, recipe.evaluated),
+        "judged_on": _protocol(pair, findings.evaluation, recipe.evaluation, recipe.evaluated, recipe.loading),
         "calibration": calibration | ({"sampled": sampled} if sampled else {}),
         "sketch": sketch([text, held_out]),
         "parameters": findings.dense_size.parameters,
@@ -81,18 +81,31 @@ def about_run(workspace: Workspace, pair: ModelPair, text: Tokens, held_out: Tok
 
 def judged(workspace: Workspace, restoration: Restoration) -> Generator[Progress, None, Judged]:
     """On the whole evaluation text, and on the second one where the recipe names one."""
-    pair, source = (yield from workspace.loading()), workspace.recipe.elsewhere
+    pair, recipe = (yield from workspace.loading()), workspace.recipe
+    there, second = workspace.findings.evaluation, second_text(workspace, pair)
+    return (yield from judged_by(pair, restoration, there, second, recipe.elsewhere, recipe.loading))
+
+
+def judged_by(
+    pair: ModelPair,
+    restoration: Restoration,
+    there: Tokens,
+    elsewhere: Tokens | None,
+    source: str,
+    loading: Loading,
+) -> Generator[Progress, None, Judged]:
+    """Dense, pruned and restored on one text, and on a second one where there is one. source: of the second."""
     within = partial(compensated, pair.pruned, restoration.compensation)
-    there = yield from measured(pair.dense, pair.pruned, workspace.findings.evaluation, within)
-    tokens = second_text(workspace, pair)
-    if tokens is None:
-        return Judged(there, None, source)
-    elsewhere = yield from measured(pair.dense, pair.pruned, tokens, within)
-    return Judged(there, elsewhere, source, tokens.notes, _protocol(workspace, tokens, source, ELSEWHERE_WINDOWS))
+    first = yield from measured(pair.dense, pair.pruned, there, within)
+    if elsewhere is None:
+        return Judged(first, None, source)
+    second = yield from measured(pair.dense, pair.pruned, elsewhere, within)
+    return Judged(
+        first, second, source, elsewhere.notes, _protocol(pair, elsewhere, source, ELSEWHERE_WINDOWS, loading)
+    )
 
 
-def _protocol(workspace: Workspace, tokens: Tokens, source: str, most: int) -> dict[str, Any] | None:
+def _protocol(pair: ModelPair, tokens: Tokens, source: str, most: int, loading: Loading) -> dict[str, Any] | None:
     """What a command that evaluates is told to read the same tokens, in the same precision."""
-    pair, dtype = workspace.pair(dense=False), workspace.recipe.loading.dtype
     read = judged_on(tokens, source, pair.pruned, pair.tokenizer, most)
-    return read if read is None or dtype == Loading().dtype else read | {"dtype": dtype}
+    return read if read is None or loading.dtype == Loading().dtype else read | {"dtype": loading.dtype}

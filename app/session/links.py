@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping
 from operator import ge
 
-from restorelcc.artifacts.findings import recipe_read, recipe_written
+from restorelcc.artifacts.findings import recipe_written
 from restorelcc.errors import SettingError, shortened
 from restorelcc.selection.scores import offered
 from restorelcc.workspace import Workspace
 
 from ..values import names
 from ..values.picks import WHOLE, Picks
-from ..values.recipes import recipe_in_a_word, recipe_of_a_word
+from ..values.recipes import recipe_in_a_word, recipe_of_a_word, recipe_read
 from .axes import Axes
 from .state import Session
 

@@ -1,11 +1,23 @@
-"""The recipe of a pair beside the one in view, as one parameter of a link."""
+"""The recipe of a pair as a link has it; of one beside the pair in view, in one parameter."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlencode
 
-from restorelcc.artifacts.findings import Recipe, recipe_read, recipe_written
-from restorelcc.errors import SettingError, shortened
+from restorelcc.artifacts.findings import Recipe, recipe_written
+from restorelcc.artifacts.findings import recipe_read as read
+from restorelcc.errors import RestoreLCCError, SettingError, shortened
+
+
+def recipe_read(link: Mapping[str, str]) -> Recipe:
+    """What a link says of the pair in view. Raises SettingError."""
+    try:
+        return read(link)
+    except RestoreLCCError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise SettingError(f"The link cannot be read: {error}. The embedded pair is shown instead.") from error
 
 
 def recipe_in_a_word(recipe: Recipe) -> str:

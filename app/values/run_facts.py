@@ -231,7 +231,7 @@ def recipe_of(run: Run) -> Recipe | None:
     """How the run's pair is opened; None if it does not say. Runs of the command line name their models only."""
     recipe = run.config.get("recipe")
     dense, pruned = run.config.get("dense"), run.config.get("pruned")
-    with suppress(RestoreLCCError, ValueError):
+    with suppress(RestoreLCCError, ValueError, TypeError):
         if isinstance(recipe, dict):
             return recipe_read({str(name): str(value) for name, value in recipe.items()})
         if isinstance(dense, str) and isinstance(pruned, str):

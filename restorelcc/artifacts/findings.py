@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .. import __version__
 from ..capture.statistics import MEANS, HeadStatistics, Samples
-from ..errors import LoadError, RestoreLCCError, SettingError, WriteError
+from ..errors import LoadError, SettingError, WriteError
 from ..evaluation.perplexity import TokenLoss
 from ..foreign import check_regular, foreign
 from ..hf.layout import HeadGeometry
@@ -118,23 +118,19 @@ def recipe_written(recipe: Recipe) -> dict[str, str]:
 
 
 def recipe_read(link: Mapping[str, str]) -> Recipe:
-    """What `recipe_written` wrote. Raises SettingError."""
-    try:
-        given: dict[str, Any] = {name: link[name] for name in TEXTS if name in link}
-        given |= {name: int(link[name]) for name in NUMBERS if name in link}
-        loading = Loading(link.get("device", "auto"), link.get("dtype", "auto"), link.get("revision"))
-        recipe = Recipe(**given, in_order=link.get("in_order") == "1", loading=loading)
-        amount = link.get("prune")
-        if amount is None:
-            return recipe
-        method = link.get("method", recipe.pruning.method)
-        layers = link.get("allocation", recipe.pruning.allocation)
-        share = {"pattern": amount} if ":" in amount else {"sparsity": float(amount)}
-        return replace(recipe, pruning=Pruning(method, allocation=layers, **share))
-    except (ValueError, TypeError) as error:
-        if isinstance(error, RestoreLCCError):
-            raise
-        raise SettingError(f"The link cannot be read: {error}. The embedded pair is shown instead.") from error
+    """What `recipe_written` wrote. Raises SettingError for what makes no sense, ValueError and TypeError for what is
+    none."""
+    given: dict[str, Any] = {name: link[name] for name in TEXTS if name in link}
+    given |= {name: int(link[name]) for name in NUMBERS if name in link}
+    loading = Loading(link.get("device", "auto"), link.get("dtype", "auto"), link.get("revision"))
+    recipe = Recipe(**given, in_order=link.get("in_order") == "1", loading=loading)
+    amount = link.get("prune")
+    if amount is None:
+        return recipe
+    method = link.get("method", recipe.pruning.method)
+    layers = link.get("allocation", recipe.pruning.allocation)
+    share = {"pattern": amount} if ":" in amount else {"sparsity": float(amount)}
+    return replace(recipe, pruning=Pruning(method, allocation=layers, **share))
 
 
 @dataclass(frozen=True)

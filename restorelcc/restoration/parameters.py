@@ -121,8 +121,8 @@ def tried_rate(parameters: Parameters, highest: float, together: float, objectiv
     same way. together: what rates are multiplied by where all layers are trained at once. One way back, and a forward
     pass a rate; the numbers stand as before.
     """
-    for part, tokens in objective():
-        (part * tokens).backward()
+    for loss, tokens in objective():
+        (loss * tokens).backward()
     scales = parameters.scales or [1.0] * len(parameters.moved)
     start = [part.data for part in parameters.moved]
     signs = [None if part.grad is None else part.grad.sign_() for part in parameters.moved]

@@ -40,10 +40,6 @@ class _Point:
     """Of those that are at it at once."""
     began: float = field(default_factory=time.perf_counter)
 
-    def close(self) -> str:
-        """The line that its process ended with, empty where all went well; it does not go on."""
-        return self.launch.ended()
-
 
 def swept(
     pair: ModelPair,
@@ -59,6 +55,7 @@ def swept(
     """As `restoration.sweep.sweep`, with results in the order in which they end. about: what every point's run says.
     Left early, the processes end, and nothing stays of what they were at."""
     dense, pruned = yield from side_by_side(pair.dense, held_out, [(pair.pruned, nullcontext)])
+    names: dict[str, Any] = {PAIR: pair_facts(pair, loading)}
     waiting, under_way = grid.points(), list[_Point]()
     count = len(waiting)
     try:
@@ -68,7 +65,7 @@ def swept(
                 place = min(set(range(processes)) - {each.place for each in under_way})
                 try:
                     trainer = yield from training_of(point, pair, lost, score, tokens, held_out, grid)
-                    with kept(trainer, point_name(point, pair.pruned_name), about, _names(pair, loading)) as keeper:
+                    with kept(trainer, point_name(point, pair.pruned_name), about, names) as keeper:
                         if keeper.fault:
                             raise WriteError(keeper.fault)
                     left = find_unfinished(keeper.folder.name)
@@ -84,32 +81,25 @@ def swept(
             yield Progress(f"{done} of {count} points, {len(under_way)} processes at the next", done, count)
     finally:
         for each in under_way:
-            each.close()
+            each.launch.ended()
             with suppress(RestoreLCCError):
                 each.left.discard()
 
 
-def _names(pair: ModelPair, loading: Loading) -> dict[str, Any]:
-    return {PAIR: pair_facts(pair, loading)}
-
-
 def _share(loading: Loading, place: int, processes: int) -> dict[str, str]:
     """Of the machine, as its environment says: a GPU, where there are several one of them, and a share of the cores."""
-    share = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": f"{max(1, _cores() // processes)}"}
+    cores = max(1, (os.cpu_count() or 1) // processes)
+    share = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(cores)}
     if loading.resolved_device().startswith("cuda"):
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
         share["CUDA_VISIBLE_DEVICES"] = visible.split(",")[place % len(visible.split(","))]
     return share
 
 
-def _cores() -> int:
-    return os.cpu_count() or 1
-
-
 def _outcome(over: _Point, pair: ModelPair, dense: TokenLoss, pruned: TokenLoss) -> Generator[Outcome, None, None]:
     """What a process left, measured here."""
     try:
-        error = over.close()
+        error = over.launch.ended()
         if error:
             raise RestoreLCCError(error)
         result = judged_point(over.point, over.left.again().training(pair), dense, pruned)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -12,10 +11,7 @@ from .... import judging
 from ....artifacts.sweep_runs import JUDGED_BY
 from ....capture.components import components
 from ....capture.statistics import capture
-from ....compensation.interface import compensated
-from ....evaluation.comparison import measured
 from ....judging import Judged
-from ....models.loading import Loading
 from ....models.pair import ModelPair
 from ....progress_bar import watched
 from ....restoration.sweep import some_of
@@ -23,7 +19,7 @@ from ....restoration.training import Restoration, Training, directions
 from ....selection.picks import Selection, share_of_heads, within_budget
 from ....selection.predicted_effect import on_distance, on_loss
 from ....selection.scores import ScoreInputs
-from ....text.calibration import ELSEWHERE_WINDOWS, evaluation_apart, judged_on, split_held_out
+from ....text.calibration import ELSEWHERE_WINDOWS, evaluation_apart, split_held_out
 from ....text.tokens import Tokens
 from ....workspace import Workspace, open_workspace
 from ...console import note
@@ -139,13 +135,8 @@ def judgement(asked: Asked, given: Opened, trainer: Training, restoration: Resto
     """Dense, pruned and restored: on the held-out windows and elsewhere, or on the texts that the app judges by."""
     if given.workspace is not None and asked.in_app is not None and not asked.in_app.by_held_out:
         return watched(judging.judged(given.workspace, restoration))
-    pair, elsewhere = trainer.pair, given.elsewhere
-    in_place = partial(compensated, pair.pruned, restoration.compensation)
-    there = watched(measured(pair.dense, pair.pruned, trainer.held_out, in_place))
-    if elsewhere is None:
-        return Judged(there, None, asked.elsewhere)
-    judged = watched(measured(pair.dense, pair.pruned, elsewhere, in_place))
-    return Judged(there, judged, asked.elsewhere, elsewhere.notes, _protocol(asked, pair, elsewhere))
+    texts = trainer.held_out, given.elsewhere, asked.elsewhere
+    return watched(judging.judged_by(trainer.pair, restoration, *texts, asked.loading))
 
 
 def judged_by(asked: Asked) -> str:
@@ -153,10 +144,3 @@ def judged_by(asked: Asked) -> str:
     if asked.in_app is None or asked.in_app.by_held_out:
         return f"{asked.text.source}{HELD_OUT}"
     return asked.in_app.recipe.evaluation
-
-
-def _protocol(asked: Asked, pair: ModelPair, elsewhere: Tokens) -> dict[str, Any] | None:
-    """What a command that evaluates is told to read the same tokens, in the same precision."""
-    read = judged_on(elsewhere, asked.elsewhere, pair.pruned, pair.tokenizer, ELSEWHERE_WINDOWS)
-    dtype = asked.loading.dtype
-    return read if read is None or dtype == Loading().dtype else read | {"dtype": dtype}

@@ -139,7 +139,7 @@ def side_by_side(
 def compare(dense: TokenLoss, pruned: TokenLoss, restored: TokenLoss) -> Comparison:
     """Three measurements of the same tokens, put together. Raises SettingError for those of different ones."""
     gain, lost = paired_difference(restored, pruned), paired_difference(pruned, dense)
-    share = Share(-gain.nats / lost.nats, gain.stderr / lost.nats) if lost.nats > 0 else NOTHING
+    share = Share(0.0 - gain.nats / lost.nats, gain.stderr / lost.nats) if lost.nats > 0 else NOTHING
     return Comparison(
         dense=perplexity(dense),
         pruned=perplexity(pruned),

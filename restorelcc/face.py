@@ -38,7 +38,7 @@ from .pruning import layerwise
 from .pruning.layerwise import Pruning
 from .registry import chosen
 from .restoration.settings import DEFAULTS, Settings
-from .restoration.training import Restoration, Training, directions
+from .restoration.training import Restoration, directions, prepared
 from .selection.picks import Selection, share_of_heads, top_components, top_heads
 from .selection.scores import SCORES, ScoreInputs
 from .selection.scoring import score_heads
@@ -195,7 +195,7 @@ def restore(
         ranks = torch.zeros(lost.shape[:2]) if heads == 1 else _ranks(score, inputs)
         picks = share_of_heads(lost, ranks, heads, components)
     lost = watched(directions(pair, lost, training, settings))
-    trainer = Training(pair, lost, picks, training, held_out, settings)
+    trainer = watched(prepared(pair, lost, picks, training, held_out, settings))
     try:
         return watched(trainer.run())
     except KeyboardInterrupt:

@@ -16,7 +16,7 @@ from restorelcc.models.pair import ModelPair
 from restorelcc.progress import Progress
 from restorelcc.restoration.parameters import Held, training_bytes, training_seconds
 from restorelcc.restoration.settings import Settings
-from restorelcc.restoration.training import Restoration, Step, Training, directions
+from restorelcc.restoration.training import Restoration, Step, Training, directions, prepared
 from restorelcc.restoration.weights import counted
 from restorelcc.selection.picks import Selection
 from restorelcc.storage.folders import check_room, check_writable
@@ -101,7 +101,7 @@ def start(
         second_text(workspace, pair)  # What cannot be read, or is a copy, is said before the training.
         text, held_out = yield from judging.texts(workspace, sampled, settings.seed)
         lost = yield from directions(pair, workspace.lost, text, settings)
-        trainer = Training(pair, lost, picks.selection, text, held_out, settings, picks.weights())
+        trainer = yield from prepared(pair, lost, picks.selection, text, held_out, settings, picks.weights())
         check_room((runs_folder(), run_bytes(trainer)))
         about = judging.about_run(workspace, pair, text, held_out, sampled) | {
             **({"names": names} if names else {}),

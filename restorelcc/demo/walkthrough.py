@@ -24,7 +24,7 @@ from ..progress import Progress
 from ..pruning.layerwise import Pruning
 from ..pruning.sparsity import SparsityReport, measure_sparsity
 from ..restoration.settings import Settings
-from ..restoration.training import Restoration, Training
+from ..restoration.training import Restoration, prepared
 from ..selection.picks import everything
 from ..text import sources
 from ..text.calibration import calibration_tokens, split_held_out
@@ -100,7 +100,7 @@ def walk(
     pair = yield from _timed("prune", seconds, demo_pair(dense, tokenizer, tokens, pruning, source, loading))
     lost = components((yield from _timed("capture", seconds, capture(pair, tokens))))
     everywhere = everything(lost.shape)
-    trainer = Training(pair, lost, everywhere, training, held_out, settings)
+    trainer = yield from prepared(pair, lost, everywhere, training, held_out, settings)
     restoration = yield from _timed("restore", seconds, trainer.run())
 
     evaluation = windows(sources.read(sources.DEMO, "evaluation"), tokenizer, tokens.ids.shape[1])

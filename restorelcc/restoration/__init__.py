@@ -11,6 +11,6 @@ settings: DEFAULTS, MOST_STEPS, Preset, PRESETS, presets_table, PUBLISHED, Setti
 state: begun, given, resume, State, step_of, written
 sweep: best_first, enough, Enough, Failure, Grid, judged_point, Point, share_of, some_of, sweep, SweepResult, to_pandas,
     training_of
-training: directions, Restoration, Step, Stepped, Training
+training: directions, prepared, Restoration, Step, Stepped, Training
 weights: counted, zeros
 """

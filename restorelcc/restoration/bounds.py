@@ -22,7 +22,7 @@ from ..progress import Progress
 from ..selection.picks import everything as everything_picked
 from ..text.tokens import Tokens
 from .settings import Settings
-from .training import Training
+from .training import prepared
 
 PRUNED, CONSTANTS, HEADS, MLPS, DENSE = "pruned", "constants", "heads", "mlps", "dense"
 COLUMNS = [
@@ -82,7 +82,7 @@ def bounds(
     Constants are trained on `training` texts, and their best step is chosen by `held_out` ones. Takes one restoration,
     and one pass over `tokens` a layer. Raises SettingError where every head is gone.
     """
-    trainer = Training(pair, lost, everything_picked(lost.shape), training, held_out, settings)
+    trainer = yield from prepared(pair, lost, everything_picked(lost.shape), training, held_out, settings)
     for step in trainer.steps():
         yield Progress("training every head's constant", step.step, trainer.settings.steps)
     put_back = trainer.result().compensation

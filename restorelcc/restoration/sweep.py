@@ -33,7 +33,7 @@ from ..progress import Progress, finish
 from ..selection.picks import Selection, check_share, share_of_heads
 from ..text.tokens import Tokens
 from .settings import Settings
-from .training import Restoration, Stepped, Training, directions
+from .training import Restoration, Stepped, Training, directions, prepared
 
 T = TypeVar("T")
 ALL = "all"
@@ -237,7 +237,8 @@ def _restored(
     """One point of the grid, trained and judged. Raises whatever `Training` does."""
     began, count = time.perf_counter(), len(grid.points())
     point = grid.points()[index]
-    training = yield from training_of(point, pair, lost, score, tokens, held_out, grid)
+    before = training_of(point, pair, lost, score, tokens, held_out, grid)
+    training = yield from _before_its_steps(before, index, count)
     steps = training.settings.steps
     for step in training.steps():
         what = f"point {index + 1} of {count}, step {step.step} of {steps}"
@@ -246,13 +247,26 @@ def _restored(
     return replace(judged_point(point, training, dense, pruned), seconds=time.perf_counter() - began)
 
 
+def _before_its_steps(
+    work: Generator[Progress, None, Training], index: int, count: int
+) -> Generator[Progress, None, Training]:
+    """The work that makes a point's training, told as a part of the whole sweep."""
+    while True:
+        try:
+            step = next(work)
+        except StopIteration as end:
+            training: Training = end.value
+            return training
+        yield Progress(f"point {index + 1} of {count}, {step.what}", index, count)
+
+
 def training_of(
     point: Point, pair: ModelPair, lost: LostComponents, score: Tensor, tokens: Tokens, held_out: Tokens, grid: Grid
 ) -> Generator[Progress, None, Training]:
     """The training of one point, before its first step; all else as `sweep` has it. Raises what `Training` does."""
     selection, windows, settings = point.selection(lost, score), point.windows(tokens), grid.settings_of(point)
     along = yield from directions(pair, lost, windows, settings)
-    return Training(pair, along, selection, windows, held_out, settings)
+    return (yield from prepared(pair, along, selection, windows, held_out, settings))
 
 
 def judged_point(point: Point, training: Training, dense: TokenLoss, pruned: TokenLoss) -> SweepResult:

@@ -117,6 +117,22 @@ def directions(
     return decomposed((yield from capture(pair, tokens, "last")))
 
 
+def prepared(
+    pair: ModelPair,
+    components: LostComponents,
+    selection: Selection,
+    tokens: Tokens,
+    held_out: Tokens,
+    settings: Settings | None = None,
+    magnitudes: Tensor | None = None,
+    parameters: Parameters | None = None,
+) -> Generator[Progress, None, Training]:
+    """`Training` of the same, saying first what takes as long as some steps do: how long its first step may be."""
+    if (settings or DEFAULTS).bounded:
+        yield Progress("finding the rate at which the first step does not overshoot", 0, 1)
+    return Training(pair, components, selection, tokens, held_out, settings, magnitudes, parameters)
+
+
 class Training:
     """A restoration under way. Picks of heads that pruning removed are left out.
 

@@ -11,10 +11,11 @@ from restorelcc.cli.given.asked import settings_of
 from restorelcc.compensation.constants import Constants
 from restorelcc.compensation.interface import compensated
 from restorelcc.evaluation.losses import distillation
+from restorelcc.progress import finish
 from restorelcc.restoration.choices import LOSSES
 from restorelcc.restoration.constants import ConstantParameters, lost_units
 from restorelcc.restoration.settings import PUBLISHED, Settings
-from restorelcc.restoration.training import Training
+from restorelcc.restoration.training import Training, prepared
 from restorelcc.selection.picks import everything, of_heads
 from restorelcc.selection.predicted_effect import LONGEST, longest_rate
 
@@ -144,3 +145,16 @@ def test_a_rate_of_weights_that_helps_stays(pair, statistics, many):
     lost = components(statistics)
     settings = Settings(kind="weights", lr=1e-3, steps=2, batch=4, bounded=True)
     assert Training(pair, lost, everything(lost.shape), many, many[:4], settings).settings.lr == 1e-3
+
+
+def test_what_takes_as_long_as_some_steps_is_told_before_it_is_done(pair, statistics, many, monkeypatch):
+    lost, told = components(statistics), []
+    monkeypatch.setattr(
+        "restorelcc.restoration.constants.longest_rate", lambda *_: told.append("found") or float("inf")
+    )
+    given = pair, lost, of_heads(lost.shape, [(0, 1)]), many, many[:4]
+    finish(prepared(*given, Settings(bounded=False)), lambda step: told.append(step.what))
+    assert told == []
+    training = finish(prepared(*given, Settings(lr=0.1, bounded=True)), lambda step: told.append(step.what))
+    assert told == ["finding the rate at which the first step does not overshoot", "found"]
+    assert training.settings == Settings(lr=0.1)

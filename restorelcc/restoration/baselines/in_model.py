@@ -17,7 +17,7 @@ from ...hf.weights import prunable, weight_of
 from ...progress import Progress
 from ..parameters import Parameters
 from ..settings import Settings
-from ..training import Training
+from ..training import prepared
 from .rival import Rival, Task
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def trained(
         part.requires_grad_()
     parameters = InModel(task.pair.geometry, named)
     settings = Settings(lr=lr, bounded=True, unit="activation", steps=task.steps, batch=task.batch, seed=task.seed)
-    training = Training(
+    training = yield from prepared(
         replace(task.pair, pruned=model),
         task.lost,
         task.picks,

@@ -9,7 +9,7 @@ from functools import partial
 from ...compensation.interface import compensated, folded
 from ...progress import Progress
 from ..settings import DEFAULTS, PRESETS, Settings
-from ..training import Training, directions
+from ..training import directions, prepared
 from .rival import Rival, Task
 
 
@@ -31,7 +31,7 @@ def paper(task: Task) -> Generator[Progress, None, Rival]:
 def _restored(task: Task, settings: Settings) -> Generator[Progress, None, Rival]:
     settings = replace(settings, steps=task.steps, batch=task.batch, seed=task.seed)
     lost = yield from directions(task.pair, task.lost, task.tokens, settings)
-    training = Training(task.pair, lost, task.picks, task.tokens, task.held_out, settings)
+    training = yield from prepared(task.pair, lost, task.picks, task.tokens, task.held_out, settings)
     restoration = yield from training.run()
     pruned, put_back = task.pair.pruned, restoration.compensation
     return Rival(

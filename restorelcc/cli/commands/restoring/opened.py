@@ -15,7 +15,7 @@ from ....judging import Judged
 from ....models.pair import ModelPair
 from ....progress_bar import watched
 from ....restoration.sweep import some_of
-from ....restoration.training import Restoration, Training, directions
+from ....restoration.training import Restoration, Training, directions, prepared
 from ....selection.picks import Selection, share_of_heads, within_budget
 from ....selection.predicted_effect import on_distance, on_loss
 from ....selection.scores import ScoreInputs
@@ -91,7 +91,7 @@ def picked(asked: Asked, given: Opened) -> Training:
     if settings.positions == "last" and not training.asks.any():
         note(f"{asked.text.source} asks no questions: directions are of the last token of every window.")
     lost = watched(directions(pair, lost, training, settings))
-    return Training(pair, lost, selection, training, held_out, settings, magnitudes)
+    return watched(prepared(pair, lost, selection, training, held_out, settings, magnitudes))
 
 
 def _selected(asked: Asked, inputs: ScoreInputs, order: Tensor | None) -> Selection:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from people import CHROMIUM, DESKTOP, SLOW, Server, User, start
+from people import CHROMIUM, DESKTOP, QUICK, SLOW, Server, User, start
 from playwright.sync_api import Browser, sync_playwright
 
 from restorelcc.artifacts.findings import Recipe
@@ -40,7 +40,7 @@ def _chromium() -> Browser:
 @cache
 def _restored() -> str:
     someone = User(_chromium(), _shared(), DESKTOP)
-    page = someone.open("restore?picks=2.3_0", wait=".st-key-start-restoration button:enabled")
+    page = someone.open(f"restore?picks=2.3_0&{QUICK}", wait=".st-key-start-restoration button:enabled")
     page.locator(".st-key-setting-steps input").fill("2")
     page.locator(".st-key-setting-steps input").press("Enter")
     someone.settle()
@@ -75,7 +75,7 @@ def browser(request: pytest.FixtureRequest) -> Browser:
 
 @pytest.fixture(scope="module")
 def run(server: Server, browser: Browser) -> str:
-    """A link to a restoration of the shared server, so that no page is without what it is for."""
+    """A link to a restoration of the shared server, of one component of L2 H3: no page is without what it is for."""
     return _restored()
 
 

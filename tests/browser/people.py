@@ -18,6 +18,9 @@ READY = "[data-testid=stApp][data-test-script-state=notRunning]"
 SLOW = 180_000  # milliseconds; for what models have to be loaded for, on a busy machine
 SOON = 60_000  # for everything else; nobody waits longer than it takes
 expect.set_options(timeout=SOON)
+QUICK = "length=64&windows=24&captured=4&evaluated=4"
+"""In a link, the embedded pair with so little text that what is restored of it is judged in seconds, not in half a
+minute."""
 # Pages are painted without the stand-in for a graphics card that WebGL has: all on it takes twice the processor's time.
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fixtures import browser, engine, own_server, people, user
-from people import DESKTOP, PHONE, SLOW, Server, User, cell, click_cell, start
+from people import DESKTOP, PHONE, QUICK, SLOW, Server, User, cell, click_cell, start
 from playwright.sync_api import Browser, expect
 
 from restorelcc.artifacts.runs import list_runs
@@ -134,7 +134,7 @@ def test_a_copied_link_shows_the_same_view(user: User, people: list[User], brows
 
 
 def test_a_restoration_is_watched_left_found_again_and_stopped(user: User, server: Server) -> None:
-    page = user.open("restore?picks=all", wait=".st-key-start-restoration button:enabled")
+    page = user.open(f"restore?picks=all&{QUICK}", wait=".st-key-start-restoration button:enabled")
     page.locator(".st-key-run-name input").fill("watched")
     page.locator(".st-key-run-name input").press("Enter")
     user.settle()
@@ -168,7 +168,7 @@ def test_a_restoration_is_watched_left_found_again_and_stopped(user: User, serve
 
 
 def test_only_the_owner_may_stop(user: User, people: list[User], browser: Browser, server: Server) -> None:
-    page = user.open("restore?picks=1.2", wait=".st-key-start-restoration button:enabled")
+    page = user.open(f"restore?picks=1.2&{QUICK}", wait=".st-key-start-restoration button:enabled")
     page.locator(".st-key-start-restoration button").click()
     page.locator(".st-key-live-loss").wait_for(timeout=SLOW)
     user.settle()

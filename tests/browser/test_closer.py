@@ -1,18 +1,22 @@
-"""Looking closer, as a person does it: the text that was hit and text of one's own; heads before and after, and in two
-pairs."""
+"""Looking closer, as a person does it: the text that was hit and text of one's own; heads before and after, with picks
+and with a run in place, and in two pairs."""
 
-from urllib.parse import quote
+import re
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
-from fixtures import browser, engine, people, server, user
+from fixtures import browser, engine, people, run, server, user
 from people import SLOW, User
 from playwright.sync_api import Page, expect
 
+from app.session.cache import passage_ids
+from app.values.passages import Passage
+from restorelcc.capture.passage import lost_along
 from restorelcc.inspection.windows import windows
 from restorelcc.progress import finish
 from restorelcc.workspace import Workspace
 
-__all__ = ["browser", "engine", "people", "server", "user"]  # fixtures that pytest finds by name
+__all__ = ["browser", "engine", "people", "run", "server", "user"]  # fixtures that pytest finds by name
 
 pytestmark = pytest.mark.browser
 
@@ -79,6 +83,34 @@ def test_heads_before_and_after_stand_side_by_side_and_in_step(user: User) -> No
     expect(page.locator(".st-key-still-lost .js-plotly-plot")).to_be_visible(timeout=SLOW)
 
 
+def test_what_a_run_trained_stands_in_place_on_heads_and_components(user: User, run: str) -> None:
+    """By its link: every head below what is put back, and beside it, loses to the last digit what it lost; the head
+    itself does not, nor do the layers above. Of its components is left as much as is said."""
+    view, sides = run.partition("?")[2], ("before", "after")
+    page = user.open(f"?{view}&look=after")
+    page.locator(".st-key-look-after button").click()
+    before, after = drawn(page, sides, "_fullData[0].z.map(row => [...row])")
+    scales = drawn(page, sides, "data[0].zmax")
+    assert scales[0] == scales[1]
+    assert isinstance(before, list)
+    assert isinstance(after, list)
+    assert after[:2] == before[:2]
+    changed = [head for head in range(8) if after[2][head] != before[2][head]]
+    assert changed == [3]
+    assert all(now != was for now, was in zip(after[3:], before[3:], strict=True))
+    click_in_step(user, "before", sides, 2, 3)
+    page.get_by_role("link", name="Components").first.click()
+    chart = page.locator(".st-key-still-lost .js-plotly-plot")
+    chart.wait_for(timeout=SLOW)
+    user.settle()
+    lost, left = chart.evaluate("chart => chart._fullData.map(bars => [...bars.y].reduce((sum, bar) => sum + bar))")
+    name = parse_qs(urlsplit(page.url).query)["run"][0]
+    expect(page.locator(".st-key-in-place-component input")).to_have_value(re.compile("^Run "))
+    assert name in run
+    assert left != lost
+    expect(page.get_by_text(f"{left / lost:.0%} of the squared lost activation of this head is left.")).to_be_visible()
+
+
 def test_two_pairs_stand_side_by_side_and_in_step(user: User) -> None:
     """The same model pruned less, opened by its link: one scale, what lies between them, a click in step, both values
     where the mouse rests, and the head in both pairs on Components."""
@@ -116,3 +148,19 @@ def test_the_text_that_was_hit_is_read_with_a_head_and_so_is_ones_own(user: User
     page.locator(".st-key-passage-own textarea").press("Control+Enter")
     expect(text).to_contain_text("submarine", timeout=SLOW)
     expect(page.locator(".st-key-attention-pruned .js-plotly-plot")).to_be_visible(timeout=SLOW)
+    user.settle()
+    page.get_by_role("link", name="Components").first.click()
+    along = page.locator("[data-component]")
+    expect(along).to_contain_text("submarine", timeout=SLOW)
+    own = "Then it rained, and the yellow duck was glad."
+    page.locator(".st-key-passage-own textarea").fill(own)
+    page.locator(".st-key-passage-own textarea").press("Control+Enter")
+    expect(along).to_contain_text("duck", timeout=SLOW)
+    user.settle()
+    layer, head = map(int, parse_qs(urlsplit(page.url).query)["head"][0].split("."))
+    ids = passage_ids(engine, Passage(source="own", own=own))
+    lost = lost_along(engine.pair(), ids, layer, head, engine.lost.directions[layer, head, 0])
+    says = [str(token.get_attribute("title")) for token in along.locator("span").all()]
+    assert [float(said.removeprefix("δz·v ").replace("−", "-")) for said in says] == pytest.approx(
+        lost.tolist(), abs=2e-3
+    )

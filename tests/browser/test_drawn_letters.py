@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from fixtures import browser, people, server, user
 from markup import NASTY
-from people import READY, SLOW, User, start
+from people import QUICK, READY, SLOW, User, start
 from playwright.sync_api import Browser, Page, expect
 
 from app.values.verbatim import visible
@@ -59,12 +59,10 @@ def test_every_part_of_a_figure_shows_every_letter(drawn: Page, selector: str) -
 
 
 def test_hovering_shows_every_letter(drawn: Page) -> None:
+    drawn.locator(".st-key-figure").scroll_into_view_if_needed()
     points = drawn.locator(".st-key-figure .points path.point")
-    for number, text in enumerate(NASTY):
-        points.nth(number).scroll_into_view_if_needed()
-        drawn.wait_for_timeout(50)
-        box = points.nth(number).bounding_box()
-        assert box is not None
+    boxes = points.evaluate_all("all => all.map(point => point.getBoundingClientRect().toJSON())")
+    for box, text in zip(boxes, NASTY, strict=True):
         x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         drawn.mouse.move(x - 3, y)
         drawn.mouse.move(x, y)
@@ -79,7 +77,7 @@ def enter(user: User, key: str, value: str) -> None:
 
 
 def test_a_run_and_a_component_are_called_what_they_are_called(user: User) -> None:
-    page = user.open("components?head=1.2&picks=1.2_0")
+    page = user.open(f"components?head=1.2&picks=1.2_0&{QUICK}")
     enter(user, "component-name", NAME[:40])
     expect(page.locator(".st-key-ticks button", has_text=re.compile("^0 ")).first).to_have_text(f"0 {NAME[:40]}")
     page.get_by_role("link", name="Restore").first.click()

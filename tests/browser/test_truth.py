@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from conftest import WORDS
 from fixtures import browser, people, server, user
-from people import DESKTOP, SLOW, Server, User, cell, click_at
+from people import DESKTOP, QUICK, SLOW, Server, User, cell, click_at
 from playwright.sync_api import Browser, Page, expect
 
 from restorelcc.restoration.baselines.methods import METHODS
@@ -76,7 +76,7 @@ def test_what_is_wrong_with_a_link_or_a_name_is_said(user: User) -> None:
 
 
 def test_who_waits_is_told_what_for(user: User, people: list[User], browser: Browser, server: Server) -> None:
-    page = user.open("restore?picks=all", wait=".st-key-start-restoration button:enabled")
+    page = user.open(f"restore?picks=all&{QUICK}", wait=".st-key-start-restoration button:enabled")
     press(page, "start-restoration")
     page.locator(".st-key-live-loss").wait_for(timeout=SLOW)
     other = User(browser, server, DESKTOP)
@@ -88,7 +88,7 @@ def test_who_waits_is_told_what_for(user: User, people: list[User], browser: Bro
     ).to_be_visible(timeout=SLOW)
     third = User(browser, server, DESKTOP)
     people.append(third)
-    third.open("")  # what is known waits for nobody
+    third.open(f"?{QUICK}")  # what is known waits for nobody
     page.locator(".st-key-cancel-restoration button").first.click()
     # The map is there with the first texts that are read, its cells can be clicked, and it sharpens.
     so_far = other.page.get_by_text("Layer 2, head 6, so far:")

@@ -22,6 +22,10 @@ from app.shell.doorkeeper import Doorkeeper  # noqa: E402 - found by the line ab
 from app.shell.files import ROUTES  # noqa: E402
 from app.values import permits, rules  # noqa: E402
 
+# Every message to a browser gives the interpreter away, and gets it back from a thread that computes only after this
+# long: at the usual 5 ms half a dozen messages are a tenth of a second.
+sys.setswitchinterval(5e-4)
+
 if Path(sys.argv[0]).resolve() == Path(__file__).resolve():
     try:
         file, rest = rules.parted(sys.argv[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
@@ -29,29 +30,38 @@ PREDICTED = (
     "Predicted at once from slopes and curvature of the loss on the calibration text, near the pruned model. The text "
     "that is measured is another, and far from the pruned model a quadratic is no longer right."
 )
+HEAD_START = 0.02
+"""Seconds for which what is predicted is sent and drawn before the measurement and the page take the processor."""
 LOOK = 1.0  # seconds after which who waits for a measurement is told how many come before
 
 
 class Header:
-    """Drawn in two steps: `__init__` before the page, so that measuring and drawing go on at once; `finish` after."""
+    """Drawn in two steps: `__init__` before the page, what is known or predicted first of all, so that measuring and
+    drawing go on at once; `finish` after."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace, self._picks = workspace, state.picks()
         known = lane.known(workspace, self._picks)
         self._foretold = scores.foretold(workspace, self._picks)
         self._asked: Future[Measured] | None = None
-        if known is not None or workspace.loaded:
-            self._asked = self._ask()
+        self._run: Run | None = None
         run = _run_in_view(workspace)
         with st.container(key="header", horizontal=True, vertical_alignment="center", gap="small"):
             self._place: DeltaGenerator = st.empty()
+            if run is None:
+                self._draw(known)
             with st.container(key="header-controls", gap=None, width="content"):
                 self._run = _shown(run)
                 _buttons(workspace, self._picks)
-        if self._asked is None:
+        if run is not None:
+            self._draw(None if self._run is not None else known)
+        if known is None and self._foretold is not None:
+            time.sleep(HEAD_START)
+        if known is not None or workspace.loaded:
+            self._asked = self._ask()
+        else:
             self._loading: DeltaGenerator = st.empty()
             open_pairs.awaited_load(workspace, state.session().owner)  # goes on while the page is drawn
-        self._draw(None if self._run is not None else known)
 
     def _ask(self) -> Future[Measured]:
         return lane.ask(self._workspace, self._picks, state.session().tab)

@@ -24,10 +24,10 @@ import torch
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.compensation.constants import injected
 from restorelcc.compensation.interface import compensated
+from restorelcc.cores import single_threaded
 from restorelcc.evaluation.comparison import Comparison, Share, Within, compare, side_by_side
 from restorelcc.evaluation.perplexity import Perplexity, TokenLoss
 from restorelcc.progress import Progress, finish
-from restorelcc.selection.probing import single_threaded
 from restorelcc.workspace import Workspace
 
 from ..values.picks import Picks

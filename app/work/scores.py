@@ -9,13 +9,16 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from torch import Tensor
 
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.compensation.constants import injected
+from restorelcc.cores import one_each
 from restorelcc.evaluation.perplexity import Difference
 from restorelcc.hf.layout import device_of
 from restorelcc.models.memory import activation_bytes, free_at
@@ -152,7 +155,13 @@ def foretold(workspace: Workspace, picks: Picks) -> Difference | None:
     slopes: Slopes | None = known(workspace.recipe, SLOPES) if effect is None else effect.slopes
     if slopes is None or len(picks) == 0:
         return None
-    return together(slopes, injected(workspace.lost, picks.weights()).vectors)
+    # Small products, while a browser and perhaps a measurement keep the cores busy: see `restorelcc.cores`.
+    return _one_core().submit(lambda: together(slopes, injected(workspace.lost, picks.weights()).vectors)).result()
+
+
+@cache
+def _one_core() -> ThreadPoolExecutor:
+    return one_each(1)
 
 
 def foresee(workspace: Workspace) -> None:

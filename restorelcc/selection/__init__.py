@@ -7,7 +7,7 @@ picks: check_share, everything, is_shape, of_heads, Pick, random_heads, random_s
     top_components, top_heads, within_budget
 predicted_effect: longest_rate, on_distance, on_loss, PredictedEffect, Slopes, SLOPES,
     slopes_of
-probing: Probing, single_threaded
+probing: Probing
 scores: CAPTURE, captured, closer, computed, Measure, offered, Score, ScoreInputs, SCORES
 scoring: HeadScore, read, result_of, score_heads
 """

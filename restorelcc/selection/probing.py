@@ -17,16 +17,14 @@ what the head lost by pruning, nor of what putting it back would win.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from ..cores import single_threaded
 from ..errors import SettingError, TextError
 from ..hf.families import needs_start
 from ..hf.layout import Stop, context_length, device_of, geometry, hooked, output_projections, run_until_stop
@@ -135,33 +133,6 @@ def fit_all(contrast: Contrast) -> Generator[Progress, None, Probing]:
             accuracy.append(part)
     yield Progress("training probes", len(own), len(own))
     return Probing(torch.cat(from_all(accuracy)).view(layers, heads), training, pairs - training)
-
-
-@contextmanager
-def single_threaded(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool of threads in each of which torch computes on one thread; elsewhere it goes on as it did.
-
-    Many small products do better so than one after the other on many threads, which wait for each other after every
-    product: where a core is busy with something else, a hundred times as long as the product takes. What is still
-    waiting is given up on the way out.
-    """
-    usual, ready = torch.get_num_threads(), threading.Barrier(workers + 1)
-
-    def begin() -> None:
-        torch.get_num_threads()  # The first call in a thread fetches the number for it, which would undo the next line.
-        torch.set_num_threads(1)
-        ready.wait()
-
-    pool = ThreadPoolExecutor(workers, initializer=begin)
-    try:
-        for _ in range(workers):
-            pool.submit(int)  # starts a thread
-        ready.wait()
-        # The number of the thread that asks is its own, but it is also what threads yet to come begin with.
-        torch.set_num_threads(usual)
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _held_out_accuracy(question: Tensor, right: Tensor, wrong: Tensor, training: int) -> Tensor:

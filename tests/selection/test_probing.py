@@ -9,12 +9,13 @@ from conftest import make_model, noisy, z_values
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from restorelcc.cores import single_threaded
 from restorelcc.demo.pair import demo_dense, demo_pair
 from restorelcc.errors import SettingError, TextError
 from restorelcc.models.pair import paired
 from restorelcc.progress import finish
 from restorelcc.selection.probes import fit_probes
-from restorelcc.selection.probing import Contrast, fit_all, probe, read_contrast_activations, single_threaded
+from restorelcc.selection.probing import Contrast, fit_all, probe, read_contrast_activations
 from restorelcc.text import sources
 from restorelcc.text.calibration import calibration_tokens
 from restorelcc.text.contrast import ContrastItem, contrast_items

@@ -33,7 +33,8 @@ WATCH = """() => {
     const now = shown(), since = began;
     if (!since || !now || now === before) return;
     began = 0;
-    requestAnimationFrame(() => setTimeout(() => window.answered.push(performance.now() - since)));  // it is drawn
+    requestAnimationFrame(() => scheduler.postTask(  // after the frame is painted, before what comes next
+      () => window.answered.push(performance.now() - since), {priority: 'user-blocking'}));
   }).observe(document.body, {childList: true, subtree: true, attributes: true});
 }"""
 

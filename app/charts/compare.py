@@ -18,6 +18,7 @@ from ..values.colours import Colours
 from ..values.run_facts import measures_distance, number, setting
 from ..values.verbatim import in_figure, shortened, visible
 from .common import BELOW, LINES, SYMBOLS, base, logarithmic, palette
+from .kept import drawn_once
 
 VIEWS = {
     "perplexity": ("Perplexity", "perplexity of the held-out text"),
@@ -200,6 +201,7 @@ def against_size(runs: Sequence[Run], frame: pd.DataFrame, colours: Colours) -> 
     return figure
 
 
+@drawn_once
 def cumulated(frame: pd.DataFrame, colours: Colours) -> go.Figure:
     """NLL against pruned, summed up along a text. frame: columns position, dense, pruned, restored; nats."""
     figure = base(260)

@@ -15,8 +15,10 @@ from ..values.colours import Colours
 from ..values.verbatim import in_figure
 from . import common
 from .common import base, outline
+from .kept import drawn_once
 
 
+@drawn_once
 def scree(energy: Tensor, picked: Collection[int], shown: int, colours: Colours) -> go.Figure:
     """Energy of every component, strongest first, and what they hold together. energy: [component], shares."""
     values = energy.double().numpy()
@@ -60,6 +62,7 @@ def scree(energy: Tensor, picked: Collection[int], shown: int, colours: Colours)
     return figure
 
 
+@drawn_once
 def effects(frame: pd.DataFrame, picked: Collection[int], shown: int, colours: Colours) -> go.Figure:
     """Predicted change of the loss by component, with its error, and what is measured as dots with theirs.
 
@@ -99,6 +102,7 @@ def effects(frame: pd.DataFrame, picked: Collection[int], shown: int, colours: C
     return figure
 
 
+@drawn_once
 def alike(table: Tensor, layer: int, component: int, colours: Colours) -> go.Figure:
     """Cosines of one component, outlined, with those of the same head in every layer. table: [layer, component]."""
     values = table.double().numpy()
@@ -119,6 +123,7 @@ def alike(table: Tensor, layer: int, component: int, colours: Colours) -> go.Fig
     return figure
 
 
+@drawn_once
 def differences(
     view: Projection, names: Sequence[str], picked: Collection[int], shown: int, colours: Colours
 ) -> go.Figure:
@@ -133,6 +138,7 @@ def differences(
     return figure
 
 
+@drawn_once
 def clouds(view: Projection, names: Sequence[str], colours: Colours) -> go.Figure:
     """What the head computes in the dense and in the pruned model, on the same axes."""
     figure = _plane(view)
@@ -196,6 +202,7 @@ def _rays(
         )
 
 
+@drawn_once
 def words(
     promoted: Sequence[tuple[str, float]], suppressed: Sequence[tuple[str, float]], colours: Colours
 ) -> go.Figure:

@@ -13,6 +13,7 @@ from restorelcc.selection.scores import Measure
 from ..values.colours import Colours
 from ..values.picks import Head
 from .common import base, outline, points, ticks
+from .kept import drawn_once
 
 AROUND = 70
 """Pixels of a map's height that are not its cells."""
@@ -30,6 +31,7 @@ def turns_on_a_phone(shape: tuple[int, int]) -> bool:
     return shape[0] > 1.25 * shape[1]
 
 
+@drawn_once
 def head_map(
     table: Tensor,
     measure: Measure,

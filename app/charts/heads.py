@@ -18,8 +18,10 @@ from ..values.verbatim import in_figure
 from ..values.words import head_name
 from .common import base, faint, points, ticks
 from .head_map import shades
+from .kept import drawn_once
 
 
+@drawn_once
 def ranking(
     table: Tensor,
     measure: Measure,
@@ -65,6 +67,7 @@ def ranked(table: Tensor, measure: Measure) -> list[Head]:
     return [divmod(index, heads) for index in order if bool(table.flatten()[index].isfinite())]
 
 
+@drawn_once
 def profile(table: Tensor, measure: Measure, colours: Colours) -> go.Figure:
     """Mean over the heads of each layer, with the range from the lowest to the highest."""
     values = table.numpy()
@@ -99,6 +102,7 @@ def profile(table: Tensor, measure: Measure, colours: Colours) -> go.Figure:
     return figure
 
 
+@drawn_once
 def split(shares: Sequence[float], colours: Colours) -> go.Figure:
     """One bar of three parts: what a constant, what weights beyond it bring back, and what is gone."""
     parts = (("a constant", colours.restored), ("weights", colours.dense), ("gone", colours.muted))
@@ -121,6 +125,7 @@ def split(shares: Sequence[float], colours: Colours) -> go.Figure:
     return figure
 
 
+@drawn_once
 def histogram(values: Tensor, colours: Colours, title: str) -> go.Figure:
     """How a head's loss is spread over tokens, on a logarithmic axis: it spans orders of magnitude."""
     exponents = np.log10(np.clip(values.double().numpy(), 1e-6, None))
@@ -145,6 +150,7 @@ def histogram(values: Tensor, colours: Colours, title: str) -> go.Figure:
     return figure
 
 
+@drawn_once
 def attention(
     weights: Tensor, tokens: Sequence[str], colours: Colours, signed: bool = False, height: int = 340
 ) -> go.Figure:
@@ -187,6 +193,7 @@ class Axis:
         return self.table.detach().double().flatten().numpy()
 
 
+@drawn_once
 def head_scatter(
     x: Axis,
     y: Axis,
@@ -259,6 +266,7 @@ def _rings(figure: go.Figure, x: Axis, y: Axis, heads: Sequence[Head], size: int
     )
 
 
+@drawn_once
 def agreement(x: Axis, y: Axis) -> tuple[float, int]:
     """(Spearman's rank correlation of which heads come first, how many heads it is of); NaN where there is none."""
     first, second = (axis.measure.order(axis.table.detach().double()) for axis in (x, y))

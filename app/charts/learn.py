@@ -16,12 +16,14 @@ from ..work.lessons import Plane
 from ..work.live import Measured
 from .common import base
 from .head_map import head_map
+from .kept import drawn_once
 
 LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "title": None}
 RECOVERED = "recovered share"  # of the lost log-likelihood
 TOP = {"l": 52, "r": 12, "t": 34, "b": 44}
 
 
+@drawn_once
 def damage_map(table: Tensor, measure: Measure, colours: Colours) -> go.Figure:
     """Layer × head on a scale that stays, so that one sparsity can be compared with the next. table: [layer, head]
     share, 0 to 1."""
@@ -30,6 +32,7 @@ def damage_map(table: Tensor, measure: Measure, colours: Colours) -> go.Figure:
     return figure
 
 
+@drawn_once
 def arrows(points: Plane, colours: Colours, most: int = 60) -> go.Figure:
     """δz of single tokens as lines from where the pruned model is to where the dense one was, and their mean."""
     dense, pruned = points.dense[:most].numpy(), points.pruned[:most].numpy()
@@ -89,6 +92,7 @@ def _first_view(points: np.ndarray) -> tuple[np.ndarray, float]:
     return (low + high) / 2, 0.62 * float((high - low).max())
 
 
+@drawn_once
 def energy(shares: Tensor, count: int, colours: Colours) -> go.Figure:
     """Energy of one head's components, with the first `count` marked, and what they hold together. shares:
     [component]."""
@@ -125,6 +129,7 @@ def energy(shares: Tensor, count: int, colours: Colours) -> go.Figure:
     return figure
 
 
+@drawn_once
 def injections(points: Sequence[tuple[int, Measured]], colours: Colours, count: int, most: int) -> go.Figure:
     """Change of the NLL with components 1 … k put back untrained, as far as measured; lines for dense and pruned.
 
@@ -159,6 +164,7 @@ def injections(points: Sequence[tuple[int, Measured]], colours: Colours, count: 
     return figure
 
 
+@drawn_once
 def lessons(
     curves: Sequence[tuple[str, Sequence[int], Sequence[float]]], dense: float, pruned: float, colours: Colours
 ) -> go.Figure:
@@ -186,6 +192,7 @@ def lessons(
     return figure
 
 
+@drawn_once
 def shares(
     rows: Sequence[tuple[str, float]],
     colours: Colours,
@@ -220,6 +227,7 @@ def shares(
     return figure
 
 
+@drawn_once
 def agreement(plain: Tensor, hooked: Tensor, folded: Tensor, colours: Colours, most: int = 512) -> go.Figure:
     """Next-token logits against those of the hooked model: folded ones lie on the diagonal. [vocabulary] each; `most`
     evenly spaced tokens are drawn."""

@@ -8,8 +8,10 @@ import plotly.graph_objects as go
 from ..values.colours import Colours
 from ..values.verbatim import in_figure
 from .common import base, ticks
+from .kept import drawn_once
 
 
+@drawn_once
 def sparsity_map(frame: pd.DataFrame, colours: Colours) -> go.Figure:
     """Share of zeros by layer and matrix; frame as `SparsityReport.to_pandas` gives it."""
     table = frame.pivot(index="layer", columns="matrix", values="sparsity")[list(dict.fromkeys(frame["matrix"]))]

@@ -15,12 +15,14 @@ from restorelcc.restoration.sweep import Enough, Grid, Point
 
 from ..values.colours import Colours
 from .common import BELOW, LINES, SYMBOLS, base, palette
+from .kept import drawn_once
 
 PANEL, EDGES = 210, 140  # pixels: a row of panels, and what is around them
 SHARES = {"recovered_share": ("share_stderr", "recovered share"), "nearer": ("nearer_stderr", "nearer to dense")}
 """By column: the column of its standard error, and what it is called."""
 
 
+@drawn_once
 def shares(frame: pd.DataFrame, grid: Grid, colours: Colours) -> go.Figure:
     """Both shares against the learning rate: a panel for every number of components (across), loss and share (down), a
     line for every share of heads, with the most text that the grid has. Without a row for how much nearer to the dense
@@ -76,6 +78,7 @@ def _levels(figure: go.Figure, row: int, column: int, high: float, colours: Colo
         )  # fmt: skip
 
 
+@drawn_once
 def parallel(frame: pd.DataFrame, colours: Colours) -> go.Figure:
     """A line for every point over its settings and what it came to, coloured by how much nearer to the dense model it
     came, or where that is not known by the recovered share. frame: as `restoration.sweep.to_pandas` gives it."""
@@ -122,6 +125,7 @@ def _is_number(value: object) -> bool:
     return str(value).replace(".", "", 1).replace("e-", "", 1).isdigit()
 
 
+@drawn_once
 def amounts(curves: Sequence[Enough], names: Sequence[str], colours: Colours) -> go.Figure:
     """Both shares against the tokens trained on, a line each a setting; a ring marks where they suffice."""
     figure = base(340)

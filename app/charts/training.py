@@ -9,8 +9,10 @@ from torch import Tensor
 
 from ..values.colours import Colours
 from .common import base, points
+from .kept import drawn_once
 
 
+@drawn_once
 def losses(metrics: pd.DataFrame, colours: Colours) -> go.Figure:
     """What is minimised, by step: of the batch, and of the held-out texts."""
     figure = base(250, showlegend=True, legend={"orientation": "h", "y": 1.12, "x": 0})
@@ -37,6 +39,7 @@ def losses(metrics: pd.DataFrame, colours: Colours) -> go.Figure:
     return figure
 
 
+@drawn_once
 def perplexities(metrics: pd.DataFrame, dense: float | None, colours: Colours) -> go.Figure:
     """Held-out perplexity by step between the pruned and the dense model's."""
     measured = metrics.dropna(subset=["perplexity"])
@@ -68,6 +71,7 @@ def perplexities(metrics: pd.DataFrame, dense: float | None, colours: Colours) -
     return figure
 
 
+@drawn_once
 def beta_against_alpha(alpha: Tensor, beta: Tensor, picked: Tensor, colours: Colours) -> go.Figure:
     """Each trained magnitude against the mean lost activation. alpha, beta: [layer, head, component]; picked: bool."""
     places = picked.nonzero().numpy()

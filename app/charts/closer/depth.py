@@ -11,8 +11,10 @@ import plotly.graph_objects as go
 from ...values.colours import Colours
 from ...values.verbatim import in_figure
 from ..common import BELOW, base, faint, ticks
+from ..kept import drawn_once
 
 
+@drawn_once
 def departure(frames: Mapping[str, pd.DataFrame], colours: Colours) -> go.Figure:
     """KL to the dense model after every layer, with its standard error. frames: layer, kl, kl_error by what is in
     place, `pruned` or `restored`."""
@@ -45,6 +47,7 @@ def departure(frames: Mapping[str, pd.DataFrame], colours: Colours) -> go.Figure
     return figure
 
 
+@drawn_once
 def departure_map(kl: Sequence[Sequence[float]], tokens: Sequence[str], colours: Colours) -> go.Figure:
     """Layer × token as cells, deepest layer on top. kl: [layer, pos] nats, of the distribution that the token is of."""
     values = np.array(kl)

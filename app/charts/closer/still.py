@@ -14,16 +14,18 @@ from ...values.colours import Colours
 from ...values.verbatim import in_figure
 from ..common import BELOW, base, palette
 from ..head_map import shades
+from ..kept import drawn_once
 
 BEFORE_AND_AFTER = ("before", "after")
 
 
 def on_one_scale(figure: go.Figure, tables: Sequence[Tensor], measure: Measure, colours: Colours) -> go.Figure:
-    """A map whose colours are those of all these tables together; each [layer, head]."""
+    """A copy of a map whose colours are those of all these tables together; each [layer, head]."""
     _, low, high = shades(np.stack([table.double().numpy() for table in tables]), measure, colours)
-    return figure.update_traces(zmin=low, zmax=high, selector={"type": "heatmap"})
+    return go.Figure(figure).update_traces(zmin=low, zmax=high, selector={"type": "heatmap"})
 
 
+@drawn_once
 def components(
     before: Sequence[float],
     after: Sequence[float],

@@ -1,1 +1,1 @@
-"""Figures of methods against each other. `shares`: against_cost"""
+"""Figures of methods against each other. `shares`: against_cost; `both_shares`: bars, SHARES"""

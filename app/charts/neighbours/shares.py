@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 from ...values.colours import Colours
 from ...values.verbatim import in_figure, shortened
 from ..common import BELOW, base, logarithmic, palette
+from ..kept import drawn_once
 
 COSTS = {"trained": "numbers trained or solved for", "seconds": "seconds"}
 """By column: the title of its axis."""
@@ -33,6 +34,7 @@ SIDES = {
 LONGEST = 40  # letters of a run's name
 
 
+@drawn_once
 def against_cost(frame: pd.DataFrame, title: str, colours: Colours, narrow: bool = False) -> go.Figure:
     """A share with its standard error against both of `COSTS`, on logarithmic axes; the mark's shape says whether every
     zero is kept.

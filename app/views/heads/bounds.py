@@ -8,7 +8,7 @@ import streamlit as st
 from restorelcc.restoration.bounds import CONSTANTS, DENSE, HEADS, MLPS, PRUNED
 from restorelcc.workspace import Workspace
 
-from ...charts import both_shares
+from ...charts.neighbours import both_shares
 from ...session import state
 from ...values.colours import colours
 from ...values.words import HELP as HELP_OF

@@ -197,7 +197,7 @@ def figure(chart: go.Figure, key: str, alt: str, table: pd.DataFrame) -> None:
     """As elsewhere; in a presentation with letters that are read from the last row."""
     number = presented()
     if number:
-        room = ROOM.get(number, 1.0)
+        room, chart = ROOM.get(number, 1.0), go.Figure(chart)
         chart.update_layout(font_size=18, legend_font_size=17, height=int(room * chart.layout.height))
         chart.update_xaxes(tickfont_size=17, title_font_size=18)
         chart.update_yaxes(tickfont_size=17, title_font_size=18)

@@ -51,9 +51,9 @@ def one(measure: Measure, side: Side, both: Beside, names: tuple[str, str], scal
     wide, narrow = head_maps(
         side.table, measure, theme, state.picks().by_head(), session.head, more=_lines(both, names)
     )
-    for shape in (wide, narrow):
-        if scaled and shape is not None:
-            on_one_scale(shape, scaled, measure, theme)
+    if scaled:
+        wide = on_one_scale(wide, scaled, measure, theme)
+        narrow = None if narrow is None else on_one_scale(narrow, scaled, measure, theme)
     controls.figure(
         wide,
         f"map-{side.key}",

@@ -7,14 +7,16 @@ from collections.abc import Collection
 import pandas as pd
 import plotly.graph_objects as go
 
-from ..values.colours import Colours
-from ..values.words import percent
-from .common import BELOW, base
+from ...values.colours import Colours
+from ...values.words import percent
+from ..common import BELOW, base
+from ..kept import drawn_once
 
 SHARES = {"recovered_share": ("recovered", "share_stderr"), "nearer": ("nearer to dense", "nearer_stderr")}
 """By column: (name in the legend, column of the standard error)."""
 
 
+@drawn_once
 def bars(frame: pd.DataFrame, colours: Colours, marked: Collection[str] = ()) -> go.Figure:
     """Two bars a row, in the order given; `marked` ones stand out. frame: columns name, and those of `SHARES`."""
     figure = base(46 * len(frame) + 96, margin={"l": 10, "r": 44, "t": 8, "b": 72}, bargap=0.3, bargroupgap=0.05)

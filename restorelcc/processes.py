@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
@@ -42,7 +43,10 @@ def process() -> int:
 
 def own_device() -> str | None:
     """The device that is this process's; None for one alone."""
-    return str(_state().device) if launched() else None
+    if not launched():
+        return None
+    device = _state().device
+    return "cpu" if device.type == "cpu" else str(device)  # Accelerate numbers processors, which safetensors refuse.
 
 
 def turns(items: Iterable[T]) -> list[T]:
@@ -66,6 +70,7 @@ def from_each(mine: T) -> Iterator[T]:
     from accelerate.utils import broadcast_object_list
 
     for source in range(processes()):
+        wait_for_all()
         box: list[Any] = [mine if source == process() else None]
         broadcast_object_list(box, from_process=source)
         yield box[0]
@@ -77,8 +82,68 @@ def summed(value: Tensor) -> Tensor:
         return value
     from accelerate.utils import reduce
 
+    wait_for_all()
     total: Tensor = reduce(value.to(_state().device), "sum")
     return total.to(value.device)
+
+
+class Shared:
+    """A tensor that one process holds and each may ask for, when it likes and how often it likes: the others hand it
+    out as soon as they ask for one themselves, or wait for everybody. So none has to do what the others do, as in
+    torch's `fully_shard`: there all have to make the same forward passes.
+
+    All make the same ones in the same order, and keep them as long as any asks.
+    """
+
+    def __init__(self, like: Tensor, holder: int, value: Callable[[], Tensor], device: str) -> None:
+        """like: says shape and precision. value: asked for by the holder alone, once. device: where it is wanted."""
+        self._shape, self._dtype, self._device, self._holder = like.shape, like.dtype, device, holder
+        self._own = value() if holder == process() else None
+        self._number = len(_made)
+        _made.append(weakref.ref(self))
+
+    def get(self) -> Tensor:
+        """Its numbers: the holder's own, or, until nobody needs them any longer, a copy."""
+        return cast("Tensor", _round(self._number)[1])
+
+    def _handed_round(self) -> Tensor:
+        from torch import empty, uint8
+        from torch.distributed import broadcast
+
+        value = empty(self._shape, dtype=self._dtype, device=self._device) if self._own is None else self._own
+        if value.numel():  # as bytes, whatever they mean
+            broadcast(value.view(-1).view(uint8), self._holder)
+        return value
+
+
+_made: list[weakref.ref[Shared]] = []
+NOTHING = -1
+
+
+def _round(wanted: int) -> tuple[bool, Tensor | None]:
+    """Each process says which it wants, and all hand round what any does. (Whether none wanted any; what this one
+    wanted.)"""
+    from torch import tensor, zeros_like
+    from torch.distributed import all_gather
+
+    state = _state()
+    own = tensor([wanted], device=state.device)
+    asked = [zeros_like(own) for _ in range(state.num_processes)]
+    all_gather(asked, own)
+    numbers = sorted({int(number) for number in asked} - {NOTHING})
+    came: Tensor | None = None
+    for number in numbers:
+        value = cast(Shared, _made[number]())._handed_round()
+        came = value if number == wanted else came
+        del value  # What others asked for is not held while more comes.
+    return not numbers, came
+
+
+def wait_for_all() -> None:
+    """Until all processes are here, hand out what this one holds: none goes on, or ends, while another needs it."""
+    if launched() and _made:
+        while not _round(NOTHING)[0]:
+            pass
 
 
 def by_the_first(work: Callable[P, T]) -> Callable[P, T]:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ..errors import SettingError
-from ..models.loading import DISK
+from ..models.loading import DISK, SHARD
 from ..registry import briefs
 from ..restoration.baselines.methods import METHODS
 from .given.options import Config
@@ -49,7 +49,7 @@ def compare(
     from .given.in_app import recipe_by
 
     def run() -> None:
-        if device == DISK:
+        if device in (DISK, SHARD):
             raise SettingError(
                 "Methods are compared on copies of the pruned model, which are changed in place and so cannot stay on "
                 "disk: give --device cpu, or cuda."

@@ -17,7 +17,7 @@ from rich.table import Table
 from ..errors import RestoreLCCError
 from ..evaluation.perplexity import Perplexity
 from ..hf.failures import RAN_OUT, out_of_memory
-from ..processes import lost_another, process
+from ..processes import lost_another, process, wait_for_all
 from ..storage.formats import plain
 
 # No markup: a path may well hold [brackets].
@@ -45,6 +45,7 @@ def run(command: Callable[[], None]) -> None:
         if process() > 0:  # All come to the same; the first says it.
             sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
         command()
+        wait_for_all()
     except RestoreLCCError as error:
         sys.stderr.write(f"Error: {error}\n")
         raise typer.Exit(2) from None

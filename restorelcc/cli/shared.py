@@ -22,7 +22,10 @@ Own = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout and nothing else there.")]
 Device = Annotated[
     str,
-    typer.Option(help="auto, cpu, cuda, cuda:1, mps; map: spread over GPUs, memory and disk; disk: a layer at a time."),
+    typer.Option(
+        help="auto, cpu, cuda, cuda:1, mps; map: spread over GPUs, memory and disk; disk: a layer at a time; shard: so "
+        "too, but each of several processes (--processes) holds a part of the weights and hands it to the others."
+    ),
 ]
 Dtype = Annotated[str, typer.Option(help="auto (as stored), float32, bfloat16, float16.")]
 Pickle = Annotated[bool, typer.Option("--allow-pickle", help="Also read .bin weights. They can run any code.")]

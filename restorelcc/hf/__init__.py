@@ -14,6 +14,6 @@ overflow: check_finite, overflow, place_of
 slices: Reach, Sliced, sliced
 twins: Attended, copied, layer_inputs, showing_attention, StandIn, takes_value_biases, watching_attention, with_layers,
     with_output_biases, with_value_biases, with_weights
-weights: embedding_of, expert_activation, is_spread, is_visited, Matrix, parameter_bytes, prunable, shape_of, untied,
-    value_of, values_of, weight_of
+weights: come_from, embedding_of, expert_activation, is_spread, is_visited, Matrix, parameter_bytes, prunable, shape_of,
+    tied_names, untied, value_of, values_of, weight_of
 """

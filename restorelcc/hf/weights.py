@@ -5,7 +5,7 @@ Linear maps hold them so; GPT-2's Conv1D transposed; the experts of a mixture sh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -78,10 +78,20 @@ def is_visited(module: nn.Module) -> bool:
     return bool(getattr(getattr(module, "_hf_hook", None), "offload", False))
 
 
+def come_from(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Have a module that is visited compute with these, by name, in place of what lies in memory or on disk."""
+    cast(Any, module)._hf_hook.weights_map = weights
+
+
+def tied_names(model: nn.Module) -> dict[str, str]:
+    """Of parameters that are one with another, by name, the name of that one."""
+    return getattr(model, "all_tied_weights_keys", {})
+
+
 def values_of(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """(name, values) of every parameter, wherever it lies; tied ones once."""
     # Of a spread model they are parameters of their own for want of values.
-    again = getattr(model, "all_tied_weights_keys", {}) if is_spread(model) else {}
+    again = tied_names(model) if is_spread(model) else {}
     for name in (name for name, _ in model.named_parameters() if name not in again):
         owner, _, leaf = name.rpartition(".")
         yield name, value_of(model.get_submodule(owner), leaf)

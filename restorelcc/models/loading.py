@@ -22,11 +22,11 @@ from ..foreign import one_line
 from ..hf import hub
 from ..hf.failures import advice, out_of_memory
 from ..hf.layout import geometry, note_loading
-from ..processes import own_device
+from ..processes import launched, own_device, processes
 from .checkpoint import Stored, check_names, check_numbers, check_sizes, disagreements, read_headers, wide_enough
 from .folder import CONFIG, check_inside, no_model
 from .opening import built, check_config_files, opened, read_config, settled
-from .spread import all_on_disk, give_back_at_once, offload_folder, take_turns
+from .spread import all_on_disk, give_back_at_once, offload_folder, share_out, take_turns
 from .tokenizers import check_package, check_speaks, check_there
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 DEMO = "demo"
 DEMO_FOLDER = Path(__file__).resolve().parents[2] / "assets" / "demo"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-MAP, DISK = "map", "disk"
+MAP, DISK, SHARD = "map", "disk", "shard"
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
@@ -45,7 +45,8 @@ class Loading:
 
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, mps …; map: spread over GPUs, memory and disk as far as each reaches; disk: weights stay
-    in their files, and each comes for the length of its forward pass."""
+    in their files, and each comes for the length of its forward pass; shard: each of several processes holds a part of
+    them, and they hand one another those of a layer for that long."""
     dtype: str = "auto"
     """auto, float32, bfloat16 or float16."""
     revision: str | None = None
@@ -64,18 +65,19 @@ class Loading:
             torch.device(self.resolved_device())
         except RuntimeError as error:
             raise SettingError(
-                f"device '{self.device}' is not known: give auto, cpu, cuda or mps, map or disk."
+                f"device '{self.device}' is not known: give auto, cpu, cuda or mps, map, disk or shard."
             ) from error
 
     def resolved_device(self) -> str:
-        """The device that `auto` is here, that `map` fills first and `disk` computes on: a GPU where there is one.
+        """The device that `auto` is here, that `map` fills first and `disk` and `shard` compute on: a GPU where there
+        is one, of several processes each its own.
 
         One name for each device, since work queues by it: `cuda` is `cuda:0`.
         """
-        if self.device == "auto" and (own := own_device()):
+        if self.device in ("auto", DISK, SHARD) and (own := own_device()):
             return own
         best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        device = torch.device(best if self.device in ("auto", MAP, DISK) else self.device)
+        device = torch.device(best if self.device in ("auto", MAP, DISK, SHARD) else self.device)
         return f"{device.type}:{device.index or 0}" if device.type == "cuda" else device.type
 
     def access(self, name: str) -> dict[str, Any]:
@@ -155,6 +157,11 @@ def load_model(name: str, loading: Loading | None = None) -> PreTrainedModel:
     or infinite weights; UnsupportedModel when its attention heads cannot be found.
     """
     how, shown = loading or Loading(), shortened(name)
+    if how.device == SHARD and not launched():
+        raise SettingError(
+            "Weights are shared out among processes, and this one is alone: give --processes 2 or more before the "
+            "command, or --device disk."
+        )
     config = _config(name, how)
     packed = _packed(name, config)
     skeleton = built(config, _settings(name), shown, how.trust_remote_code)
@@ -163,9 +170,11 @@ def load_model(name: str, loading: Loading | None = None) -> PreTrainedModel:
     model, report, stored = _read_as_stored(name, how, config, stored, packed, skeleton)
     said = _whence(name) + check_names(model, report, stored, shown) + disagreements(model, config, stored, shown)
     take_turns(model)
-    if how.device not in (MAP, DISK) and not packed:
+    if how.device not in (MAP, DISK, SHARD) and not packed:
         model = _moved(model, name, how)
     check_numbers(model, stored, shown)
+    if how.device == SHARD and processes() > 1:  # What one of them does alone has its weights on disk.
+        share_out(model, how.resolved_device())
     geometry(model)
     note_loading(model, said, stored.dtype if stored else None)
     return settled(model, shown)
@@ -202,11 +211,11 @@ def _read(
         placement: dict[str, Any] = {}
         if packed and how.device != MAP:  # What is packed cannot be moved afterwards.
             placement = {"device_map": {"": how.resolved_device()}}
-        elif how.device in (MAP, DISK):
+        elif how.device in (MAP, DISK, SHARD):
             give_back_at_once()
             places = "auto" if how.device == MAP else all_on_disk(skeleton, how.resolved_device())
             placement = {"device_map": places, "offload_folder": undo.enter_context(offload_folder())}
-            if how.device == DISK and how.dtype == "auto" and how.resolved_device() == "cpu":
+            if how.device != MAP and how.dtype == "auto" and how.resolved_device() == "cpu":
                 precision = torch.float32 if precision == torch.float16 else precision  # see `_moved`
         model, report = _open(
             AutoModelForCausalLM.from_pretrained,

@@ -16,7 +16,7 @@ from ..errors import SettingError
 from ..hf import hub
 from ..hf.layout import decoder_layers, geometry, vocabulary_size
 from ..hf.weights import prunable
-from .loading import DISK, DTYPES, MAP, Loading, source_of
+from .loading import DISK, DTYPES, MAP, SHARD, Loading, source_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -31,7 +31,7 @@ MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 def too_big(dense: str, pruned: str, loading: Loading) -> str:
     """Why both cannot be in memory at once, in a sentence; empty where they can, or need not be, or where that is not
     known."""
-    return "" if loading.device == DISK else _too_big([dense, pruned], loading)
+    return "" if loading.device in (DISK, SHARD) else _too_big([dense, pruned], loading)
 
 
 def placed(names: Sequence[str], loading: Loading | None) -> tuple[Loading, str]:
@@ -51,7 +51,7 @@ def placed(names: Sequence[str], loading: Loading | None) -> tuple[Loading, str]
 def check_fits(name: str, loading: Loading) -> None:
     """Raises SettingError where a model is to be changed in place, and its weights are to stay on disk or, where it is
     left to us, are more than the memory that is free; before they are read."""
-    if loading.device == DISK:
+    if loading.device in (DISK, SHARD):
         raise SettingError("Pruning changes weights in place, so they cannot stay on disk: give --device cpu, or auto.")
     size, free = model_bytes(name, loading), free_bytes(loading)
     if loading.device == "auto" and size is not None and free is not None and size > free:

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from together import computed
+from safetensors.torch import load_file
+from together import a_pair, computed, save
+from typer.testing import CliRunner
 
 from restorelcc.artifacts.unfinished import list_unfinished
 from restorelcc.cli.commands.launch import launch
+from restorelcc.cli.options import app
 from restorelcc.processes import apart, by_the_first, from_all, from_each, processes, summed, turns
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,20 +35,34 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_two_come_to_what_one_comes_to(tmp_path, on_one_thread):
-    port = free_port()
-    started = [
-        subprocess.Popen([sys.executable, str(SCRIPT), str(tmp_path)], env=environment(rank, port)) for rank in (0, 1)
-    ]
-    alone = computed()
+@pytest.mark.parametrize("shared", [[], ["shard"]], ids=["copies", "shares"])
+def test_two_come_to_what_one_comes_to(tmp_path, on_one_thread, shared):
+    save(tmp_path)
+    port, command = free_port(), [sys.executable, str(SCRIPT), str(tmp_path), *shared]
+    started = [subprocess.Popen(command, env=environment(rank, port)) for rank in (0, 1)]
+    alone = computed(a_pair())
     assert [each.wait(240) for each in started] == [0, 0]
     together = torch.load(tmp_path / "found.pt")
+    held = together.pop("held")
+    assert bool((held < 0.6).all()) == bool(shared), held
     assert (together.pop("processes"), alone.pop("processes")) == (2, 1)
     assert together.keys() == alone.keys()
     for name, expected in alone.items():
         # Curves, in which what differs in the last digits of one step is carried into the next.
         within = 1e-3 if name.startswith(("constants", "weights")) else 1e-6
         torch.testing.assert_close(together[name], expected, rtol=within, atol=within, msg=name)
+
+
+def test_what_is_trained_with_the_models_shared_out_is_exported_whole(pair_args, tmp_path, on_one_thread):
+    command = ["restore", *map(str, pair_args), "--what", "weights", "--constants", "--steps", "4", "--format"]
+    command += ["checkpoint", "--device"]
+    assert launch(2, [*command, "shard", "--out", str(tmp_path / "shared")]) == 0
+    assert CliRunner().invoke(app, [*command, "cpu", "--out", str(tmp_path / "alone")]).exit_code == 0
+    theirs, ours = (load_file(tmp_path / name / "model.safetensors") for name in ("shared", "alone"))
+    torch.testing.assert_close(theirs, ours, rtol=1e-4, atol=1e-4)
+    result = CliRunner().invoke(app, [*command, "shard", "--out", str(tmp_path / "no")])
+    assert result.exit_code == 2
+    assert "--processes 2" in result.stderr
 
 
 def test_one_alone_has_all_turns_and_waits_for_nobody():
@@ -66,10 +83,10 @@ def test_a_launch_hands_on_what_the_command_says_and_its_code(capfd):
 
 
 @pytest.mark.kills
-@pytest.mark.parametrize("victim", [0, 1])
-def test_one_that_is_killed_ends_the_launch_in_one_line_and_what_was_kept_stays(victim, pair_args, tmp_path):
+@pytest.mark.parametrize(("victim", "device"), [(0, "cpu"), (1, "shard")])
+def test_one_that_is_killed_ends_the_launch_in_one_line_and_what_was_kept_stays(victim, device, pair_args, tmp_path):
     command = [sys.executable, "-m", "restorelcc", "--processes", "2", "restore", *map(str, pair_args)]
-    command += ["--steps", "100000", "--out", str(tmp_path / "adapter")]
+    command += ["--device", device, "--steps", "100000", "--out", str(tmp_path / "adapter")]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as launched:
         assert launched.stdout is not None
         assert launched.stderr is not None

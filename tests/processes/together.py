@@ -1,6 +1,7 @@
 """What two processes compute together, or one alone: `python tests/processes/together.py FOLDER`, which the first
-writes."""
+writes; with `shard` behind it each holds half of the models in FOLDER."""
 
+import gc
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -16,8 +17,10 @@ from restorelcc.capture.statistics import MEANS, capture
 from restorelcc.evaluation.comparison import side_by_side
 from restorelcc.evaluation.patching import Patch, all_heads, patched
 from restorelcc.evaluation.perplexity import measure
-from restorelcc.models.pair import ModelPair, paired
-from restorelcc.processes import by_the_first, processes
+from restorelcc.hf.weights import parameter_bytes
+from restorelcc.models.loading import Loading
+from restorelcc.models.pair import ModelPair, load_pair, paired
+from restorelcc.processes import by_the_first, from_all, processes
 from restorelcc.progress import finish
 from restorelcc.restoration.settings import Settings
 from restorelcc.restoration.sweep import Grid, SweepResult, sweep
@@ -30,10 +33,28 @@ from restorelcc.text.contrast import ContrastItem
 from restorelcc.text.tokens import Tokens
 
 
-def computed() -> dict[str, torch.Tensor]:
-    """Statistics, losses, and curves of trainings of every kind and way; batches that two cannot share evenly."""
+def a_pair() -> ModelPair:
     dense = make_model()
-    pair = paired(dense, noisy(dense), make_tokenizer(), "dense", "pruned")
+    return paired(dense, noisy(dense), make_tokenizer(), "dense", "pruned")
+
+
+def save(folder: Path) -> None:
+    """The pair, for `shard`."""
+    pair = a_pair()
+    for name, model in (("dense", pair.dense), ("pruned", pair.pruned)):
+        model.save_pretrained(folder / name)
+        pair.tokenizer.save_pretrained(folder / name)
+
+
+def held(pair: ModelPair) -> float:
+    """Of both models' weights, the share that is in this process's memory."""
+    tensors = [part for part in gc.get_objects() if isinstance(part, torch.Tensor) and not part.is_meta]
+    storages = {part.untyped_storage().data_ptr(): part.untyped_storage().nbytes() for part in tensors}
+    return sum(storages.values()) / sum(map(parameter_bytes, (pair.dense, pair.pruned)))
+
+
+def computed(pair: ModelPair) -> dict[str, torch.Tensor]:
+    """Statistics, losses, and curves of trainings of every kind and way; batches that two cannot share evenly."""
     texts, held_out = make_tokens(texts=9, seed=5), make_tokens(texts=3, seed=6)
     statistics = finish(capture(pair, texts, batch=2, samples=8))
     found = {"processes": torch.tensor(processes())}
@@ -82,4 +103,6 @@ def write(found: dict[str, torch.Tensor], folder: str) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    write(computed(), sys.argv[1])
+    pair = load_pair(f"{sys.argv[1]}/dense", f"{sys.argv[1]}/pruned", Loading("shard")) if sys.argv[2:] else a_pair()
+    share = held(pair)
+    write(computed(pair) | {"held": torch.tensor(from_all([share]))}, sys.argv[1])

@@ -17,15 +17,16 @@ import torch
 from platformdirs import user_cache_path
 from torch import Tensor
 
-from ..errors import SettingError, WriteError
+from ..errors import WriteError
 from ..hf.layout import HeadGeometry, output_projections
 from ..hf.weights import weight_of
 from ..models.memory import let_go
 from ..models.pair import ModelPair
+from ..processes import apart, process, processes
 from ..progress import Progress
 from ..storage.drafts import draft, remove
 from ..text.tokens import Tokens
-from .statistics import Choice, DenseBatch, HeadStatistics, Positions, batch_statistics, read_dense
+from .statistics import Choice, DenseBatch, HeadStatistics, Positions, batch_statistics, of_all, read_dense
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -46,7 +47,8 @@ def capture_one_at_a_time(
     batch: int = 8,
     budget: int = BUDGET,
 ) -> Generator[Progress, None, HeadStatistics]:
-    """What `capture` gives, from models that are each loaded when their turn comes and let go after it.
+    """What `capture` gives, from models that are each loaded when their turn comes and let go after it. Where several
+    processes are at it, each does that for its part of the texts, and all get the whole.
 
     pair: see `pair.skeleton_pair`. budget: bytes that the dense model's activations may take on disk; text that needs
     more is read in rounds, both models loaded for each. They are in the user's cache, a temporary folder being in
@@ -55,18 +57,24 @@ def capture_one_at_a_time(
     """
     choice = Choice(positions, samples, seed)
     result: HeadStatistics | None = None
-    done = 0
-    with _scratch() as folder:
-        while done < len(tokens):
-            kept = yield from _dense_round(pair, dense, tokens, done, choice, batch, folder / "dense", budget)
+    own, budget = _own(tokens, batch), budget // processes()
+    done = own.start
+    with apart(), _scratch() as folder:  # Rounds of two need not be as many, so each loads its models for itself.
+        while done < own.stop:
+            kept = yield from _dense_round(pair, dense, tokens, own, done, choice, batch, folder / "dense", budget)
             let_go()
-            result = yield from _pruned_round(pair, pruned, tokens, kept, choice, result)
+            result = yield from _pruned_round(pair, pruned, tokens, own, kept, choice, result)
             let_go()
             done = kept.starts.stop
-    yield Progress(WHAT, 2 * done, 2 * done)
-    if result is None:
-        raise SettingError("There are no tokens to read head activations from.")
-    return result
+    yield Progress(WHAT, 2 * len(own), 2 * len(own))
+    return of_all(result, samples)
+
+
+def _own(tokens: Tokens, batch: int) -> range:
+    """The texts of this process's part of the batches: those behind one another."""
+    batches = -(-len(tokens) // batch)
+    ends = (-(-batches * part // processes()) for part in (process(), process() + 1))  # rounded up
+    return range(*(min(batch * end, len(tokens)) for end in ends))
 
 
 @dataclass(frozen=True)
@@ -88,22 +96,26 @@ def _dense_round(
     pair: ModelPair,
     load: Callable[[], PreTrainedModel],
     tokens: Tokens,
+    own: range,
     first: int,
     choice: Choice,
     batch: int,
     path: Path,
     budget: int,
 ) -> Generator[Progress, None, _Kept]:
-    yield Progress(f"{WHAT}: loading the dense one", 2 * first, 2 * len(tokens))
+    before = first - own.start
+    yield Progress(f"{WHAT}: loading the dense one", 2 * before, 2 * len(own))
     model = load()
-    last = _fitting(choice.mask(tokens).sum(1)[first:], _width(pair.geometry) * model.dtype.itemsize, path, budget)
+    last = _fitting(
+        choice.mask(tokens).sum(1)[first : own.stop], _width(pair.geometry) * model.dtype.itemsize, path, budget
+    )
     starts = range(first, first + last, batch)
     gone = pair.match is not None
     projections = [weight_of(one).to("cpu", copy=True) for one in output_projections(model)] if gone else []
     kept = _Kept(starts, path, model.dtype, projections)
     with path.open("wb") as file:
         for start in starts:
-            yield Progress(f"{WHAT}: dense", first + start, 2 * len(tokens))
+            yield Progress(f"{WHAT}: dense", before + start - own.start, 2 * len(own))
             some = tokens[start : min(start + batch, starts.stop)]
 
             def keep(z: Tensor) -> None:
@@ -117,18 +129,20 @@ def _pruned_round(
     pair: ModelPair,
     load: Callable[[], PreTrainedModel],
     tokens: Tokens,
+    own: range,
     kept: _Kept,
     choice: Choice,
     result: HeadStatistics | None,
 ) -> Generator[Progress, None, HeadStatistics | None]:
     """The statistics of this round merged into `result`, those of the rounds before."""
     starts, shape = kept.starts, pair.geometry
-    yield Progress(f"{WHAT}: loading the pruned one", starts.start + starts.stop, 2 * len(tokens))
+    after = starts.stop - own.start
+    yield Progress(f"{WHAT}: loading the pruned one", starts.start - own.start + after, 2 * len(own))
     model = load()
     size = kept.path.stat().st_size // kept.dtype.itemsize
     z = torch.from_file(str(kept.path), shared=True, size=size, dtype=kept.dtype)  # mapped: read when looked at
     for start, energy in zip(starts, kept.energies, strict=True):
-        yield Progress(f"{WHAT}: pruned", start + starts.stop, 2 * len(tokens))
+        yield Progress(f"{WHAT}: pruned", start - own.start + after, 2 * len(own))
         some = tokens[start : min(start + starts.step, starts.stop)]
         count = int(choice.mask(some).sum())
         ours, z = z[: count * _width(shape)], z[count * _width(shape) :]

@@ -200,10 +200,15 @@ def capture(
             part = batch_statistics(pair, pair.pruned, dense, some, start, choice, added)
         result = part if result is None else result.merged(part, samples)
     yield Progress("reading head activations", len(tokens), len(tokens))
+    return of_all(result, samples)
+
+
+def of_all(share: HeadStatistics | None, samples: int) -> HeadStatistics:
+    """What each process found, together. Raises SettingError where that is nothing."""
     whole: HeadStatistics | None = None
-    for share in from_each(result):
-        if share is not None:
-            whole = share if whole is None else whole.merged(share, samples)
+    for part in from_each(share):
+        if part is not None:
+            whole = part if whole is None else whole.merged(part, samples)
     if whole is None:
         raise SettingError("There are no tokens to read head activations from.")
     return whole

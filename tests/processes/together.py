@@ -13,6 +13,7 @@ import torch
 from conftest import WORDS, make_model, make_tokenizer, make_tokens, noisy
 
 from restorelcc.capture.components import LostComponents, components
+from restorelcc.capture.one_at_a_time import capture_one_at_a_time
 from restorelcc.capture.statistics import MEANS, capture
 from restorelcc.evaluation.comparison import side_by_side
 from restorelcc.evaluation.patching import Patch, all_heads, patched
@@ -59,6 +60,9 @@ def computed(pair: ModelPair) -> dict[str, torch.Tensor]:
     statistics = finish(capture(pair, texts, batch=2, samples=8))
     found = {"processes": torch.tensor(processes())}
     found |= {name: getattr(statistics, name) for name in MEANS} | {"sample": statistics.samples.pos}
+    apart = finish(capture_one_at_a_time(pair, lambda: pair.dense, lambda: pair.pruned, texts, batch=2, samples=8))
+    found |= {f"{name}, one model at a time": getattr(apart, name) for name in MEANS}
+    found |= {"sample, one model at a time": apart.samples.lost}
     found["nll"] = finish(measure(pair.pruned, texts, batch=2)).nll
     _, beside = finish(side_by_side(pair.dense, texts, [(pair.pruned, lambda: torch.no_grad())], batch=2))
     found["kl"] = beside.kl

@@ -9,8 +9,8 @@ injection: capture_in_order
 parameters: Held, training_bytes, training_seconds
 settings: DEFAULTS, MOST_STEPS, Preset, PRESETS, presets_table, PUBLISHED, Settings
 state: begun, given, resume, State, step_of, written
-sweep: best_first, enough, Enough, Failure, Grid, judged_point, Point, share_of, some_of, sweep, SweepResult, to_pandas,
-    training_of
+sweep: best_first, enough, Enough, Failure, Grid, judged_point, or_failure, Point, share_of, some_of, sweep,
+    SweepResult, to_pandas, training_of
 training: directions, prepared, Restoration, Step, Stepped, Training
 weights: counted, zeros
 """

@@ -203,16 +203,15 @@ def sweep(
         if index < count:
             with apart():  # A point each, where several processes are at it.
                 work = _restored(pair, lost, score, tokens, held_out, grid, index, dense, pruned)
-                outcome = yield from _or_failure(work, grid.points()[index])
+                outcome = yield from or_failure(work, grid.points()[index])
         for each in from_each(outcome):
             if each is not None:
                 yield each
 
 
-def _or_failure(
-    work: Generator[Progress, None, SweepResult], point: Point
-) -> Generator[Progress, None, SweepResult | Failure]:
-    """One point of the grid, or why there is nothing of it."""
+def or_failure(work: Generator[Progress, None, T], point: Point) -> Generator[Progress, None, T | Failure]:
+    """What is done for one point of a grid, or why there is nothing of it: what it is refused for, or memory that ran
+    out."""
     try:
         return (yield from work)
     except Exception as error:

@@ -120,7 +120,9 @@ class Launch:
         if self._process.returncode == 0:
             return ""
         errors = [line.removeprefix(ERROR) for line in said if line.startswith(ERROR)]
-        return (errors or [f"The processes that trained it ended: {' '.join(said[-1:])} What was kept stays."])[-1]
+        code = self._process.returncode
+        how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        return (errors or [f"What trained it ended {how}. {' '.join(said[-1:])} What was kept stays."])[-1]
 
     def _signal(self, number: int) -> None:
         with suppress(ProcessLookupError):
@@ -131,10 +133,13 @@ class Launch:
 
 
 def is_at_it(interrupted: Unfinished) -> bool:
-    """Whether processes of this server train it, or begin to."""
-    return any(launch.name == interrupted.folder.name for launch in list(_alive))
+    """Whether processes of this server train it, or begin to, or a job is about to measure what they left."""
+    name = interrupted.folder.name
+    return name in in_hand or any(launch.name == name for launch in list(_alive))
 
 
+in_hand: set[str] = set()
+"""Folders of trainings that a job hands to processes and takes back from them, also while none is at them."""
 _alive: weakref.WeakSet[Launch] = weakref.WeakSet()
 
 

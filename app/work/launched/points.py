@@ -21,12 +21,10 @@ from restorelcc.evaluation.perplexity import TokenLoss
 from restorelcc.models.loading import Loading
 from restorelcc.models.pair import ModelPair
 from restorelcc.progress import Progress
-from restorelcc.restoration.sweep import Failure, Grid, Point, SweepResult, judged_point, training_of
+from restorelcc.restoration.sweep import Failure, Grid, Point, SweepResult, judged_point, or_failure, training_of
 from restorelcc.text.tokens import Tokens
 
-from .handing import LOOK, Launch
-
-Outcome = SweepResult | Failure
+from .handing import LOOK, Launch, in_hand
 
 
 @dataclass
@@ -51,39 +49,52 @@ def swept(
     about: dict[str, Any],
     loading: Loading,
     processes: int,
-) -> Iterator[Progress | Outcome]:
+) -> Iterator[Progress | SweepResult | Failure]:
     """As `restoration.sweep.sweep`, with results in the order in which they end. about: what every point's run says.
     Left early, the processes end, and nothing stays of what they were at."""
     dense, pruned = yield from side_by_side(pair.dense, held_out, [(pair.pruned, nullcontext)])
-    names: dict[str, Any] = {PAIR: pair_facts(pair, loading)}
-    waiting, under_way = grid.points(), list[_Point]()
+    given, waiting, under_way = (pair, lost, score, tokens, held_out, grid), grid.points(), list[_Point]()
     count = len(waiting)
     try:
         while waiting or under_way:
             while waiting and len(under_way) < processes:
                 point = waiting.pop(0)
                 place = min(set(range(processes)) - {each.place for each in under_way})
-                try:
-                    trainer = yield from training_of(point, pair, lost, score, tokens, held_out, grid)
-                    with kept(trainer, point_name(point, pair.pruned_name), about, names) as keeper:
-                        if keeper.fault:
-                            raise WriteError(keeper.fault)
-                    left = find_unfinished(keeper.folder.name)
-                    launch = Launch(left, loading, 1, _share(loading, place, processes))
-                    under_way.append(_Point(point, left, launch, place))
-                except RestoreLCCError as error:
-                    yield Failure(point, str(error))
+                begun = _started(point, given, about, loading, place, processes)
+                started = yield from or_failure(begun, point)
+                if isinstance(started, Failure):
+                    yield started
+                else:
+                    under_way.append(started)
             over = next((each for each in under_way if each.launch.is_over(LOOK / len(under_way))), None)
             if over is not None:
                 under_way.remove(over)
-                yield from _outcome(over, pair, dense, pruned)
+                yield (yield from or_failure(_result(over, pair, dense, pruned), over.point))
             done = count - len(waiting) - len(under_way)
             yield Progress(f"{done} of {count} points, {len(under_way)} processes at the next", done, count)
     finally:
         for each in under_way:
             each.launch.ended()
-            with suppress(RestoreLCCError):
-                each.left.discard()
+            _discard(each.left)
+
+
+def _started(
+    point: Point,
+    given: tuple[ModelPair, LostComponents, Tensor, Tokens, Tokens, Grid],
+    about: dict[str, Any],
+    loading: Loading,
+    place: int,
+    processes: int,
+) -> Generator[Progress, None, _Point]:
+    """A point, kept and handed to a process."""
+    trainer = yield from training_of(point, *given)
+    pair = trainer.pair
+    with kept(trainer, point_name(point, pair.pruned_name), about, {PAIR: pair_facts(pair, loading)}) as keeper:
+        if keeper.fault:
+            raise WriteError(keeper.fault)
+        in_hand.add(keeper.folder.name)  # While this holds it, so that nobody takes it for one that was interrupted.
+    left = find_unfinished(keeper.folder.name)
+    return _Point(point, left, Launch(left, loading, 1, _share(loading, place, processes)), place)
 
 
 def _share(loading: Loading, place: int, processes: int) -> dict[str, str]:
@@ -96,16 +107,23 @@ def _share(loading: Loading, place: int, processes: int) -> dict[str, str]:
     return share
 
 
-def _outcome(over: _Point, pair: ModelPair, dense: TokenLoss, pruned: TokenLoss) -> Generator[Outcome, None, None]:
-    """What a process left, measured here."""
+def _result(
+    over: _Point, pair: ModelPair, dense: TokenLoss, pruned: TokenLoss
+) -> Generator[Progress, None, SweepResult]:
+    """What a process left, measured here. Raises RestoreLCCError with what it ended with."""
     try:
         error = over.launch.ended()
         if error:
             raise RestoreLCCError(error)
-        result = judged_point(over.point, over.left.again().training(pair), dense, pruned)
-        yield replace(result, seconds=time.perf_counter() - over.began)
-    except RestoreLCCError as error:
-        yield Failure(over.point, str(error))
+        training = over.left.again().training(pair)
+        yield Progress(f"measuring what came of {over.left.name}", 0, 1)
+        return replace(judged_point(over.point, training, dense, pruned), seconds=time.perf_counter() - over.began)
     finally:
-        with suppress(RestoreLCCError):
-            over.left.discard()
+        _discard(over.left)
+
+
+def _discard(left: Unfinished) -> None:
+    """A point is no training that anybody goes on with."""
+    with suppress(RestoreLCCError):
+        left.discard()
+    in_hand.discard(left.folder.name)

@@ -7,14 +7,17 @@ import time
 from dataclasses import replace
 
 import pytest
+import torch
 
 from app.values import rules
 from app.values.picks import Picks
 from app.work import sweeps, training
 from app.work.jobs import State, jobs
+from app.work.launched import points
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.artifacts.runs import list_runs
 from restorelcc.artifacts.unfinished import list_unfinished
+from restorelcc.hf.failures import RAN_OUT
 from restorelcc.restoration.settings import Settings
 from restorelcc.restoration.sweep import Grid
 from restorelcc.restoration.training import Step
@@ -135,6 +138,25 @@ def test_the_line_that_they_end_with_is_the_jobs_and_the_training_stays(of_folde
     (interrupted,) = list_unfinished()
     assert not training.goes_on(interrupted)
     assert list_runs() == []
+
+
+@pytest.mark.parametrize("work", ["training_of", "judged_point"])
+def test_memory_that_runs_out_at_a_point_is_told_of_it_and_the_others_go_on(of_folders, tmp_path, monkeypatch, work):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 0\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+
+    def short_of_memory(*_):
+        raise torch.OutOfMemoryError("none is left")
+
+    monkeypatch.setattr(points, work, short_of_memory)
+    grid = Grid.read(["1"], ["all"], ["0.1", "0.2"], ["kl"], replace(SETTINGS, steps=4))
+    job = sweeps.start(of_folders, sweeps.Plan(grid, of_folders.lost.magnitude[..., 0]), "me")
+    assert job.wait(60)
+    assert job.state == State.DONE, job.error
+    assert [each.error for each in sweeps.results_of(job)] == [RAN_OUT] * 2
+    assert list_unfinished() == []
 
 
 def test_one_that_is_cancelled_before_it_begins_leaves_nothing(of_folders):

@@ -69,11 +69,16 @@ def palette(colours: Colours) -> tuple[str, ...]:
 
 
 def logarithmic(values: Iterable[float]) -> dict[str, Any]:
-    """Range and ticks of a logarithmic axis: 1, 2 and 5 of every power of ten, or 1 alone where there are many."""
+    """Range and ticks of a logarithmic axis."""
     exponents = [math.log10(value) for value in values if not pd.isna(value) and value > 0]
     if not exponents:
         return {}
     low, high = min(exponents) - 0.25, max(exponents) + 0.25
-    decades = range(math.floor(low), math.ceil(high))
-    ticks = [step * 10**decade for decade in decades for step in ((1, 2, 5) if high - low < 2 else (1,))]
+    ticks = within_decades(low, high)
     return {"range": [low, high], "tickvals": ticks, "ticktext": [count(tick) for tick in ticks]}
+
+
+def within_decades(low: float, high: float) -> list[float]:
+    """Ticks of a logarithmic axis between two powers of ten: 1, 2 and 5 of each, or 1 alone where there are many."""
+    decades = range(math.floor(low), math.ceil(high))
+    return [step * 10.0**decade for decade in decades for step in ((1, 2, 5) if high - low < 2 else (1,))]

@@ -48,8 +48,9 @@ def scree(energy: Tensor, picked: Collection[int], shown: int, colours: Colours)
     figure.update_xaxes(title="component, strongest first", fixedrange=True)
     figure.update_layout(
         yaxis={"title": "share of lost energy", "tickformat": ".0%", "fixedrange": True, "rangemode": "tozero"},
-        yaxis2={
-            "title": "cumulative",
+        yaxis2={  # The page's theme colours the first axis alone.
+            "title": {"text": "cumulative", "font": {"color": colours.muted}},
+            "tickfont": {"color": colours.muted},
             "tickformat": ".0%",
             "overlaying": "y",
             "side": "right",

@@ -16,7 +16,7 @@ from ..values.colours import Colours
 from ..values.picks import Head
 from ..values.verbatim import in_figure
 from ..values.words import head_name
-from .common import base, faint, points, ticks
+from .common import base, faint, points, ticks, within_decades
 from .head_map import shades
 from .kept import drawn_once
 
@@ -141,10 +141,8 @@ def histogram(values: Tensor, colours: Colours, title: str) -> go.Figure:
     figure.add_annotation(
         x=mean, y=1, yref="paper", text="mean", showarrow=False, xanchor="left", yanchor="top", xshift=4
     )
-    low, high = int(np.floor(exponents.min())), int(np.ceil(exponents.max()))
-    figure.update_xaxes(
-        title=title, tickvals=list(range(low, high + 1)), ticktext=[f"{10.0**k:g}" for k in range(low, high + 1)]
-    )
+    marks = within_decades(float(exponents.min()), float(exponents.max()))
+    figure.update_xaxes(title=title, tickvals=np.log10(marks), ticktext=[f"{mark:g}" for mark in marks])
     figure.update_yaxes(title="tokens")
     figure.update_layout(bargap=0.06)
     return figure

@@ -19,7 +19,7 @@ from ..session import cache, state
 from ..values import run_facts
 from ..values.colours import colours
 from ..values.verbatim import in_markdown, visible
-from ..values.words import HELP, percent, short_name
+from ..values.words import HELP, percent, short_name, text_name
 from . import controls
 
 WHAT = {
@@ -45,7 +45,7 @@ def about(found: Experiment) -> str:
 
 def _text(found: Experiment, purpose: str) -> str:
     windows = found.windows(purpose)
-    return in_markdown(short_name(found.text(purpose))) + ("" if windows is None else f" ({windows} windows)")
+    return in_markdown(text_name(found.text(purpose))) + ("" if windows is None else f" ({windows} windows)")
 
 
 def _pair(found: Experiment) -> str:

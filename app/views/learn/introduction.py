@@ -93,7 +93,8 @@ def contents() -> None:
     """The steps, each with the minutes that it takes, and the way to a screen for each."""
     with st.container(key="learn-contents"):
         rows = [
-            f"[{number}. {title}](#{number}-{_slug(title)}) · {took} min" for number, (title, took) in STEPS.items()
+            f"[{number}. {title}](#{number}-{_slug(title)})\u00a0·\u00a0{took}\u00a0min"
+            for number, (title, took) in STEPS.items()
         ]
         rows += ["[Formulas](#formulas)", "[Glossary](#glossary)", "[Sources](#sources)"]
         st.markdown("\n\n".join(rows))

@@ -11,7 +11,7 @@ from ...charts import pair as pair_charts
 from ...session import state
 from ...values.colours import colours
 from ...values.verbatim import in_markdown
-from ...values.words import HELP, count, model_name, short_name, signed
+from ...values.words import HELP, count, model_name, signed, text_name
 from ...widgets import controls, reports
 from ...work import open_pairs
 from ...work.live import unpicked
@@ -25,7 +25,7 @@ def names_and_shape(workspace: Workspace) -> None:
     st.caption(
         f"{shape.n_layers} layers of {shape.n_heads} heads of width {shape.d_head}{kv}; residual stream of "
         f"{shape.d_model}. Head activations read from {findings.statistics.count:,} tokens of "
-        f"'{in_markdown(workspace.recipe.calibration)}'."
+        f"{in_markdown(text_name(workspace.recipe.calibration))}."
     )
     if open_pairs.changed(state.session().recipe):
         st.warning(
@@ -61,7 +61,7 @@ def sizes_and_losses(workspace: Workspace) -> None:
     st.markdown(
         f"Perplexity **{losses.dense.value:.2f}** ± {losses.dense.stderr:.2f} dense, **{losses.pruned.value:.2f}** "
         f"± {losses.pruned.stderr:.2f} pruned, on the live set: {losses.dense.tokens:,} tokens of "
-        f"'{in_markdown(short_name(workspace.recipe.evaluation))}'."
+        f"{in_markdown(text_name(workspace.recipe.evaluation))}."
     )
 
 

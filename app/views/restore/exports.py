@@ -152,19 +152,19 @@ def _sized(size: int) -> str:
 def how_to_use(run: Run, key: str) -> None:
     """The lines that use what was taken away, and those that measure it to the figures of this run."""
     with st.popover("Use it", icon=":material/terminal:", key=f"use-{key}"):
+        st.caption(
+            "THIS FOLDER is where the file was unpacked, PRUNED the pruned model. The card beside them says it too."
+        )
         for name in ("adapter", "checkpoint"):
             st.markdown(f"**{FORMATS[name].title}**")
             st.code(usage(name, run.config), language="python")
-            for line in evaluating(name, run.config):
-                st.code(line, language="sh", wrap_lines=True)
+            if lines := evaluating(name, run.config):
+                st.code("\n".join(lines), language="sh", wrap_lines=True)
         if run.config.get("asked") or "recipe" in run.config:
             st.markdown("**The same training again**, on the machine that keeps it")
             st.code(f"python -m restorelcc repeat {run.folder.name}", language="sh", wrap_lines=True)
         if not evaluating("adapter", run.config):
             st.caption("How to come to the figures of this run again is not recorded with it.")
-        st.caption(
-            "THIS FOLDER is where the file was unpacked, PRUNED the pruned model. The card beside them says it too."
-        )
 
 
 def _write(workspace: Workspace, run: Run, name: str, key: str) -> None:

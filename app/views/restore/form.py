@@ -199,7 +199,7 @@ def _name_and_start(workspace: Workspace) -> None:
     empty = len(state.picks()) == 0
     beside = training.handed_to(workspace.recipe)
     if beside > 1:
-        st.caption(f"Trained by {beside} processes beside this server, as whoever started it says.")
+        st.caption(f"Trained by {beside} processes beside this server, which take some ten seconds to begin.")
     st.button(
         "Start restoration",
         type="primary",

@@ -15,7 +15,7 @@ from ...session import state
 from ...values.colours import colours
 from ...values.pages import PAGES
 from ...values.verbatim import in_markdown
-from ...values.words import count, short_name, signed
+from ...values.words import count, signed, text_name
 from ...widgets import controls
 from ...work.sweeps import Plan, ordered
 from . import settings
@@ -80,7 +80,7 @@ def _shared(workspace: Workspace, plan: Plan, done: int) -> str:
     same, points = plan.grid.settings, len(plan.grid.points())
     text = f"{plan.sampled} windows sampled from the dense model" if plan.sampled else workspace.recipe.calibration
     said = [f"{done} of {points} points", f"{same.steps} steps of {same.batch} windows", f"seed {same.seed}",
-            f"text {in_markdown(short_name(text))}", f"training {WHAT[same.kind].title.lower()}",
+            f"text {in_markdown(text_name(text))}", f"training {WHAT[same.kind].title.lower()}",
             f"start {STARTS[same.start].title.lower()}", f"rate in {UNITS[same.unit].title.lower()}"]  # fmt: skip
     return " · ".join(said)
 

@@ -52,6 +52,9 @@ def test_swapped_and_equal_models_are_told_and_one_text_for_both_is_divided(
     page = user.page
     page.goto(f"{user.server.url}/pair{link(pruned, dense, story)}")
     expect(page.get_by_text("the wrong way round")).to_be_visible(timeout=SLOW)
+    expect(page.locator(".st-key-pair-dense input")).to_have_value(
+        str(pruned)
+    )  # The form begins with the pair in view.
     press(page, "swap")
     expect(page.locator(".studio-header")).to_be_visible(timeout=SLOW)
     expect(page.get_by_text("windows stand in the calibration text too and are left out")).to_be_visible(timeout=SLOW)

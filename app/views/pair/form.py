@@ -13,7 +13,7 @@ from restorelcc.text import sources
 from ...session import state
 from ...values import permits, rules
 from ...work import open_pairs
-from .typed import KEY, begun, mirror, recipe_typed
+from .typed import KEY, LONGEST_WINDOW, MOST_WINDOWS, begun, mirror, recipe_typed
 
 DEVICE_HELP = (
     "auto is the best one here: {}. map spreads a model over GPUs, memory and disk as far as each reaches, and disk "
@@ -178,11 +178,15 @@ def _windows() -> None:
     """How much of the calibration text is read, and how heads are measured on it."""
     row = st.columns(3)
     with row[0]:
-        st.number_input("Windows", 2, 4096, help="Of calibration text, at most.", **mirror("windows"))
+        st.number_input("Windows", 2, MOST_WINDOWS, help="Of calibration text, at most.", **mirror("windows"))
     with row[1]:
-        st.number_input("Captured", 1, 4096, help="Windows that head activations are read from.", **mirror("captured"))
+        st.number_input(
+            "Captured", 1, MOST_WINDOWS, help="Windows that head activations are read from.", **mirror("captured")
+        )
     with row[2]:
-        st.number_input("Tokens a window", 0, 32_768, help="0: the model's context, up to 2,048.", **mirror("length"))
+        st.number_input(
+            "Tokens a window", 0, LONGEST_WINDOW, help="0: the model's context, up to 2,048.", **mirror("length")
+        )
     st.toggle(
         "Measure layer after layer",
         help="Each layer is measured with the mean losses of all layers below put back, since a deeper layer's loss "

@@ -18,6 +18,8 @@ from ...widgets import controls, feedback
 
 KEY = "pair-form"
 """Of the session state: what is typed so far, as a dict that is kept across pages."""
+MOST_WINDOWS, LONGEST_WINDOW = 4_096, 32_768
+"""That the form takes."""
 KEPT = 256
 """Browsers of which what was typed last is kept, while the server runs."""
 _kept: dict[str, dict[str, Any]] = {}
@@ -49,10 +51,26 @@ def plain() -> dict[str, Any]:
     }
 
 
+def _of_two(recipe: Recipe) -> dict[str, Any]:
+    """The form as it opens this pair; nothing where its pruned model is made here."""
+    if recipe.pruned is None:
+        return {}
+    fields = ("dense", "pruned", "calibration", "evaluation", "elsewhere", "in_order")
+    return {
+        "way": "two",
+        **{name: getattr(recipe, name) for name in fields},
+        **{name: min(MOST_WINDOWS, getattr(recipe, name)) for name in ("windows", "captured")},
+        "length": min(LONGEST_WINDOW, recipe.length or 0),
+        "revision": recipe.loading.revision or "",
+    }
+
+
 def begun() -> dict[str, Any]:
-    """What the form holds: at first what was typed last in the same browser, so that it survives a reload."""
+    """What the form holds: at first what was typed last in the same browser, so that it survives a reload; else the
+    pair in view."""
     if KEY not in st.session_state:
-        st.session_state[KEY] = plain() | _kept.get(state.session().owner, {})
+        session = state.session()
+        st.session_state[KEY] = plain() | _kept.get(session.owner, _of_two(session.recipe))
     typed: dict[str, Any] = st.session_state[KEY]
     return typed
 

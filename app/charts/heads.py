@@ -264,7 +264,6 @@ def _rings(figure: go.Figure, x: Axis, y: Axis, heads: Sequence[Head], size: int
     )
 
 
-@drawn_once
 def agreement(x: Axis, y: Axis) -> tuple[float, int]:
     """(Spearman's rank correlation of which heads come first, how many heads it is of); NaN where there is none."""
     first, second = (axis.measure.order(axis.table.detach().double()) for axis in (x, y))

@@ -21,28 +21,28 @@ import plotly.graph_objects as go
 from torch import Tensor
 
 P = ParamSpec("P")
-KEPT = 256
-"""Figures, for all who look; most are some tens of kilobytes."""
+ROOM = 32_000_000
+"""Characters of figures as they are sent, for all who look; most figures are some ten thousand."""
 _lock, _numbers = threading.Lock(), count()
-_figures: OrderedDict[bytes, go.Figure] = OrderedDict()
+_figures: OrderedDict[bytes, tuple[go.Figure, int]] = OrderedDict()
 
 
 def drawn_once(draw: Callable[P, go.Figure]) -> Callable[P, go.Figure]:
     """A function that draws from its arguments alone. What it returns is shown to everybody: change a copy of it."""
-
     number = next(_numbers)
 
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> go.Figure:
         key = _digest((number, args, kwargs))
         with _lock:
-            figure = _figures.get(key)
-        if figure is None:
-            figure = draw(*args, **kwargs)
+            if key in _figures:
+                _figures.move_to_end(key)
+                return _figures[key][0]
+        figure = draw(*args, **kwargs)
+        size = len(figure.to_json(validate=False))
         with _lock:
-            _figures[key] = figure
-            _figures.move_to_end(key)
-            while len(_figures) > KEPT:
+            _figures[key] = figure, size
+            while sum(size for _, size in _figures.values()) > ROOM:
                 _figures.popitem(last=False)
         return figure
 

@@ -14,7 +14,7 @@ from ...values.colours import colours
 from ...widgets import controls, feedback
 from ...work.jobs import Job
 
-TICK = 2.0  # seconds between two drawings, for which the reading itself waits where both share a processor
+TICK = 0.5  # seconds between two looks; what has not changed meanwhile is not drawn again
 STAGES = (
     ("loading", "Loading", "both models are read from disk"),
     ("pruning", "Pruning", "where the pruned model is made here"),

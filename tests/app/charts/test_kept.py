@@ -81,9 +81,10 @@ def test_another_chart_of_the_same_data_is_another_figure(counted):
     assert chart(TABLE) is not kept.drawn_once(lambda table: go.Figure())(TABLE)
 
 
-def test_only_so_many_are_kept(counted, monkeypatch):
+def test_only_so_much_is_kept(counted, monkeypatch):
     chart, drawn = counted
-    monkeypatch.setattr(kept, "KEPT", 2)
+    monkeypatch.setattr(kept, "_figures", OrderedDict())
+    monkeypatch.setattr(kept, "ROOM", 2.5 * len(go.Figure().to_json()))
     for number in (1, 2, 1, 3, 1, 2):
         chart(number)
     assert [args[0] for args, _ in drawn] == [1, 2, 3, 2]
@@ -110,7 +111,7 @@ def test_no_page_changes_what_everybody_sees(workspace: Workspace, monkeypatch: 
             session.lesson = {"step": step} if step else {}
             app.switch_page(f"../../pages/{page}.py").run()
             assert not app.exception
-        figures = {key: figure.to_json() for key, figure in kept._figures.items()}
+        figures = {key: figure.to_json() for key, (figure, _) in kept._figures.items()}
         assert {key: figures[key] for key in before} == before
         before = figures
     assert before

@@ -16,6 +16,8 @@ from ...restoration.settings import Settings
 NAMES = {"kind": "what"}
 """What the command line calls a setting, where that is another name."""
 DEMO = "demo"  # as models.loading has it, which takes seconds to import
+READ = f"{__name__}.read"
+"""Under which a context has what was read from the file that --config names."""
 UNSAID = ("teacher_bytes", "bounded")
 """Settings that are no options: how much memory is taken, and whether a rate is lowered, which one that is given is
 not."""
@@ -28,10 +30,9 @@ def options_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def read_options(file: Path, command: str, known: set[str]) -> dict[str, Any]:
-    """What a file says of the options of a command, by their names; of a run, what of it concerns that command. Raises
-    LoadError for a file that is none, and SettingError for what the command does not know."""
-    data = read_config(file)
+def options_in(file: Path, data: Mapping[str, Any], command: str, known: set[str]) -> dict[str, Any]:
+    """What was read from a file says of the options of a command, by their names; of a run, what of it concerns that
+    command. Raises LoadError for what is damaged, and SettingError for what the command does not know."""
     if is_comparison(data):
         return _compared(file, data, command)
     options = {name.replace("-", "_").removeprefix("__"): value for name, value in data.items()}

@@ -15,7 +15,7 @@ from ...foreign import foreign
 from ...models.loading import DEMO
 from ...text.sources import SELF
 from ..choices import is_given
-from .files import in_all, part, read_config
+from .files import READ, in_all, part
 
 OPENING = ("dense", "pruned", "calibration", "windows", "length", "elsewhere", "device", "dtype")
 """Options that say of what a pair and its texts are."""
@@ -79,8 +79,7 @@ def typed(context: typer.Context) -> dict[str, Any]:
 def opened_by(context: typer.Context) -> InApp | None:
     """How the file that --config names opens the pair, but for what is typed; None where it is of no run of the app and
     of no comparison. Raises LoadError."""
-    file = context.params.get("config")
-    how = None if file is None else in_app(read_config(file))
+    how = in_app(context.meta[READ]) if READ in context.meta else None
     return None if how is None else how.given(typed(context))
 
 

@@ -11,7 +11,7 @@ import typer
 from ...errors import RestoreLCCError
 from ...registry import briefs
 from ...restoration.settings import PRESETS, Preset
-from .files import lacking, options_of, read_config, read_options
+from .files import READ, lacking, options_in, options_of, read_config
 
 LACKING = f"{__name__}.lacking"
 """Under which a context has what is to be said where an argument is missing that a file was to give."""
@@ -44,8 +44,9 @@ def _config(context: typer.Context, value: Path | None) -> Path | None:
         return None
     names = {option.name for option in context.command.params if option.name}
     try:
-        give(context, "config", read_options(value, str(context.command.name), names))
-        context.meta[LACKING] = lacking(read_config(value), str(context.command.name))
+        data, command = read_config(value), str(context.command.name)
+        give(context, "config", options_in(value, data, command, names))
+        context.meta.update({READ: data, LACKING: lacking(data, command)})
     except RestoreLCCError as error:
         raise typer.BadParameter(str(error)) from None
     return value

@@ -24,7 +24,7 @@ from ..errors import LoadError, SettingError, WriteError
 from ..evaluation.perplexity import TokenLoss
 from ..foreign import check_regular, foreign
 from ..hf.layout import HeadGeometry
-from ..models.loading import DEMO, MAP, Loading, source_of
+from ..models.loading import DEMO, DISK, MAP, SHARD, Loading, source_of
 from ..processes import by_the_first
 from ..pruning.layerwise import Pruning
 from ..pruning.sparsity import MatrixSparsity, SparsityReport
@@ -88,7 +88,7 @@ class Recipe:
             raise SettingError(f"Windows of {self.length} tokens predict nothing: at least 2 tokens are needed.")
         if self.pruned is not None:
             object.__setattr__(self, "pruning", PRUNING)
-        if self.loading.device != MAP:
+        if self.loading.device not in (MAP, DISK, SHARD):
             device = self.loading.resolved_device()
             object.__setattr__(self, "loading", replace(self.loading, device=device))
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import weakref
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from accelerate.utils.offload import OffloadedWeightsLoader
 from conftest import curve, make_model, make_tokens, noisy
 from typer.testing import CliRunner
 
+from restorelcc.artifacts.findings import Recipe
 from restorelcc.capture import statistics
 from restorelcc.capture.components import components
 from restorelcc.capture.statistics import capture
@@ -28,6 +30,7 @@ from restorelcc.restoration.state import resume, written
 from restorelcc.restoration.training import Settings, Training
 from restorelcc.selection.picks import everything
 from restorelcc.selection.predicted_effect import slopes
+from restorelcc.workspace import open_workspace
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*meta device because they were offloaded")
 TEXTS = make_tokens(texts=6, seed=5)
@@ -196,6 +199,13 @@ def test_slopes_hold_the_weights_of_a_layer(deep, layers_alive):
     theirs = finish(slopes(near, TEXTS, "kl"))
     torch.testing.assert_close(ours.by_text, theirs.by_text)
     torch.testing.assert_close(ours.likelihood, theirs.likelihood)
+
+
+def test_the_app_leaves_on_disk_what_is_asked_to_stay_there(deep, text):
+    recipe = Recipe(*deep, calibration=str(text), evaluation=str(text), elsewhere="", length=16)
+    far, near = (finish(open_workspace(replace(recipe, loading=Loading(device)))) for device in ("disk", "cpu"))
+    assert [is_spread(each.pair().pruned) for each in (far, near)] == [True, False]
+    torch.testing.assert_close(far.lost.energy, near.lost.energy)
 
 
 def test_what_waits_of_the_dense_model_is_bounded(own_pair, tokens, monkeypatch):

@@ -25,7 +25,7 @@ import restorelcc
 from restorelcc.artifacts.findings import Recipe
 from restorelcc.artifacts.unfinished import Unfinished
 from restorelcc.errors import RestoreLCCError
-from restorelcc.models.loading import Loading
+from restorelcc.models.loading import DISK, MAP, SHARD, Loading
 from restorelcc.models.pair import ModelPair
 from restorelcc.progress import Progress
 from restorelcc.restoration.training import Step
@@ -81,7 +81,8 @@ class Launch:
         several = ["--processes", str(processes)] if processes > 1 else []
         command = [sys.executable, "-m", "restorelcc", *several, "restore", "--continue", interrupted.folder.name]
         # Each has a GPU of its own.
-        kind = torch.device(loading.device).type if loading.device not in ("auto", "map", "disk") else loading.device
+        spread = loading.device in ("auto", MAP, DISK, SHARD)
+        kind = loading.device if spread else torch.device(loading.device).type
         command += ["--device", "auto" if kind == "cuda" else kind]
         command += [flag for flag, name in permits.FLAGS.items() if getattr(loading, name)]
         source = str(Path(str(restorelcc.__file__)).parents[1])

@@ -157,7 +157,7 @@ def how_to_use(run: Run, key: str) -> None:
         )
         for name in ("adapter", "checkpoint"):
             st.markdown(f"**{FORMATS[name].title}**")
-            st.code(usage(name, run.config), language="python")
+            st.code(usage(name, run.config), language="python", wrap_lines=True)
             if lines := evaluating(name, run.config):
                 st.code("\n".join(lines), language="sh", wrap_lines=True)
         if run.config.get("asked") or "recipe" in run.config:

@@ -221,7 +221,8 @@ def _name_and_start(workspace: Workspace) -> None:
 def _suggested(workspace: Workspace) -> str:
     """A name for the run, where none is typed."""
     picks = state.picks()
-    return f"{workspace.findings.pruned_name}, {len(picks.selection.heads)} heads, {st.session_state[KEY]['loss']}"
+    heads = len(picks.selection.heads)
+    return f"{workspace.findings.pruned_name}, {heads} head{'' if heads == 1 else 's'}, {st.session_state[KEY]['loss']}"
 
 
 def _text(workspace: Workspace) -> None:

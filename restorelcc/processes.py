@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
@@ -92,7 +91,7 @@ class Shared:
     out as soon as they ask for one themselves, or wait for everybody. So none has to do what the others do, as in
     torch's `fully_shard`: there all have to make the same forward passes.
 
-    All make the same ones in the same order, and keep them as long as any asks.
+    All make the same ones in the same order. They are kept to the end: one process may be done with them before others.
     """
 
     def __init__(self, like: Tensor, holder: int, value: Callable[[], Tensor], device: str) -> None:
@@ -100,7 +99,7 @@ class Shared:
         self._shape, self._dtype, self._device, self._holder = like.shape, like.dtype, device, holder
         self._own = value() if holder == process() else None
         self._number = len(_made)
-        _made.append(weakref.ref(self))
+        _made.append(self)
 
     def get(self) -> Tensor:
         """Its numbers: the holder's own, or, until nobody needs them any longer, a copy."""
@@ -116,7 +115,7 @@ class Shared:
         return value
 
 
-_made: list[weakref.ref[Shared]] = []
+_made: list[Shared] = []
 NOTHING = -1
 
 
@@ -133,7 +132,7 @@ def _round(wanted: int) -> tuple[bool, Tensor | None]:
     numbers = sorted({int(number) for number in asked} - {NOTHING})
     came: Tensor | None = None
     for number in numbers:
-        value = cast(Shared, _made[number]())._handed_round()
+        value = _made[number]._handed_round()
         came = value if number == wanted else came
         del value  # What others asked for is not held while more comes.
     return not numbers, came

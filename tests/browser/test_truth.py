@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from conftest import WORDS
 from fixtures import browser, people, server, user
-from people import DESKTOP, QUICK, SLOW, Server, User, cell, click_at
+from people import DESKTOP, QUICK, SLOW, Server, User, click_at
 from playwright.sync_api import Browser, Page, expect
 
 from restorelcc.restoration.baselines.methods import METHODS
@@ -96,8 +96,11 @@ def test_who_waits_is_told_what_for(user: User, people: list[User], browser: Bro
     # The map is there with the first texts that are read, its cells can be clicked, and it sharpens.
     so_far = other.page.get_by_text("Layer 2, head 6, so far:")
     other.page.locator(".st-key-arriving-map .points path.point").first.wait_for(timeout=SLOW)
-    while not so_far.is_visible():  # A click between two drawings is lost.
-        click_at(other.page, *cell(other.page, 2, 6, "arriving-map"))
+    point = other.page.locator(".st-key-arriving-map .points path.point").nth(8 * 2 + 6)
+    while not so_far.is_visible():  # Between two drawings it is nowhere, and a click is lost.
+        box = point.bounding_box()
+        if box is not None:
+            click_at(other.page, box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         other.page.wait_for_timeout(500)
     other.page.locator(".st-key-head-map").wait_for(timeout=SLOW)
     expect(other.page.get_by_role("heading", name="Layer 2, head 6")).to_be_visible(timeout=SLOW)

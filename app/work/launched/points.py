@@ -94,7 +94,11 @@ def _started(
             raise WriteError(keeper.fault)
         in_hand.add(keeper.folder.name)  # While this holds it, so that nobody takes it for one that was interrupted.
     left = find_unfinished(keeper.folder.name)
-    return _Point(point, left, Launch(left, loading, 1, _share(loading, place, processes)), place)
+    try:
+        return _Point(point, left, Launch(left, loading, 1, _share(loading, place, processes)), place)
+    except BaseException:
+        _discard(left)
+        raise
 
 
 def _share(loading: Loading, place: int, processes: int) -> dict[str, str]:

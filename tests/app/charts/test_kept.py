@@ -59,7 +59,7 @@ def counted():
         (LIGHT, DARK),
         (SCORES["relative_error"], replace(SCORES["relative_error"], title="Another")),
     ],
-    ids=str,
+    ids=["values", "precision", "shape", "order", "within", "frame", "words", "number", "colours", "measure"],
 )
 def test_the_same_data_is_one_figure_and_other_data_another(counted, first, second):
     chart, drawn = counted

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-import pickle  # nosec B403 - written to be compared, never read
+import pickle  # written to be compared, never read  # nosec B403
 import threading
 from collections import OrderedDict
 from collections.abc import Callable

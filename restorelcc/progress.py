@@ -42,6 +42,17 @@ def finish(work: Generator[Progress, None, T], report: Callable[[Progress], None
             report(step)
 
 
+def retold(work: Generator[Progress, None, T], tell: Callable[[Progress], Progress]) -> Generator[Progress, None, T]:
+    """The work, each of its steps told as `tell` makes of it: as a part of something larger."""
+    while True:
+        try:
+            step = next(work)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        yield tell(step)
+
+
 def duration(seconds: float) -> str:
     """A time for people, to two units: 42 s, 3 min 05 s, 5 h 44 min, 2 d 03 h."""
     whole = round(seconds)

@@ -29,7 +29,7 @@ from ..hf.failures import RAN_OUT, out_of_memory
 from ..models.memory import let_go
 from ..models.pair import ModelPair
 from ..processes import apart, from_each, process, processes
-from ..progress import Progress, finish
+from ..progress import Progress, finish, retold
 from ..selection.picks import Selection, check_share, share_of_heads
 from ..text.tokens import Tokens
 from .settings import Settings
@@ -237,26 +237,14 @@ def _restored(
     began, count = time.perf_counter(), len(grid.points())
     point = grid.points()[index]
     before = training_of(point, pair, lost, score, tokens, held_out, grid)
-    training = yield from _before_its_steps(before, index, count)
+    number = f"point {index + 1} of {count}"
+    training = yield from retold(before, lambda step: Progress(f"{number}, {step.what}", index, count))
     steps = training.settings.steps
     for step in training.steps():
-        what = f"point {index + 1} of {count}, step {step.step} of {steps}"
+        what = f"{number}, step {step.step} of {steps}"
         done = Stepped(step, training.settings, point)
         yield Progress(what, index * steps + step.step, count * steps, detail=done)
     return replace(judged_point(point, training, dense, pruned), seconds=time.perf_counter() - began)
-
-
-def _before_its_steps(
-    work: Generator[Progress, None, Training], index: int, count: int
-) -> Generator[Progress, None, Training]:
-    """The work that makes a point's training, told as a part of the whole sweep."""
-    while True:
-        try:
-            step = next(work)
-        except StopIteration as end:
-            training: Training = end.value
-            return training
-        yield Progress(f"point {index + 1} of {count}, {step.what}", index, count)
 
 
 def training_of(

@@ -12,7 +12,7 @@ from ...errors import RestoreLCCError
 from ...evaluation.comparison import Comparison, compare, side_by_side
 from ...evaluation.perplexity import TokenLoss
 from ...models.memory import Peak, let_go
-from ...progress import Progress
+from ...progress import Progress, retold
 from ...pruning.sparsity import zeros_kept
 from ...registry import chosen
 from ...text.tokens import Tokens
@@ -139,14 +139,11 @@ def _of(
 
 def _called(method: Method, task: Task) -> Generator[Progress, None, Rival]:
     """The method's work, its steps told with its name; those of a training are of this method and seed."""
-    work = method.run(task)
-    while True:
-        try:
-            step = next(work)
-        except StopIteration as end:
-            rival: Rival = end.value
-            return rival
+
+    def named(step: Progress) -> Progress:
         done = step.detail
         if isinstance(done, Stepped):
             done = replace(done, of=(method.name, task.seed))
-        yield replace(step, what=f"{method.title}: {step.what}", detail=done)
+        return replace(step, what=f"{method.title}: {step.what}", detail=done)
+
+    return (yield from retold(method.run(task), named))
